@@ -1,0 +1,248 @@
+//! The netperf's end of a control connection.
+//!
+//! The machine turns a wanted test into frames and the frames that come back into figures. It connects
+//! nothing and waits for nothing: deadlines, and what silence means, are for whoever owns the connection.
+//!
+//! ```text
+//! Start -> Send(passphrase)   once, if there is one; then give Sent
+//! Sent  -> Send(request)      then give Sent
+//! Sent  -> Wait               then give the frame that arrives
+//! Frame -> Run(offer)         connect and send, then give Ran
+//! Ran   -> Wait               then give the frame that arrives
+//! Frame -> Finished(results)  the next Start may follow
+//! ```
+//!
+//! Without a passphrase, `Start` sends the request at once. [`ClientInput::Calibrate`],
+//! [`ClientInput::Probe`] and [`ClientInput::AskReport`] go the same way, with one frame each in both
+//! directions.
+
+use alloc::vec::Vec;
+
+use crate::admin::{self, CalibrateResponse};
+use crate::code::{RequestCode, ResponseCode};
+use crate::errno::{ENODATA, EOPNOTSUPP, UNKNOWN_REQUEST};
+use crate::fault::Fault;
+use crate::frame::Frame;
+use crate::native::{self, NativeHello, NativeReport, NativeRequest, verb};
+use crate::remote::{PeerRelease, RemoteOffer, RemoteResults};
+use crate::stream_test::StreamTest;
+
+/// What a client knows before it connects.
+#[derive(Clone, Default)]
+pub struct ClientConfig {
+    /// The passphrase to show first, at most 647 bytes without NUL. A server that wants none ignores it.
+    pub passphrase: Option<Vec<u8>>,
+}
+
+/// What happened at the client.
+#[derive(Clone, Debug)]
+pub enum ClientInput {
+    /// Ask what a native server knows of the last test.
+    AskReport,
+    /// Ask for the server's CPU calibration.
+    Calibrate,
+    /// A frame arrived.
+    Frame(Frame),
+    /// Ask whether the server is one of ours.
+    Probe,
+    /// The data connection is done.
+    Ran,
+    /// The frame of the last [`ClientOutput::Send`] has been sent.
+    Sent,
+    /// Begin a test; also the next one on the same connection.
+    Start(StreamTest),
+}
+
+/// What the client has to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientOutput {
+    /// The server's CPU calibration.
+    Calibrated {
+        /// Clock ticks a second where CPU time comes from /proc/stat.
+        rate: f32,
+        /// Number of CPUs.
+        cpus: u32,
+    },
+    /// The test is over.
+    Finished(RemoteResults),
+    /// The version of our messages that the server speaks; `None`: it is a stock netserver.
+    Native(Option<u32>),
+    /// What the server knows of the last test; `None`: nothing, or it is a stock netserver.
+    Report(Option<NativeReport>),
+    /// Connect to the offered port at once (the server's clock runs), send, and close when the server has
+    /// closed.
+    Run(RemoteOffer),
+    /// Send this frame, then give [`ClientInput::Sent`].
+    Send(Frame),
+    /// Read a frame.
+    Wait,
+}
+
+/// The machine of one control connection.
+pub struct Client {
+    /// The passphrase, until it has been shown.
+    passphrase: Option<Vec<u8>>,
+    state: State,
+    /// What the server has shown itself to be in its first response.
+    release: Option<PeerRelease>,
+}
+
+enum State {
+    AwaitingResults(StreamTest, RemoteOffer),
+    Awaiting(Expected),
+    Idle,
+    Running(StreamTest, RemoteOffer),
+    /// The request follows the passphrase.
+    ShowingPassphrase(Frame, Expected),
+    Sending(Expected),
+}
+
+/// What the answer to a request is going to be.
+enum Expected {
+    Calibration,
+    Hello,
+    Offer(StreamTest),
+    Report,
+}
+
+impl Client {
+    /// The machine for a connection that has just been made.
+    pub fn new(config: ClientConfig) -> Self {
+        Self { passphrase: config.passphrase, state: State::Idle, release: None }
+    }
+
+    /// One step: what happened, and what to do next.
+    ///
+    /// # Errors
+    /// Any [`Fault`]: of the server, if it refuses, reports an error or makes no sense; of the caller, if
+    /// the input does not fit what the machine asked for last or the test cannot be put on the wire.
+    pub fn on(mut self, input: ClientInput) -> Result<(Self, ClientOutput), Fault> {
+        let state = core::mem::replace(&mut self.state, State::Idle);
+        let output = match (state, input) {
+            (State::Idle, ClientInput::Start(test)) => {
+                let (request, cpu) = (test.request()?, test.header_cpu()?);
+                self.ask(request, cpu, Expected::Offer(test))?
+            }
+            (State::Idle, ClientInput::Calibrate) => {
+                self.ask(Frame::request(RequestCode::CpuCalibrate, -1), -1, Expected::Calibration)?
+            }
+            (State::Idle, ClientInput::Probe) => {
+                self.ask(native_request(verb::HELLO), -1, Expected::Hello)?
+            }
+            (State::Idle, ClientInput::AskReport) => {
+                self.ask(native_request(verb::REPORT), -1, Expected::Report)?
+            }
+            (State::ShowingPassphrase(request, expected), ClientInput::Sent) => {
+                self.state = State::Sending(expected);
+                ClientOutput::Send(request)
+            }
+            (State::Sending(expected), ClientInput::Sent) => {
+                self.state = State::Awaiting(expected);
+                ClientOutput::Wait
+            }
+            (State::Awaiting(expected), ClientInput::Frame(frame)) => self.on_answer(&frame, expected)?,
+            (State::Running(test, offer), ClientInput::Ran) => {
+                self.state = State::AwaitingResults(test, offer);
+                ClientOutput::Wait
+            }
+            (State::AwaitingResults(test, offer), ClientInput::Frame(frame)) => {
+                succeeded(&frame, "DO_OMNI")?;
+                ClientOutput::Finished(RemoteResults::decode(&frame, &test, &offer))
+            }
+            (state, ClientInput::Frame(_)) => return Err(Fault::OutOfOrder { what: state.doing() }),
+            (state, _) => return Err(Fault::Misuse { what: state.doing() }),
+        };
+        Ok((self, output))
+    }
+
+    fn ask(&mut self, request: Frame, cpu: i32, expected: Expected) -> Result<ClientOutput, Fault> {
+        let Some(passphrase) = self.passphrase.take() else {
+            self.state = State::Sending(expected);
+            return Ok(ClientOutput::Send(request));
+        };
+        let shown = admin::passphrase_request(&passphrase, cpu)
+            .ok_or(Fault::Misuse { what: "the passphrase is over 647 bytes or contains a NUL" })?;
+        self.state = State::ShowingPassphrase(request, expected);
+        Ok(ClientOutput::Send(shown))
+    }
+
+    fn on_answer(&mut self, frame: &Frame, expected: Expected) -> Result<ClientOutput, Fault> {
+        match expected {
+            Expected::Calibration => calibration(frame),
+            Expected::Hello => hello(frame),
+            Expected::Offer(test) => {
+                succeeded(frame, "DO_OMNI")?;
+                let offer = RemoteOffer::decode(frame, &test, self.release)?;
+                self.release = Some(offer.release);
+                self.state = State::Running(test, offer.clone());
+                Ok(ClientOutput::Run(offer))
+            }
+            Expected::Report => report(frame),
+        }
+    }
+}
+
+impl State {
+    fn doing(&self) -> &'static str {
+        match self {
+            Self::Awaiting(_) => "its answer is awaited",
+            Self::AwaitingResults(..) => "its results are awaited",
+            Self::Idle => "nothing was asked of it",
+            Self::Running(..) => "the data connection runs",
+            Self::Sending(_) | Self::ShowingPassphrase(..) => "a request is being sent",
+        }
+    }
+}
+
+fn native_request(verb: u32) -> Frame {
+    let mut frame = Frame::request(RequestCode::Native, -1);
+    NativeRequest { version: native::VERSION, verb }.encode(&mut frame);
+    frame
+}
+
+fn succeeded(frame: &Frame, request: &'static str) -> Result<(), Fault> {
+    match frame.errno() {
+        0 => Ok(()),
+        UNKNOWN_REQUEST | EOPNOTSUPP => Err(Fault::Unsupported { request }),
+        errno => Err(Fault::Remote { errno }),
+    }
+}
+
+fn calibration(frame: &Frame) -> Result<ClientOutput, Fault> {
+    // netperf's server does not write the errno here. After an error it is the old one with its bytes
+    // swapped, so an errno in the upper half of the word is a left-over.
+    if frame.errno().trailing_zeros() < 16 {
+        succeeded(frame, "CPU_CALIBRATE")?;
+    }
+    let answer = CalibrateResponse::decode(frame);
+    match u32::try_from(answer.num_cpus) {
+        Ok(cpus) if answer.cpu_rate.is_finite() && answer.cpu_rate >= 0.0 => {
+            Ok(ClientOutput::Calibrated { rate: answer.cpu_rate, cpus })
+        }
+        _ => Err(Fault::Malformed { what: "a calibration that is not one" }),
+    }
+}
+
+fn hello(frame: &Frame) -> Result<ClientOutput, Fault> {
+    match frame.errno() {
+        0 if frame.response_type() == ResponseCode::NativeResponse => {
+            Ok(ClientOutput::Native(Some(NativeHello::decode(frame).version)))
+        }
+        // Success without our type comes from a server that answers anything at all.
+        0 | UNKNOWN_REQUEST => Ok(ClientOutput::Native(None)),
+        errno => Err(Fault::Remote { errno }),
+    }
+}
+
+fn report(frame: &Frame) -> Result<ClientOutput, Fault> {
+    match (frame.errno(), NativeHello::decode(frame).version) {
+        (0, native::VERSION) if frame.response_type() == ResponseCode::NativeResponse => {
+            Ok(ClientOutput::Report(Some(NativeReport::decode(frame))))
+        }
+        (0, version) if frame.response_type() == ResponseCode::NativeResponse => {
+            Err(Fault::Incompatible { version })
+        }
+        (0 | ENODATA | UNKNOWN_REQUEST, _) => Ok(ClientOutput::Report(None)),
+        (errno, _) => Err(Fault::Remote { errno }),
+    }
+}

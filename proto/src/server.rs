@@ -1,0 +1,401 @@
+//! The netserver's end of a control connection.
+//!
+//! The machine decides what a request means and what is answered. It prepares and runs nothing: it hands
+//! out a checked [`TestSpec`] and takes back what the test produced. It has no clock; deadlines are for
+//! whoever owns the connection.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::admin::{self, CalibrateResponse};
+use crate::code::{RequestCode, ResponseCode};
+use crate::errno::{EINVAL, ENODATA, EOPNOTSUPP, UNKNOWN_REQUEST};
+use crate::fault::Fault;
+use crate::frame::Frame;
+use crate::layout::Text;
+use crate::native::{self, NativeHello, NativeReport, NativeRequest, verb};
+use crate::omni::{OmniRequest, OmniResponse, OmniResults, OmniResults260, flag};
+use crate::remote::{CpuReport, PeerRelease};
+use crate::spec::{Limits, TestSpec};
+
+/// What a server knows before the first connection.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// What clients may ask for.
+    pub limits: Limits,
+    /// The passphrase a client has to show first, at most 647 bytes without NUL; `None`: none is needed.
+    /// One that cannot be sent keeps every client out.
+    pub passphrase: Option<Vec<u8>>,
+    /// The CPU calibration rate: clock ticks a second, which is 100 on Linux.
+    pub cpu_rate: f32,
+    /// Number of CPUs.
+    pub cpus: u32,
+}
+
+/// What happened at the server.
+#[derive(Clone, Debug)]
+pub enum ServerInput {
+    /// A frame arrived. Only given while the machine waits for a request; one that arrives during a test
+    /// waits in the [`crate::FrameReader`].
+    Frame(Frame),
+    /// The test of the last [`ServerOutput::Prepare`] is ready.
+    Prepared(Offer),
+    /// It could not be prepared.
+    Refused {
+        /// Why.
+        errno: i32,
+    },
+    /// The test of the last [`ServerOutput::ReplyThenRun`] is over.
+    Ran(Results, Option<NativeReport>),
+    /// It died.
+    Failed {
+        /// Of what.
+        errno: i32,
+    },
+}
+
+/// What the server has to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServerOutput {
+    /// Close the connection without a frame, for this reason.
+    Close(&'static str),
+    /// Read on.
+    Nothing,
+    /// Prepare this test, then say [`ServerInput::Prepared`] or [`ServerInput::Refused`].
+    Prepare(TestSpec),
+    /// Send this frame and read on.
+    Reply(Frame),
+    /// Send this frame and close the connection.
+    ReplyThenClose(Frame),
+    /// Send this frame, run the test, then say [`ServerInput::Ran`] or [`ServerInput::Failed`].
+    ReplyThenRun(Frame),
+}
+
+/// What a prepared test was granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// The port of the data socket.
+    pub port: u16,
+    /// SO_SNDBUF in bytes, as the kernel reports it.
+    pub send_buffer: u32,
+    /// SO_RCVBUF in bytes, as the kernel reports it.
+    pub receive_buffer: u32,
+    /// Bytes of each receive.
+    pub receive_bytes: u32,
+    /// Whether TCP_NODELAY is set.
+    pub no_delay: bool,
+    /// SO_PRIORITY in force; `None` where one was asked for: the kernel refused it.
+    pub priority: Option<i32>,
+    /// IP_TOS in force; `None` where one was asked for: the kernel refused it.
+    pub type_of_service: Option<i32>,
+}
+
+/// What a test produced.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Results {
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Receives that returned data.
+    pub receives: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Sends that succeeded.
+    pub sends: u64,
+    /// SO_SNDBUF at the end, in bytes.
+    pub send_buffer: u32,
+    /// SO_RCVBUF at the end, in bytes.
+    pub receive_buffer: u32,
+    /// Seconds from the response to the end of the stream, without the grace that a timer had to wait.
+    pub elapsed_seconds: f32,
+    /// Segments sent again; -1: unknown.
+    pub retransmits: i32,
+    /// Congestion control in force at the end; `None` if there was no connection.
+    pub congestion_control: Option<String>,
+    /// CPU use; only sent if it was asked for.
+    pub cpu: Option<CpuReport>,
+}
+
+/// The machine of one control connection.
+pub struct Server {
+    config: ServerConfig,
+    state: State,
+    /// Whether the passphrase has been shown, or none is needed.
+    trusted: bool,
+    /// The release of the client, as far as it matters for the results.
+    client: PeerRelease,
+    /// The type word of the last frame sent, see [`Self::unnamed`].
+    type_word: u32,
+    report: Option<NativeReport>,
+}
+
+enum State {
+    Closed,
+    Idle,
+    Preparing(TestSpec),
+    Running(TestSpec),
+}
+
+impl Server {
+    /// The machine for a connection that has just been accepted.
+    pub fn new(config: ServerConfig) -> Self {
+        Self {
+            trusted: config.passphrase.is_none(),
+            config,
+            state: State::Idle,
+            client: PeerRelease::V270,
+            type_word: 0,
+            report: None,
+        }
+    }
+
+    /// Whether the next frame has to be the passphrase. netperf's server waits 20 seconds for it.
+    pub fn awaits_passphrase(&self) -> bool {
+        !self.trusted
+    }
+
+    /// One step: what happened, and what to do next.
+    ///
+    /// # Errors
+    /// [`Fault::Misuse`] for an input that does not fit what the machine asked for last. No bytes of a peer
+    /// lead to a fault: every frame is answered, ignored, or closes the connection.
+    pub fn on(mut self, input: ServerInput) -> Result<(Self, ServerOutput), Fault> {
+        let state = core::mem::replace(&mut self.state, State::Idle);
+        let output = match (state, input) {
+            (State::Idle, ServerInput::Frame(frame)) => self.on_frame(&frame),
+            (State::Preparing(spec), ServerInput::Prepared(offer)) => {
+                let mut response = self.named(ResponseCode::OmniResponse, 0);
+                self.omni_response(&spec, &offer).encode(&mut response);
+                self.state = State::Running(spec);
+                ServerOutput::ReplyThenRun(response)
+            }
+            (State::Preparing(_), ServerInput::Refused { errno }) => {
+                ServerOutput::Reply(self.named(ResponseCode::OmniResponse, errno))
+            }
+            (State::Running(spec), ServerInput::Ran(results, report)) => {
+                self.report = report;
+                ServerOutput::Reply(self.results_frame(&spec, &results))
+            }
+            (State::Running(_), ServerInput::Failed { errno }) => {
+                // netperf's server process ends here, and its clients do not go on after an error.
+                self.state = State::Closed;
+                ServerOutput::ReplyThenClose(self.unnamed(errno))
+            }
+            (State::Closed, _) => return Err(Fault::Misuse { what: "the connection is to be closed" }),
+            (State::Idle, _) => return Err(Fault::Misuse { what: "there is no test this could be about" }),
+            (State::Preparing(_), _) => return Err(Fault::Misuse { what: "a test is being prepared" }),
+            (State::Running(_), _) => return Err(Fault::Misuse { what: "a test is running" }),
+        };
+        Ok((self, output))
+    }
+
+    fn on_frame(&mut self, frame: &Frame) -> ServerOutput {
+        if let Some(passphrase) = self.config.passphrase.as_ref().filter(|_| !self.trusted) {
+            if !admin::passphrase_matches(frame, passphrase) {
+                return self.close("the passphrase is missing or wrong");
+            }
+            self.trusted = true;
+            return ServerOutput::Nothing;
+        }
+        match frame.request_type() {
+            RequestCode::CpuCalibrate => {
+                let mut reply = self.named(ResponseCode::CpuCalibrate, 0);
+                let cpus = saturated(self.config.cpus);
+                CalibrateResponse { cpu_rate: self.config.cpu_rate, num_cpus: cpus }.encode(&mut reply);
+                ServerOutput::Reply(reply)
+            }
+            RequestCode::DebugOn | RequestCode::DebugOff => {
+                ServerOutput::Reply(self.named(ResponseCode::DebugOk, 0))
+            }
+            RequestCode::Native => ServerOutput::Reply(self.native(&NativeRequest::decode(frame))),
+            RequestCode::Omni => self.on_omni(frame),
+            RequestCode::Passphrase => ServerOutput::Nothing,
+            RequestCode::Sysinfo => {
+                // Of the clients with frames of this size, 2.6.0 alone asks, and it does so before every
+                // test.
+                if !admin::is_marked_probe(frame) {
+                    self.client = PeerRelease::V260;
+                }
+                let mut reply = self.named(ResponseCode::SysinfoResponse, 0);
+                admin::write_sysinfo(&mut reply);
+                ServerOutput::Reply(reply)
+            }
+            _ => ServerOutput::Reply(self.unnamed(UNKNOWN_REQUEST)),
+        }
+    }
+
+    fn on_omni(&mut self, frame: &Frame) -> ServerOutput {
+        let request = OmniRequest::decode(frame);
+        if request.ipfamily == 0 {
+            // netperf's server exits here without an answer, and no client sends it.
+            return self.close("the address family of the data connection is not given");
+        }
+        match TestSpec::parse(frame.cpu_affinity(), &request, &self.config.limits) {
+            Ok(spec) => {
+                self.state = State::Preparing(spec.clone());
+                ServerOutput::Prepare(spec)
+            }
+            Err(refusal) => ServerOutput::Reply(self.named(ResponseCode::OmniResponse, refusal.errno)),
+        }
+    }
+
+    fn native(&mut self, request: &NativeRequest) -> Frame {
+        let (errno, report) = match (request.version, request.verb) {
+            (0, _) => (EINVAL, None),
+            (_, verb::HELLO) => (0, None),
+            (_, verb::REPORT) => match self.report.clone() {
+                Some(report) => (0, Some(report)),
+                None => (ENODATA, None),
+            },
+            _ => (EOPNOTSUPP, None),
+        };
+        let mut reply = self.named(ResponseCode::NativeResponse, errno);
+        NativeHello { version: native::VERSION }.encode(&mut reply);
+        if let Some(report) = report {
+            report.encode(&mut reply);
+        }
+        reply
+    }
+
+    fn omni_response(&self, spec: &TestSpec, offer: &Offer) -> OmniResponse {
+        let flags = [(offer.no_delay, flag::NO_DELAY), (spec.measure_cpu, flag::MEASURE_CPU)];
+        let known = spec.echo.cpu_rate;
+        let rate = if known > 0.0 { known } else { self.config.cpu_rate };
+        OmniResponse {
+            recv_buf_size: saturated(offer.receive_buffer),
+            receive_size: saturated(offer.receive_bytes),
+            recv_width: saturated(spec.receive_width),
+            send_buf_size: saturated(offer.send_buffer),
+            send_size: spec.echo.send_bytes,
+            send_width: saturated(spec.echo.send_width),
+            flags: flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),
+            cpu_rate: if spec.measure_cpu { rate } else { 0.0 },
+            so_rcvavoid: u32::from(spec.echo.avoids_receive_copies),
+            so_sndavoid: u32::from(spec.echo.avoids_send_copies),
+            data_port: u32::from(offer.port),
+            socket_prio: in_force(spec.priority, offer.priority),
+            socket_tos: in_force(spec.type_of_service, offer.type_of_service),
+            ..OmniResponse::default()
+        }
+    }
+
+    fn results_frame(&mut self, spec: &TestSpec, results: &Results) -> Frame {
+        let mut frame = self.unnamed(0);
+        match self.client {
+            PeerRelease::V260 => results_260(spec, results).encode(&mut frame),
+            PeerRelease::V270 => results_270(spec, results).encode(&mut frame),
+        }
+        frame
+    }
+
+    /// A frame that names its type.
+    fn named(&mut self, code: ResponseCode, errno: i32) -> Frame {
+        self.type_word = u32::from_be_bytes(code.to_wire().to_be_bytes());
+        Frame::response(self.type_word, errno)
+    }
+
+    /// A frame that names no type, as netperf's server sends it in results and for unknown requests: the
+    /// server keeps one buffer, swaps its words in place for sending, and swaps the left-over type of the
+    /// frame before once more. So results carry `62 00 00 00`, which is 98 swapped. No client looks, but
+    /// scripts compare captures.
+    fn unnamed(&mut self, errno: i32) -> Frame {
+        self.type_word = self.type_word.swap_bytes();
+        Frame::response(self.type_word, errno)
+    }
+
+    fn close(&mut self, reason: &'static str) -> ServerOutput {
+        self.state = State::Closed;
+        ServerOutput::Close(reason)
+    }
+}
+
+fn results_270(spec: &TestSpec, results: &Results) -> OmniResults {
+    let cpu = results.cpu.clone().filter(|_| spec.measure_cpu).unwrap_or_default();
+    OmniResults {
+        bytes_received_hi: high(results.bytes_received),
+        bytes_received_lo: low(results.bytes_received),
+        recv_calls: low(results.receives),
+        recv_buf_size: saturated(results.receive_buffer),
+        bytes_sent_hi: high(results.bytes_sent),
+        bytes_sent_lo: low(results.bytes_sent),
+        send_calls: low(results.sends),
+        send_buf_size: saturated(results.send_buffer),
+        elapsed_time: results.elapsed_seconds,
+        cpu_util: cpu.utilisation,
+        cpu_percent_user: cpu.user,
+        cpu_percent_system: cpu.system,
+        cpu_percent_iowait: cpu.iowait,
+        cpu_percent_irq: cpu.irq,
+        cpu_percent_swintr: cpu.softirq,
+        cpu_method: cpu.method,
+        num_cpus: cpu.cpus,
+        peak_cpu_id: cpu.peak_cpu,
+        peak_cpu_util: cpu.peak_utilisation,
+        transport_retrans: results.retransmits,
+        cong_control: congestion_control(spec, results),
+        ..OmniResults::default()
+    }
+}
+
+/// The results for a 2.6.0 client, which would misread those of 2.7.0. Its interface words say that they
+/// were not asked for, in the words of 2.6.0, by which this layout can also be told from the other.
+fn results_260(spec: &TestSpec, results: &Results) -> OmniResults260 {
+    const NOT_ASKED: i32 = -2;
+    let wide = results_270(spec, results);
+    let measured = wide.cpu_method != 0;
+    OmniResults260 {
+        bytes_received_hi: wide.bytes_received_hi,
+        bytes_received_lo: wide.bytes_received_lo,
+        recv_calls: wide.recv_calls,
+        recv_buf_size: wide.recv_buf_size,
+        bytes_sent_hi: wide.bytes_sent_hi,
+        bytes_sent_lo: wide.bytes_sent_lo,
+        send_calls: wide.send_calls,
+        send_buf_size: wide.send_buf_size,
+        elapsed_time: wide.elapsed_time,
+        cpu_util: wide.cpu_util,
+        cpu_method: wide.cpu_method,
+        num_cpus: wide.num_cpus,
+        peak_cpu_id: if measured { wide.peak_cpu_id } else { -1 },
+        peak_cpu_util: if measured { wide.peak_cpu_util } else { -1.0 },
+        vendor: NOT_ASKED,
+        device: NOT_ASKED,
+        subvendor: NOT_ASKED,
+        subdevice: NOT_ASKED,
+        transport_retrans: wide.transport_retrans,
+        ifname: Text(*b"Bug If Seen IFNA"),
+        driver: driver_filler(),
+        version: driver_filler(),
+        firmware: driver_filler(),
+        bus: driver_filler(),
+        ifslot: Text(*b"Bug If Seen IFSL"),
+        cong_control: wide.cong_control,
+        ..OmniResults260::default()
+    }
+}
+
+fn driver_filler() -> Text<32> {
+    Text::new(b"Bug If Seen DRVINFO").unwrap_or_default()
+}
+
+fn congestion_control(spec: &TestSpec, results: &Results) -> Text<16> {
+    let name = results.congestion_control.as_deref().filter(|_| spec.want_congestion_control);
+    Text::new(name.unwrap_or_default().as_bytes()).unwrap_or_default()
+}
+
+/// What a response says of a socket option: -1 if it was left alone, -2 if the kernel refused it.
+fn in_force(asked: Option<i32>, granted: Option<i32>) -> i32 {
+    asked.map_or(-1, |_| granted.unwrap_or(-2))
+}
+
+/// The wire has signed words for sizes that are never negative.
+fn saturated(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+fn high(value: u64) -> u32 {
+    u32::try_from(value >> 32).unwrap_or(0)
+}
+
+fn low(value: u64) -> u32 {
+    u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0)
+}

@@ -1,0 +1,330 @@
+//! The server machine against recorded conversations: fed what the client sent, it has to answer what
+//! netserver answered. Values that only the host knows (ports, socket buffers, counts) are taken from the
+//! recorded answers and have to come out at their places; everything else comes from the machine.
+
+use std::collections::VecDeque;
+
+use ringperf_proto::omni::{OmniRequest, direction};
+use ringperf_proto::{
+    CpuReport, FRAME_BYTES, Frame, FrameReader, Limits, Offer, RequestCode, Results, Server, ServerConfig,
+    ServerInput, ServerOutput, TestSpec, errno,
+};
+
+use crate::golden::{self, Direction, Golden, Message, say};
+
+/// Recordings compared; fewer are a failure.
+const COMPARED: usize = 35;
+
+/// Fields that are the host's, hence volatile, and inputs of the machine, hence compared. What is left out
+/// are the numbers of buffers, which the server may choose.
+const INPUTS: [&str; 25] = [
+    "bytes_received_hi",
+    "bytes_received_lo",
+    "bytes_sent_hi",
+    "bytes_sent_lo",
+    "cong_control",
+    "cpu_percent_iowait",
+    "cpu_percent_irq",
+    "cpu_percent_swintr",
+    "cpu_percent_system",
+    "cpu_percent_user",
+    "cpu_rate",
+    "cpu_util",
+    "data_port",
+    "elapsed_time",
+    "num_cpus",
+    "peak_cpu_id",
+    "peak_cpu_util",
+    "receive_size",
+    "recv_buf_size",
+    "recv_calls",
+    "send_buf_size",
+    "send_calls",
+    "send_size",
+    "trans_received",
+    "transport_retrans",
+];
+
+/// Frames in which our server differs from the recorded one on purpose.
+const DIFFERENT: [(&str, u64, &str); 2] = [
+    ("client260_server260_tcp_stream", 2, "the text describes the recorded host; ours says what 2.7.0 says"),
+    (
+        "client260_server270_tcp_stream",
+        5,
+        "netserver 2.7.0 sends results a 2.6.0 client misreads; ours do not",
+    ),
+];
+
+#[test]
+fn answers_what_netserver_answered() {
+    let (mut compared, mut skipped) = (0, 0);
+    for golden in golden::load() {
+        match applicable(&golden) {
+            Ok(()) => {
+                replay(&golden).unwrap_or_else(|what| panic!("{}: {what}", golden.name));
+                compared += 1;
+            }
+            Err(reason) => {
+                say(&format!("skip {} (server): {reason}", golden.name));
+                skipped += 1;
+            }
+        }
+    }
+    for (name, seq, reason) in DIFFERENT {
+        say(&format!("skip frame {seq} of {name} (server): {reason}"));
+    }
+    say(&format!("goldens: {compared} compared, {skipped} skipped (server)"));
+    assert_eq!(compared, COMPARED, "recordings compared");
+}
+
+#[test]
+fn notices_any_changed_byte() {
+    let mut noticed = 0;
+    for golden in golden::load().iter().filter(|golden| applicable(golden).is_ok()) {
+        for (index, message) in golden.messages.iter().enumerate() {
+            if message.direction != Direction::FromServer || !message.is_frame() || differs(golden, message) {
+                continue;
+            }
+            // A changed bit of a masked one changes nothing, so one that is compared is chosen.
+            let masked = |at: usize| {
+                let field = message
+                    .fields
+                    .iter()
+                    .find(|field| (field.offset..field.offset + field.bytes.len()).contains(&at));
+                field.is_some_and(|field| {
+                    let bits = field.meaningful_bits.to_be_bytes();
+                    let none = bits.get(at - field.offset).is_some_and(|bits| bits & 1 == 0);
+                    field.stale || none || (field.volatile && !INPUTS.contains(&field.name.as_str()))
+                }) || (message.stale_errno && (4..8).contains(&at))
+            };
+            let mut changed = golden.clone();
+            for at in (0..FRAME_BYTES).filter(|at| !masked(*at)) {
+                changed.messages[index].bytes[at] ^= 1;
+                assert!(replay(&changed).is_err(), "{}: byte {at} of frame {}", golden.name, message.seq);
+                changed.messages[index].bytes[at] ^= 1;
+                noticed += 1;
+            }
+        }
+    }
+    assert!(noticed > 15_000, "{noticed}");
+}
+
+#[test]
+fn refuses_the_recorded_tests_it_does_not_serve() {
+    let mut refused = 0;
+    for golden in golden::load().iter().filter(|golden| applicable(golden).is_err()) {
+        let first = golden
+            .messages
+            .first()
+            .filter(|message| message.is_frame() && message.bytes.len() == FRAME_BYTES);
+        let Some(frame) = first.map(|first| frame(&first.bytes)) else { continue };
+        if frame.request_type() == RequestCode::Omni
+            && TestSpec::parse(-1, &OmniRequest::decode(&frame), &Limits::default()).is_ok()
+        {
+            // What is not compared here is the other end, which was not a 2.7.0 server.
+            continue;
+        }
+        let (server, output) =
+            Server::new(config(golden)).on(ServerInput::Frame(frame.clone())).expect("an answer");
+        let ServerOutput::Reply(reply) = output else { panic!("{}: {output:?}", golden.name) };
+        let expected = match frame.request_type() {
+            RequestCode::Omni => errno::EOPNOTSUPP,
+            _ => errno::UNKNOWN_REQUEST,
+        };
+        assert_eq!(reply.errno(), expected, "{}", golden.name);
+        let again =
+            server.on(ServerInput::Frame(Frame::request(RequestCode::DebugOn, -1))).expect("an answer").1;
+        assert!(matches!(again, ServerOutput::Reply(_)), "{}: the connection stays", golden.name);
+        refused += 1;
+    }
+    assert!(refused >= 30, "{refused}");
+}
+
+/// Whether a recording shows something that the server machine does.
+fn applicable(golden: &Golden) -> Result<(), &'static str> {
+    if golden.frame_bytes != 656 {
+        return Err("256-byte frames");
+    }
+    if golden.name == "receive_size_zero" {
+        return Err("netserver dies of a receive size of 0; ours chooses a size");
+    }
+    if !golden.messages.iter().any(|message| !message.bytes.is_empty()) {
+        return Err("nothing is sent");
+    }
+    if golden.server.starts_with("netserver 2.4") || golden.server.starts_with("netserver 2.5") {
+        return Err("recorded from a server with 256-byte frames");
+    }
+    let whole = golden
+        .messages
+        .iter()
+        .filter(|message| message.direction == Direction::FromClient && message.bytes.len() == FRAME_BYTES);
+    for request in whole.map(|message| frame(&message.bytes)) {
+        match request.request_type() {
+            RequestCode::Omni => {
+                let request = OmniRequest::decode(&request);
+                if request.protocol != 6 {
+                    return Err("UDP is not served");
+                }
+                if request.direction != direction::RECEIVE {
+                    return Err("only streams towards the server are served");
+                }
+            }
+            RequestCode::TcpStream
+            | RequestCode::TcpRr
+            | RequestCode::TcpCrr
+            | RequestCode::TcpMaerts
+            | RequestCode::TcpCc
+            | RequestCode::UdpRr
+            | RequestCode::UdpStream => return Err("the classic families are not served"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn differs(golden: &Golden, message: &Message) -> bool {
+    DIFFERENT.iter().any(|(name, seq, _)| *name == golden.name && *seq == message.seq)
+}
+
+fn frame(bytes: &[u8]) -> Frame {
+    Frame::from_bytes(bytes.try_into().expect("a whole frame"))
+}
+
+/// The host the recordings were made on: two CPUs, 100 clock ticks a second.
+fn config(golden: &Golden) -> ServerConfig {
+    let passphrase = golden.server.split_once("started with -Z ").map(|(_, word)| word.as_bytes().to_vec());
+    ServerConfig { limits: Limits::default(), passphrase, cpu_rate: 100.0, cpus: 2 }
+}
+
+/// Holds the recorded conversation with the server machine and compares every answer.
+fn replay(golden: &Golden) -> Result<(), String> {
+    let mut session = Session {
+        server: Some(Server::new(config(golden))),
+        answers: golden
+            .messages
+            .iter()
+            .filter(|message| message.direction == Direction::FromServer)
+            .collect(),
+        sent: VecDeque::new(),
+        closed: false,
+    };
+    let (mut reader, mut client_ended) = (FrameReader::default(), false);
+    let mut before = None;
+    for message in &golden.messages {
+        if message.direction == Direction::FromClient {
+            client_ended |= message.is_end();
+            let _ = reader.push(&message.bytes);
+            while let Some(frame) = reader.next().filter(|_| !session.closed) {
+                session.give(ServerInput::Frame(frame))?;
+            }
+        } else if message.is_frame() {
+            let ours = session.sent.pop_front().ok_or(format!("frame {}: no answer", message.seq))?;
+            if !differs(golden, message) {
+                message.compare(ours.as_bytes(), before, &INPUTS)?;
+            }
+            before = Some(message);
+        } else if message.is_end() && !client_ended && !session.closed {
+            return Err("netserver closed the connection, the machine did not".to_owned());
+        }
+    }
+    match session.sent.len() {
+        0 => Ok(()),
+        more => Err(format!("{more} frames too many")),
+    }
+}
+
+struct Session<'a> {
+    server: Option<Server>,
+    /// What netserver sent, from which the host's part is taken.
+    answers: VecDeque<&'a Message>,
+    sent: VecDeque<Frame>,
+    closed: bool,
+}
+
+impl Session<'_> {
+    /// Gives one input and plays the host until the machine waits for the client.
+    fn give(&mut self, input: ServerInput) -> Result<(), String> {
+        let mut next = Some(input);
+        let mut wanted = None;
+        while let Some(input) = next.take() {
+            let server = self.server.take().ok_or("the machine is gone")?;
+            let (server, output) = server.on(input).map_err(|fault| fault.to_string())?;
+            self.server = Some(server);
+            match output {
+                ServerOutput::Nothing => {}
+                ServerOutput::Close(_) => self.closed = true,
+                ServerOutput::Prepare(spec) => {
+                    let answer = self.answers.front().filter(|answer| !answer.fields.is_empty());
+                    let answer = answer.ok_or("netserver did not answer this")?;
+                    next = Some(ServerInput::Prepared(granted(&spec, answer)));
+                    wanted = Some(spec);
+                }
+                ServerOutput::Reply(frame) => self.send(frame),
+                ServerOutput::ReplyThenClose(frame) => {
+                    self.closed = true;
+                    self.send(frame);
+                }
+                ServerOutput::ReplyThenRun(frame) => {
+                    self.send(frame);
+                    let results = self.answers.front().filter(|answer| answer.is_frame());
+                    next = results.map(|answer| ran(wanted.as_ref().expect("a test"), answer));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, frame: Frame) {
+        self.answers.pop_front();
+        self.sent.push_back(frame);
+    }
+}
+
+/// What the recorded host granted. Options are granted as they were asked for; the recording has to agree.
+fn granted(spec: &TestSpec, response: &Message) -> Offer {
+    let size = |name: &str| u32::try_from(response.signed(name)).expect("a size");
+    Offer {
+        port: u16::try_from(response.word("data_port")).expect("a port"),
+        send_buffer: size("send_buf_size"),
+        receive_buffer: size("recv_buf_size"),
+        receive_bytes: spec.receive_bytes.unwrap_or_else(|| size("receive_size")),
+        no_delay: spec.no_delay,
+        priority: spec.priority,
+        type_of_service: spec.type_of_service,
+    }
+}
+
+/// How the test went on the recorded host.
+fn ran(spec: &TestSpec, results: &Message) -> ServerInput {
+    if results.errno != 0 {
+        return ServerInput::Failed { errno: results.errno };
+    }
+    let wide = results.fields.iter().any(|field| field.name == "cpu_percent_user");
+    let part = |name: &str| if wide { results.float(name) } else { 0.0 };
+    let cpu = spec.measure_cpu.then(|| CpuReport {
+        utilisation: results.float("cpu_util"),
+        user: part("cpu_percent_user"),
+        system: part("cpu_percent_system"),
+        iowait: part("cpu_percent_iowait"),
+        irq: part("cpu_percent_irq"),
+        softirq: part("cpu_percent_swintr"),
+        method: 8,
+        cpus: results.word("num_cpus"),
+        peak_cpu: results.signed("peak_cpu_id"),
+        peak_utilisation: results.float("peak_cpu_util"),
+    });
+    let joined = |high: &str, low: &str| u64::from(results.word(high)) << 32 | u64::from(results.word(low));
+    let results = Results {
+        bytes_received: joined("bytes_received_hi", "bytes_received_lo"),
+        receives: u64::from(results.word("recv_calls")),
+        bytes_sent: joined("bytes_sent_hi", "bytes_sent_lo"),
+        sends: u64::from(results.word("send_calls")),
+        send_buffer: results.word("send_buf_size"),
+        receive_buffer: results.word("recv_buf_size"),
+        elapsed_seconds: results.float("elapsed_time"),
+        retransmits: results.signed("transport_retrans"),
+        congestion_control: Some(results.text("cong_control")).filter(|name| !name.is_empty()),
+        cpu,
+    };
+    ServerInput::Ran(results, None)
+}

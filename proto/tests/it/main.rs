@@ -1,0 +1,13 @@
+//! Tests of the control channel: recorded conversations, the two machines against each other, and arbitrary
+//! bytes.
+
+mod command;
+mod golden;
+mod golden_client;
+mod golden_server;
+mod hostile;
+mod pair;
+mod server;
+mod spec;
+mod stream;
+mod tables;

@@ -1,0 +1,241 @@
+//! What a peer may ask for: the edges of every checked word, in both directions.
+
+use ringperf_proto::layout::{AddressWords, Text};
+use ringperf_proto::omni::{OmniRequest, flag};
+use ringperf_proto::{
+    Client, ClientConfig, ClientInput, ClientOutput, Fault, Frame, IpVersion, Length, Limits, Party, Refusal,
+    StreamTest, Test, TestSpec, errno,
+};
+
+/// What netperf 2.7.0 sends by default.
+pub(crate) fn default_request() -> OmniRequest {
+    request_of(StreamTest::default())
+}
+
+fn request_of(test: StreamTest) -> OmniRequest {
+    OmniRequest::decode(&frame_of(test).expect("a test that can be sent"))
+}
+
+fn frame_of(test: StreamTest) -> Result<Frame, Fault> {
+    match Client::new(ClientConfig::default()).on(ClientInput::Start(test))?.1 {
+        ClientOutput::Send(frame) => Ok(frame),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn parse(change: impl FnOnce(&mut OmniRequest)) -> Result<TestSpec, Refusal> {
+    let mut request = default_request();
+    change(&mut request);
+    TestSpec::parse(-1, &request, &Limits::default())
+}
+
+fn refused(change: impl FnOnce(&mut OmniRequest)) -> i32 {
+    parse(change).expect_err("a refusal").errno
+}
+
+#[test]
+fn the_default_request_is_a_stream_of_ten_seconds() {
+    let spec = parse(|_| {}).expect("a test");
+    assert_eq!(spec.test, Test::TcpStream);
+    assert_eq!((spec.ip_version, spec.length), (IpVersion::V4, Length::Seconds(10)));
+    assert_eq!((spec.cpu, spec.data_address, spec.data_port), (None, None, 0));
+    assert_eq!((spec.send_buffer, spec.receive_buffer, spec.receive_bytes), (None, None, None));
+    assert_eq!((spec.priority, spec.type_of_service, &spec.congestion_control), (None, None, &None));
+    assert!(!spec.measure_cpu && !spec.no_delay && !spec.keepalive && !spec.dont_route);
+    assert!(spec.want_congestion_control && !spec.ignored_fill_file);
+}
+
+#[test]
+fn lengths_are_seconds_bytes_or_none() {
+    let cases = [
+        (i32::MIN, Length::Bytes(1 << 31)),
+        (-1, Length::Bytes(1)),
+        (0, Length::Endless),
+        (1, Length::Seconds(1)),
+        (i32::MAX, Length::Seconds(0x7fff_ffff)),
+    ];
+    for (word, length) in cases {
+        assert_eq!(parse(|request| request.test_length = word).expect("a test").length, length, "{word}");
+    }
+}
+
+#[test]
+fn socket_buffers_are_clamped_and_never_refused() {
+    let max = Limits::default().socket_buffer_max;
+    let cases = [
+        (i32::MIN, None),
+        (-2, None),
+        (-1, None),
+        (0, Some(0)),
+        (1100, Some(1100)),
+        (i32::try_from(max).expect("a word"), Some(max)),
+        (i32::MAX, Some(max)),
+    ];
+    for (word, bytes) in cases {
+        let spec =
+            parse(|request| (request.send_buf_size, request.recv_buf_size) = (word, word)).expect("a test");
+        assert_eq!((spec.send_buffer, spec.receive_buffer), (bytes, bytes), "{word}");
+    }
+}
+
+#[test]
+fn receive_sizes_are_bounded_before_anything_is_allocated() {
+    let limit = Limits::default().message_bytes_max;
+    let limit_word = i32::try_from(limit).expect("a word");
+    let cases = [
+        (i32::MIN, Err(errno::EINVAL)),
+        (-2, Err(errno::EINVAL)),
+        (-1, Ok(None)),
+        (0, Ok(None)),
+        (1, Ok(Some(1))),
+        (limit_word, Ok(Some(limit))),
+        (limit_word + 1, Err(errno::E2BIG)),
+        (i32::MAX, Err(errno::E2BIG)),
+    ];
+    for (word, expected) in cases {
+        let parsed = parse(|request| request.receive_size = word);
+        assert_eq!(
+            parsed.map(|spec| spec.receive_bytes).map_err(|refusal| refusal.errno),
+            expected,
+            "{word}"
+        );
+    }
+    // A positive request size takes its place, with the same bound; any other is ignored.
+    assert_eq!(parse(|request| request.request_size = 150).expect("a test").receive_bytes, Some(150));
+    assert_eq!(parse(|request| request.request_size = i32::MIN).expect("a test").receive_bytes, None);
+    assert_eq!(refused(|request| request.request_size = i32::MAX), errno::E2BIG);
+}
+
+#[test]
+fn ports_have_sixteen_bits() {
+    assert_eq!(parse(|request| request.data_port = 65535).expect("a test").data_port, 65535);
+    for port in [65536, u32::MAX] {
+        assert_eq!(refused(|request| request.data_port = port), errno::EINVAL);
+        assert_eq!(refused(|request| request.netperf_port = port), errno::EINVAL);
+    }
+}
+
+#[test]
+fn only_tcp_streams_towards_the_server_are_served() {
+    for (socket_type, protocol, served) in [
+        (1, 6, true),
+        (-1, 6, true),
+        (1, 0, true),
+        (-1, 0, false),
+        (2, 17, false),
+        (2, 6, false),
+        (1, 132, false),
+        (i32::MIN, u32::MAX, false),
+    ] {
+        let parsed = parse(|request| (request.socket_type, request.protocol) = (socket_type, protocol));
+        match parsed {
+            Ok(_) => assert!(served, "{socket_type} {protocol}"),
+            Err(refusal) => assert_eq!((served, refusal.errno), (false, errno::EOPNOTSUPP)),
+        }
+    }
+    for direction in [0, 1, 2, 6, u32::MAX] {
+        assert_eq!(refused(|request| request.direction = direction), errno::EOPNOTSUPP, "{direction}");
+    }
+    assert_eq!(refused(|request| request.flags |= flag::CONNECT_TEST), errno::EOPNOTSUPP);
+    for family in [0, 5, 7, u32::MAX] {
+        assert_eq!(refused(|request| request.ipfamily = family), errno::EAFNOSUPPORT, "{family}");
+    }
+}
+
+#[test]
+fn names_are_printable_and_files_are_not_opened() {
+    let name = |text: &[u8; 16]| parse(|request| request.cong_control = Text(*text));
+    assert_eq!(
+        name(b"cubic\0\x01\x02\x03garbage").expect("a test").congestion_control.as_deref(),
+        Some("cubic")
+    );
+    assert_eq!(
+        name(b"exactly_sixteen!").expect("a test").congestion_control.map(|name| name.len()),
+        Some(16)
+    );
+    assert_eq!(name(b"cu bic\0\0\0\0\0\0\0\0\0\0").expect_err("a refusal").errno, errno::EINVAL);
+    assert_eq!(name(b"\x1b[2J\0\0\0\0\0\0\0\0\0\0\0\0").expect_err("a refusal").errno, errno::EINVAL);
+    let file = Text::new(b"/etc/passwd").expect("it fits");
+    assert!(parse(|request| request.fill_file = file).expect("a test").ignored_fill_file);
+}
+
+#[test]
+fn flags_mean_what_they_say_and_unknown_ones_nothing() {
+    let all = parse(|request| request.flags = !flag::CONNECT_TEST).expect("a test");
+    assert!(all.no_delay && all.measure_cpu && all.keepalive && all.defer_accept && all.fast_open);
+    assert!(all.want_congestion_control && !all.dont_route);
+    let none = parse(|request| request.flags = 0).expect("a test");
+    assert!(!none.no_delay && !none.measure_cpu && !none.keepalive && !none.defer_accept && !none.fast_open);
+    assert!(none.dont_route && !none.want_congestion_control);
+}
+
+#[test]
+fn header_and_options_below_zero_ask_for_nothing() {
+    for (word, value) in [(i32::MIN, None), (-2, None), (-1, None), (0, Some(0)), (777, Some(777))] {
+        let mut request = default_request();
+        (request.socket_prio, request.socket_tos) = (word, word);
+        let spec = TestSpec::parse(word, &request, &Limits::default()).expect("a test");
+        assert_eq!((spec.priority, spec.type_of_service), (value, value));
+        assert_eq!(spec.cpu, value.map(i32::cast_unsigned));
+    }
+}
+
+#[test]
+fn addresses_follow_the_family() {
+    let words = AddressWords([0x0100_007f, 0, 0, 0x0100_0000]);
+    let spec = parse(|request| (request.ipfamily, request.netserver_ip) = (6, words)).expect("a test");
+    assert_eq!(spec.data_address, Some("7f00:1::1".parse().expect("an address")));
+    let words = AddressWords([0xc000_0201, 9, 9, 9]);
+    let spec = parse(|request| (request.netserver_ip, request.netperf_ip) = (words, words)).expect("a test");
+    assert_eq!(spec.data_address, Some("192.0.2.1".parse().expect("an address")));
+    assert_eq!(spec.client_data, (spec.data_address, 0));
+}
+
+#[test]
+fn every_word_at_its_edges_is_judged_without_a_panic() {
+    let edges =
+        [0_u32, 1, 0x7f, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff, 0x7fc0_0000];
+    let usual = frame_of(StreamTest::default()).expect("a request");
+    let mut served = 0;
+    for offset in (8..208).step_by(4) {
+        for edge in edges {
+            let mut bytes = *usual.as_bytes();
+            bytes[offset..offset + 4].copy_from_slice(&edge.to_be_bytes());
+            let request = OmniRequest::decode(&Frame::from_bytes(bytes));
+            if let Ok(spec) = TestSpec::parse(edge.cast_signed(), &request, &Limits::default()) {
+                assert!(spec.receive_bytes.is_none_or(|size| (1..=16 << 20).contains(&size)));
+                assert!(spec.receive_buffer.is_none_or(|size| size <= 512 << 20));
+                served += 1;
+            }
+        }
+    }
+    assert!(served > 200, "{served}");
+}
+
+#[test]
+fn what_kills_real_servers_or_does_not_fit_is_not_sent() {
+    let wrong: [fn(&mut StreamTest); 12] = [
+        |test| test.receive_bytes = Some(0),
+        |test| test.send_bytes = Some(0),
+        |test| test.request_bytes = Some(0),
+        |test| test.receive_buffer = Some(1 << 31),
+        |test| test.length = Length::Seconds(0),
+        |test| test.length = Length::Bytes(0),
+        |test| test.length = Length::Bytes((1 << 31) + 1),
+        |test| test.length = Length::Bytes(u64::MAX),
+        |test| test.server_address = Some("::1".parse().expect("an address")),
+        |test| test.congestion_control = Some("sixteen_letters!".to_owned()),
+        |test| test.fill_file = Some("x".repeat(32)),
+        |test| test.cpu = Some(1 << 31),
+    ];
+    for (index, change) in wrong.iter().enumerate() {
+        let mut test = StreamTest::default();
+        change(&mut test);
+        let fault = frame_of(test).expect_err("a misuse");
+        assert_eq!(fault.party(), Party::Caller, "{index}: {fault}");
+    }
+    let longest = StreamTest { length: Length::Bytes(1 << 31), ..StreamTest::default() };
+    assert_eq!(request_of(longest).test_length, i32::MIN);
+    let endless = StreamTest { length: Length::Endless, ..StreamTest::default() };
+    assert_eq!(request_of(endless).test_length, 0);
+}
