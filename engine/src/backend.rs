@@ -1,0 +1,92 @@
+//! What a worker asks of whatever moves its bytes.
+//!
+//! Five verbs over one attached socket. A backend knows operations and memory; it never calls a flow and
+//! knows nothing of tests, clocks or counts beyond its own.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use crate::arena::Span;
+use crate::outcome::Operations;
+use crate::sys::Errno;
+use crate::token::Token;
+
+/// One operation on the attached socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op {
+    /// End the operation named by the token; it completes as cancelled, or with what it had done.
+    Cancel(Token),
+    /// Receive, as often as the backend can with one request: [`Done::more`] says whether it goes on.
+    Receive,
+    /// Send this part of the arena. `linked` holds the next pushed send back until this one is done in full,
+    /// and cancels it where this one falls short: two sends of one stream must never overtake each other.
+    Send { span: Span, linked: bool },
+}
+
+/// Where received bytes lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// There are none.
+    #[default]
+    Nothing,
+    /// In the provided-buffer ring: `bytes` of them from this buffer on.
+    Ring { first: u16, bytes: u32 },
+    /// In the backend's own slot.
+    Slot { bytes: u32 },
+}
+
+/// A completion.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    pub(crate) token: Token,
+    /// Bytes moved, or the errno.
+    pub(crate) result: Result<u32, Errno>,
+    /// The operation goes on and will complete again.
+    pub(crate) more: bool,
+    /// What was received; the worker hands it back by [`Backend::release`].
+    pub(crate) received: Received,
+}
+
+/// Operations that were still under way when [`Backend::close`] gave up. Their memory has been leaked on
+/// purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Undrained(pub(crate) u32);
+
+/// Moves bytes between one socket and the arena it owns.
+pub(crate) trait Backend {
+    /// Takes a connected socket into use and watches `stop`, whose first signal completes as [`Token::STOP`].
+    ///
+    /// # Errors
+    /// As the kernel says.
+    fn attach(&mut self, socket: BorrowedFd<'_>, stop: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Queues an operation; it starts with the next [`Backend::wait`].
+    fn push(&mut self, op: Op, token: Token);
+
+    /// Starts what is queued and sleeps until something completes or the time is over.
+    ///
+    /// # Errors
+    /// Only what makes going on impossible; an interrupted sleep just ends early.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Moves completions to the end of `done`, at most what fits its capacity.
+    fn reap(&mut self, done: &mut Vec<Done>);
+
+    /// Shows received bytes, in the order of the stream.
+    fn show(&self, received: Received, see: &mut dyn FnMut(&[u8]));
+
+    /// Gives the memory of received bytes back for the next ones.
+    fn release(&mut self, received: Received);
+
+    /// Counters so far.
+    fn operations(&self) -> Operations;
+
+    /// Ends every operation and gives the memory back once the kernel is done with it.
+    ///
+    /// # Errors
+    /// [`Undrained`] when `patience` was not enough.
+    fn close(self, patience: Duration) -> Result<(), Undrained>
+    where
+        Self: Sized;
+}

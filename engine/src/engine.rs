@@ -1,0 +1,95 @@
+//! Choosing the backend, and saying why.
+//!
+//! `auto` takes io_uring where the kernel grants it and the self-test passes, and falls back to epoll with
+//! the reason on record. A named engine is that engine or an error.
+
+use std::time::Duration;
+
+use crate::arena::Arena;
+use crate::backend::Backend;
+use crate::cores::Seat;
+use crate::epoll::Epoll;
+use crate::error::Error;
+use crate::facts::{Degraded, Engine, Facts, SocketBuffers};
+use crate::plan::{EngineChoice, Plan, PlanOptions};
+use crate::ring::{self, Ring};
+use crate::sys;
+
+/// One of the backends; unpacked before the loop, which is compiled for each.
+pub(crate) enum AnyBackend {
+    Epoll(Box<Epoll>),
+    Uring(Box<Ring>),
+}
+
+/// Opens the plan's backend on the calling thread.
+///
+/// # Errors
+/// [`Error::UringRefused`] when io_uring was asked for by name, or what opening epoll says.
+pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<AnyBackend, Error> {
+    let epoll = |plan| Epoll::open(plan).map(|epoll| AnyBackend::Epoll(Box::new(epoll)));
+    match plan.options().engine {
+        EngineChoice::Epoll => epoll(plan),
+        EngineChoice::Uring => ring::open(plan, degraded).map(|ring| AnyBackend::Uring(Box::new(ring))),
+        EngineChoice::Auto => {
+            let mut notes = Vec::new();
+            match ring::open(plan, &mut notes) {
+                Ok(ring) => {
+                    degraded.append(&mut notes);
+                    Ok(AnyBackend::Uring(Box::new(ring)))
+                }
+                Err(refused) => {
+                    degraded.push(Degraded {
+                        feature: "io_uring",
+                        reason: refused.to_string(),
+                        instead: "epoll",
+                    });
+                    epoll(plan)
+                }
+            }
+        }
+    }
+}
+
+impl AnyBackend {
+    fn arena(&self) -> &Arena {
+        match self {
+            Self::Epoll(epoll) => epoll.arena(),
+            Self::Uring(ring) => ring.arena(),
+        }
+    }
+
+    /// Gives everything back without having run.
+    pub(crate) fn close(self, patience: Duration) {
+        // Nothing was ever started, so nothing can be left.
+        let _ = match self {
+            Self::Epoll(epoll) => epoll.close(patience),
+            Self::Uring(ring) => ring.close(patience),
+        };
+    }
+
+    /// The facts known before the run.
+    pub(crate) fn facts(
+        &self,
+        options: &PlanOptions,
+        seat: &Seat,
+        buffers_granted: SocketBuffers,
+        degraded: Vec<Degraded>,
+    ) -> Facts {
+        let (engine, uring) = match self {
+            Self::Epoll(_) => (Engine::Epoll, None),
+            Self::Uring(ring) => (Engine::Uring, Some(ring.facts().clone())),
+        };
+        Facts {
+            engine_asked: options.engine,
+            engine,
+            kernel: sys::kernel_release(),
+            core: seat.facts.clone(),
+            arena_bytes: self.arena().length() as u64,
+            arena_backing: self.arena().backing(),
+            buffers_asked: (options.socket.send_buffer, options.socket.receive_buffer),
+            buffers_granted,
+            uring,
+            degraded,
+        }
+    }
+}

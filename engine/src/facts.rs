@@ -1,0 +1,113 @@
+//! What was asked and what was granted: the facts that travel with every number.
+//!
+//! Plain data; the modules that ask the kernel fill it in.
+
+use serde::Serialize;
+
+use crate::plan::EngineChoice;
+
+/// The backend a run really used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Non-blocking system calls driven by epoll.
+    Epoll,
+    /// io_uring.
+    Uring,
+}
+
+/// Sizes of the two socket buffers as getsockopt reports them, in bytes (Linux reports the doubled figure).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SocketBuffers {
+    /// SO_SNDBUF.
+    pub send: u32,
+    /// SO_RCVBUF.
+    pub receive: u32,
+}
+
+/// Something wished for that the run went on without.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Degraded {
+    /// What was wished for.
+    pub feature: &'static str,
+    /// Why it was not had, errno name included.
+    pub reason: String,
+    /// What took its place.
+    pub instead: &'static str,
+}
+
+/// Which memory backs the arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backing {
+    /// Pages from the hugetlb pool (MAP_HUGETLB).
+    HugePages,
+    /// Ordinary pages, transparent huge pages not to be had.
+    #[default]
+    SmallPages,
+    /// Transparent huge pages, asked for by madvise.
+    TransparentHugePages,
+}
+
+/// The worker's core.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CoreFacts {
+    /// Core asked for.
+    pub asked: Option<usize>,
+    /// Core the thread was pinned to; `None` when pinning was refused.
+    pub pinned: Option<usize>,
+    /// The thread was seen running on that core at the start and at the end.
+    pub verified: bool,
+}
+
+/// What io_uring granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UringFacts {
+    /// Setup flags in force, by the kernel's names.
+    pub setup_flags: Vec<&'static str>,
+    /// The same as the kernel's bit mask.
+    pub setup_bits: u32,
+    /// Submission queue entries.
+    pub submission_entries: u32,
+    /// Completion queue entries.
+    pub completion_entries: u32,
+    /// Sockets are used through the ring's file table.
+    pub registered_files: bool,
+    /// The ring's own descriptor is registered.
+    pub registered_ring: bool,
+    /// The arena is registered as fixed buffers.
+    pub registered_buffers: bool,
+    /// Entries of the provided-buffer ring; 0 when there is none.
+    pub buffer_ring_entries: u16,
+    /// Bytes of each of its buffers.
+    pub buffer_ring_bytes: u32,
+    /// Receives are multishot.
+    pub multishot: bool,
+    /// Receives may fill several buffers with one completion.
+    pub bundles: bool,
+}
+
+/// Everything that qualifies a run's numbers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Facts {
+    /// Backend asked for.
+    pub engine_asked: EngineChoice,
+    /// Backend used.
+    pub engine: Engine,
+    /// Kernel release, as uname gives it.
+    pub kernel: String,
+    /// The worker's core.
+    pub core: CoreFacts,
+    /// Bytes of the arena.
+    pub arena_bytes: u64,
+    /// What backs it.
+    pub arena_backing: Backing,
+    /// SO_SNDBUF and SO_RCVBUF asked for; `None` left the default alone.
+    pub buffers_asked: (Option<u32>, Option<u32>),
+    /// What the socket had once the options were set, before any data.
+    pub buffers_granted: SocketBuffers,
+    /// Present when io_uring was used.
+    pub uring: Option<UringFacts>,
+    /// What was wished for and not had, in the order it was found out.
+    pub degraded: Vec<Degraded>,
+}

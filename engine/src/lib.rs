@@ -1,0 +1,43 @@
+//! Pinned loops that move bytes over sockets and measure what that cost.
+//!
+//! A run is a straight line, each arrow a change of type:
+//!
+//! ```text
+//! Plan --prepare--> Prepared --run--> Outcome
+//! ```
+//!
+//! [`Plan`] is what to do, checked; [`prepare`] binds the socket, starts the pinned worker, maps its memory
+//! and registers it with the ring, so that nothing of that falls into the measured window; [`Prepared::run`]
+//! lifts the barrier and returns the [`Outcome`]: counters, CPU time, and the facts that qualify them.
+//!
+//! One worker is one pinned core, one backend, one arena, one tally. The workload is a pure state machine
+//! (`flow.rs`); io_uring and epoll are two backends under it, neither of which knows what a test is.
+//!
+//! This crate knows nothing of netperf, of control connections or of output formats.
+#![deny(unsafe_code)]
+
+mod arena;
+mod backend;
+mod cores;
+pub mod cpu;
+mod engine;
+mod epoll;
+pub mod error;
+pub mod facts;
+mod flow;
+pub mod outcome;
+mod pattern;
+pub mod plan;
+mod ring;
+mod run;
+mod socket;
+mod sys;
+mod token;
+mod worker;
+
+pub use error::Error;
+pub use facts::Facts;
+pub use outcome::{End, Outcome};
+pub use plan::{EngineChoice, Plan, PlanOptions};
+pub use run::{Prepared, Stop, prepare};
+pub use sys::errno_name;

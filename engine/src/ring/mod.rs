@@ -1,0 +1,425 @@
+//! The io_uring backend: one ring, its registered memory and file, and the loop's four steps on it.
+//!
+//! Operations name parts of the arena, never addresses, so pushing one is safe: the ring checks the bounds
+//! and points only at memory it owns, and it keeps that memory until every completion is in. Setting the ring
+//! up is the business of [`setup`]; what a flow does with it, not its concern.
+#![expect(unsafe_code, reason = "hands memory to the kernel; each block says why it is sound")]
+
+mod buffers;
+mod handle;
+mod selftest;
+mod setup;
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::{cqueue, opcode, squeue};
+
+use crate::arena::{Arena, Span};
+use crate::backend::{Backend, Done, Op, Received, Undrained};
+use crate::facts::UringFacts;
+use crate::outcome::Operations;
+use crate::sys::Errno;
+use crate::token::{Kind, Token};
+use buffers::BufferRing;
+use handle::Handle;
+
+pub(crate) use setup::open;
+
+/// How receives are asked for, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ReceivePath {
+    /// Multishot into the buffer ring, several buffers a completion.
+    Bundle,
+    /// Multishot into the buffer ring.
+    Multishot,
+    /// One receive at a time into the slot.
+    Single,
+}
+
+/// How sends are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SendPath {
+    /// SEND with MSG_WAITALL from plain memory, linked where the flow says so.
+    Plain,
+    /// WRITE_FIXED from registered memory. It may fall short without breaking a link, so only unlinked.
+    Registered,
+}
+
+/// An open ring and everything the kernel knows of it.
+pub(crate) struct Ring {
+    uring: Handle,
+    arena: Arena,
+    buffers: Option<BufferRing>,
+    /// Memory for receives without the buffer ring.
+    slot: Span,
+    receive_path: ReceivePath,
+    send_path: SendPath,
+    /// The socket by its own number, where there is no registered file.
+    socket: RawFd,
+    facts: UringFacts,
+    /// Most sends in one chain.
+    chain: u32,
+    /// Operations queued or started whose last completion has not been reaped.
+    in_flight: u32,
+    /// Buffers skipped before the run.
+    skipped_before: u64,
+    /// Why an operation could not be queued; the next wait returns it.
+    refused: Option<io::Error>,
+    operations: Operations,
+}
+
+/// Index of the socket in the ring's file table.
+const FILE: u32 = 0;
+/// Index of the send region among the registered buffers.
+const SEND_REGION: u16 = 0;
+/// How long a cancel may go without effect before it is repeated: much longer than the step of an operation
+/// that it can miss.
+const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Ring {
+    /// What the kernel granted.
+    pub(crate) fn facts(&self) -> &UringFacts {
+        &self.facts
+    }
+
+    /// The ring's memory.
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// Fills the message slots.
+    fn fill(&mut self, span: Span) {
+        self.arena.fill_pattern(span);
+    }
+
+    fn send_entry(&mut self, span: Span, linked: bool) -> squeue::Entry {
+        let pointer = self.arena.pointer(span).cast_const();
+        if self.send_path == SendPath::Registered {
+            debug_assert!(!linked, "a registered write may fall short without breaking a link");
+            self.operations.sends_registered += 1;
+            return match self.file() {
+                Ok(file) => opcode::WriteFixed::new(file, pointer, span.length, SEND_REGION).build(),
+                Err(fd) => opcode::WriteFixed::new(fd, pointer, span.length, SEND_REGION).build(),
+            };
+        }
+        self.operations.sends_plain += 1;
+        // WAITALL: the kernel goes on by itself until all is sent, and a short send breaks the chain.
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        let entry = match self.file() {
+            Ok(file) => opcode::Send::new(file, pointer, span.length).flags(flags).build(),
+            Err(fd) => opcode::Send::new(fd, pointer, span.length).flags(flags).build(),
+        };
+        if linked { entry.flags(squeue::Flags::IO_LINK) } else { entry }
+    }
+
+    fn receive_entry(&self) -> squeue::Entry {
+        let (group, single) = (buffers::GROUP, self.arena.pointer(self.slot));
+        match (self.receive_path, self.file()) {
+            (ReceivePath::Bundle, Ok(file)) => opcode::RecvMultiBundle::new(file, group).build(),
+            (ReceivePath::Bundle, Err(fd)) => opcode::RecvMultiBundle::new(fd, group).build(),
+            (ReceivePath::Multishot, Ok(file)) => opcode::RecvMulti::new(file, group).build(),
+            (ReceivePath::Multishot, Err(fd)) => opcode::RecvMulti::new(fd, group).build(),
+            (ReceivePath::Single, Ok(file)) => opcode::Recv::new(file, single, self.slot.length).build(),
+            (ReceivePath::Single, Err(fd)) => opcode::Recv::new(fd, single, self.slot.length).build(),
+        }
+    }
+
+    /// The socket, by its place in the file table or by its number.
+    fn file(&self) -> Result<Fixed, Fd> {
+        if self.facts.registered_files { Ok(Fixed(FILE)) } else { Err(Fd(self.socket)) }
+    }
+
+    /// Queues one entry. A full queue is handed to the kernel first; one that the kernel does not take ends
+    /// the run at the next wait, for an entry left out would leave the flow waiting for ever.
+    fn queue(&mut self, entry: &squeue::Entry) {
+        for _ in 0..2 {
+            // SAFETY: every address in the entry lies in the arena, which outlives the operation: `close`
+            // gives it back only when nothing is in flight and leaks it otherwise. Descriptors
+            // are those of the ring's file table or of sockets that the worker keeps open until
+            // after `close`.
+            if unsafe { self.uring.push(entry) } {
+                self.in_flight += 1;
+                return;
+            }
+            if let Err(error) = self.uring.submitter.submit() {
+                self.refused = Some(error);
+                return;
+            }
+        }
+        self.refused = Some(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+
+    fn translate(&mut self, entry: &cqueue::Entry) -> Done {
+        let flags = entry.flags();
+        let more = cqueue::more(flags);
+        if !more {
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
+        self.operations.completions += 1;
+        let token = Token::from_bits(entry.user_data());
+        let result = u32::try_from(entry.result()).map_err(|_| Errno(entry.result().saturating_neg()));
+        let received = match (token.kind, result) {
+            (Kind::Receive, Ok(bytes)) if bytes > 0 => {
+                match (cqueue::buffer_select(flags), &mut self.buffers) {
+                    (Some(first), Some(_)) => {
+                        self.operations.receives_buffer_ring += 1;
+                        Received::Ring { first, bytes }
+                    }
+                    _ => {
+                        self.operations.receives_single += 1;
+                        Received::Slot { bytes }
+                    }
+                }
+            }
+            // The end of the stream may take a buffer with it.
+            (Kind::Receive, _) => match cqueue::buffer_select(flags) {
+                Some(first) => Received::Ring { first, bytes: 0 },
+                None => Received::Nothing,
+            },
+            (Kind::Unknown, _) => {
+                self.operations.stale += 1;
+                Received::Nothing
+            }
+            _ => Received::Nothing,
+        };
+        Done { token, result, more, received }
+    }
+
+    /// Cancels everything and reaps until nothing is in flight.
+    fn drain(&mut self, patience: Duration) -> Result<(), Undrained> {
+        let deadline = Instant::now() + patience;
+        let mut done = Vec::with_capacity(64);
+        while self.in_flight > 0 {
+            self.cancel_all();
+            // A cancel misses what is between two of its steps just then, so it is repeated.
+            let again = Instant::now() + CANCEL_INTERVAL;
+            while self.in_flight > 0 && Instant::now() < again {
+                let left = deadline.min(again).saturating_duration_since(Instant::now());
+                if Instant::now() >= deadline || self.wait(Some(left)).is_err() {
+                    return Err(Undrained(self.in_flight));
+                }
+                self.reap(&mut done);
+                done.drain(..).for_each(|d| self.release(d.received));
+            }
+        }
+        Ok(())
+    }
+
+    /// By name, one by one: to cancel whatever there is takes Linux 5.19.
+    fn cancel_all(&mut self) {
+        let sends = (0..self.chain).map(Token::send);
+        for target in [Token::STOP, Token::RECEIVE].into_iter().chain(sends) {
+            self.push(Op::Cancel(target), Token::CANCEL);
+        }
+    }
+
+    /// Puts the socket at [`FILE`], or takes it out with -1.
+    fn register_file(&self, fd: RawFd) -> io::Result<()> {
+        self.uring.submitter.register_files_update(FILE, &[fd]).map(drop)
+    }
+}
+
+impl Backend for Ring {
+    fn attach(&mut self, socket: BorrowedFd<'_>, stop: BorrowedFd<'_>) -> io::Result<()> {
+        self.socket = socket.as_raw_fd();
+        if self.facts.registered_files {
+            self.register_file(self.socket)?;
+        }
+        let poll = opcode::PollAdd::new(Fd(stop.as_raw_fd()), libc::POLLIN as u32).build();
+        self.queue(&poll.user_data(Token::STOP.to_bits()));
+        Ok(())
+    }
+
+    fn push(&mut self, op: Op, token: Token) {
+        let entry = match op {
+            Op::Cancel(target) => opcode::AsyncCancel::new(target.to_bits()).build(),
+            Op::Receive => self.receive_entry(),
+            Op::Send { span, linked } => self.send_entry(span, linked),
+        };
+        self.queue(&entry.user_data(token.to_bits()));
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if let Some(error) = self.refused.take() {
+            return Err(error);
+        }
+        self.operations.wakeups += 1;
+        let submitter = &self.uring.submitter;
+        let result = match timeout {
+            None => submitter.submit_and_wait(1),
+            Some(timeout) => {
+                let timespec = Timespec::from(timeout);
+                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
+            }
+        };
+        match result {
+            Ok(_) => Ok(()),
+            // Timed out, interrupted, or the kernel wants us to reap first: in each case, look what is there.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn reap(&mut self, done: &mut Vec<Done>) {
+        self.operations.overflows = u64::from(self.uring.completions().overflow());
+        while done.len() < done.capacity() {
+            let Some(entry) = self.uring.completions().next() else { return };
+            let translated = self.translate(&entry);
+            done.push(translated);
+        }
+    }
+
+    fn show(&self, received: Received, see: &mut dyn FnMut(&[u8])) {
+        match received {
+            Received::Nothing => {}
+            Received::Slot { bytes } => see(self.arena.bytes(self.slot.first(bytes))),
+            Received::Ring { first, bytes } => {
+                if let Some(buffers) = &self.buffers {
+                    buffers.spans(first, bytes).for_each(|span| see(self.arena.bytes(span)));
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, received: Received) {
+        if let (Received::Ring { first, bytes }, Some(buffers)) = (received, &mut self.buffers) {
+            buffers.give_back(&self.arena, first, bytes);
+            self.operations.skipped_buffers = buffers.skipped() - self.skipped_before;
+        }
+    }
+
+    fn operations(&self) -> Operations {
+        self.operations
+    }
+
+    fn close(mut self, patience: Duration) -> Result<(), Undrained> {
+        // A kernel may make unregistering wait for what is in flight, without end. What is left then goes
+        // with the ring, and the arena stays.
+        self.drain(patience)?;
+        let submitter = &self.uring.submitter;
+        if self.buffers.is_some() {
+            // The kernel must let go of the ring inside the arena before the arena goes.
+            let _ = submitter.unregister_buf_ring(buffers::GROUP);
+        }
+        if self.facts.registered_buffers {
+            let _ = submitter.unregister_buffers();
+        }
+        if self.facts.registered_files {
+            let _ = submitter.unregister_files();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // After a close that drained, nothing; else the kernel may hold the memory for longer than we live.
+        if self.in_flight > 0 {
+            self.arena.keep();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::plan::{Endpoint, Plan, PlanOptions, Role};
+    use crate::sys;
+
+    /// A ring with a socket attached, where io_uring is to be had.
+    fn attached() -> Option<(Ring, UnixStream, UnixStream, OwnedFd)> {
+        let endpoint = Endpoint::Listen { local: ([127, 0, 0, 1], 0).into(), peer: None };
+        let plan = Plan::new(PlanOptions::new(Role::Receive, endpoint)).unwrap();
+        let mut ring = match open(&plan, &mut Vec::new()) {
+            Ok(ring) => ring,
+            Err(error) => {
+                let required = std::env::var("RINGPERF_REQUIRE").unwrap_or_default();
+                assert!(!required.split(',').any(|word| word == "uring"), "io_uring is required: {error}");
+                let _ = writeln!(io::stdout(), "SKIP a test of the ring: {error}");
+                return None;
+            }
+        };
+        let (socket, peer) = UnixStream::pair().unwrap();
+        let stop = sys::event().unwrap();
+        ring.attach(socket.as_fd(), stop.as_fd()).unwrap();
+        Some((ring, socket, peer, stop))
+    }
+
+    #[test]
+    fn what_is_in_flight_keeps_its_memory_and_nothing_else_does() {
+        let Some((mut ring, _socket, _peer, _stop)) = attached() else { return };
+        ring.push(Op::Receive, Token::RECEIVE);
+        ring.wait(Some(Duration::ZERO)).unwrap();
+        let address = ring.arena.pointer(Span::default()).addr();
+        assert!(ring.in_flight >= 2);
+        assert!(ring.close(Duration::ZERO).is_err());
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let holds = |line: &str| {
+            let (low, high) = line.split_once(' ')?.0.split_once('-')?;
+            let bound = |hex| usize::from_str_radix(hex, 16).ok();
+            Some((bound(low)?..bound(high)?).contains(&address))
+        };
+        assert!(maps.lines().any(|line| holds(line) == Some(true)), "{address:x} is not in\n{maps}");
+
+        let Some((mut ring, _socket, _peer, _stop)) = attached() else { return };
+        ring.push(Op::Receive, Token::RECEIVE);
+        ring.drain(Duration::from_secs(20)).unwrap();
+        assert_eq!(ring.in_flight, 0);
+        ring.close(Duration::ZERO).unwrap();
+    }
+
+    /// The descriptor's number leads elsewhere, so only a registered one still finds the ring.
+    #[test]
+    fn a_registered_descriptor_is_the_one_that_is_used() {
+        let Some((mut ring, _socket, _peer, _stop)) = attached() else { return };
+        if !ring.facts.registered_ring {
+            let _ = writeln!(
+                io::stdout(),
+                "SKIP a test of the registered descriptor: there is none (Linux 5.18)"
+            );
+            return;
+        }
+        let elsewhere = sys::event().unwrap();
+        // SAFETY: replaces what the ring's number leads to; the ring stays, held by its registration.
+        unsafe { libc::dup2(elsewhere.as_raw_fd(), ring.uring.uring().as_raw_fd()) };
+        ring.push(Op::Cancel(Token::RECEIVE), Token::CANCEL);
+        ring.wait(Some(Duration::from_secs(20))).unwrap();
+        let mut done = Vec::with_capacity(8);
+        ring.reap(&mut done);
+        assert_eq!((done[0].token, done[0].result), (Token::CANCEL, Err(Errno::NO_ENTRY)));
+    }
+
+    /// As on another thread, whose every call is refused.
+    #[test]
+    fn a_ring_that_takes_nothing_more_is_an_error_and_no_endless_loop() {
+        struct Moved(Ring);
+        // SAFETY: used by one thread at a time; that the kernel minds the change is the purpose.
+        unsafe impl Send for Moved {}
+        let Some((ring, socket, peer, stop)) = attached() else { return };
+        let moved = Moved(ring);
+        let error = std::thread::spawn(move || {
+            let Moved(mut ring) = { moved };
+            for _ in 0..1000 {
+                ring.push(Op::Cancel(Token::RECEIVE), Token::CANCEL);
+            }
+            ring.wait(None).unwrap_err()
+        });
+        let error = error.join().unwrap();
+        assert!(error.raw_os_error().is_some(), "{error}");
+        drop((socket, peer, stop));
+    }
+}

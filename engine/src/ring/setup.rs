@@ -1,0 +1,341 @@
+//! Opening a ring: the retry ladder, the probe, the registrations, and then the self-test.
+//!
+//! Asks the kernel, never its version number. Whatever is not granted is left out, newest first, and
+//! recorded; only when nothing usable is left does opening fail, with the reason the system gives.
+#![expect(unsafe_code, reason = "registers memory with the kernel; each block says why it is sound")]
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use io_uring::{IoUring, Probe, opcode};
+
+use super::buffers::{self, BufferRing};
+use super::handle::Handle;
+use super::{ReceivePath, Ring, SendPath, selftest};
+use crate::arena::Arena;
+use crate::error::Error;
+use crate::facts::{Degraded, UringFacts};
+use crate::outcome::Operations;
+use crate::plan::{Layout, Plan, Role, Without};
+use crate::sys::{errno_name, error_name};
+
+/// Submission queue entries: the longest chain, its cancel, a receive and the watch on the stop event.
+const SUBMISSION_ENTRIES: u32 = 128;
+/// Operations of a run beside its sends and provided buffers: the watch on the stop event, cancels, a
+/// receive.
+const OTHER_OPERATIONS: u32 = 8;
+
+/// How long memory of rings closed before may take to come back: it takes milliseconds, and where the limit
+/// is too low for good, each run starts this much later.
+const MEMORY_PATIENCE: Duration = Duration::from_millis(400);
+
+/// Opens a ring for the plan on the calling thread, which from then on is the only one to use it.
+///
+/// # Errors
+/// [`Error::UringRefused`] says who refuses.
+pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Error> {
+    let without = plan.options().without;
+    let (uring, mut facts) =
+        build_patiently(plan.layout(), without, degraded).map_err(|error| refusal(&error))?;
+    if let Err(missing) = probe(&uring) {
+        let reason = format!("the kernel lacks {missing}");
+        return Err(Error::UringRefused { errno: None, reason, hint: "use --engine epoll" });
+    }
+    let arena = Arena::map(plan.layout().arena_bytes).map_err(Error::memory)?;
+    let mut uring = Handle::new(uring);
+    register_ring(&mut uring, &mut facts, degraded);
+    register_file_table(&uring, without, &mut facts, degraded);
+    let layout = plan.layout();
+    if layout.sends_registered() {
+        register_send_region(&uring, &arena, layout, without, &mut facts, degraded);
+    }
+    let buffers = match plan.options().role {
+        Role::Receive => register_buffer_ring(&uring, &arena, layout, without, &mut facts, degraded),
+        // It receives nothing but the end of the stream.
+        Role::Send => None,
+    };
+    let mut ring = Ring {
+        receive_path: first_receive_path(&uring, buffers.is_some(), without, degraded),
+        send_path: if facts.registered_buffers { SendPath::Registered } else { SendPath::Plain },
+        uring,
+        arena,
+        buffers,
+        slot: layout.receive,
+        socket: -1,
+        facts,
+        chain: layout.batch,
+        in_flight: 0,
+        skipped_before: 0,
+        refused: None,
+        operations: Operations::default(),
+    };
+    ring.fill(layout.send);
+    selftest::run(ring, plan, degraded)
+}
+
+/// One rung of the ladder: a setup flag, and the mainline release that brought it.
+struct Flag {
+    name: &'static str,
+    bit: u32,
+    set: fn(&mut io_uring::Builder) -> &mut io_uring::Builder,
+    without: &'static str,
+}
+
+/// Newest first: an older kernel refuses a flag it does not know with a bare EINVAL, so they are dropped in
+/// this order until it agrees. Bits are those of the kernel's uapi header io_uring.h.
+const FLAGS: [Flag; 4] = [
+    Flag {
+        name: "DEFER_TASKRUN",
+        bit: 1 << 13,
+        set: |b| b.setup_defer_taskrun(),
+        without: "task work runs whenever the kernel is entered",
+    },
+    Flag { name: "SINGLE_ISSUER", bit: 1 << 12, set: |b| b.setup_single_issuer(), without: "a shared ring" },
+    Flag {
+        name: "COOP_TASKRUN",
+        bit: 1 << 8,
+        set: |b| b.setup_coop_taskrun(),
+        without: "interrupts by task work",
+    },
+    Flag {
+        name: "SUBMIT_ALL",
+        bit: 1 << 7,
+        set: |b| b.setup_submit_all(),
+        without: "submission stops at errors",
+    },
+];
+
+/// Every provided buffer could complete by itself, and every send, twice over. No more than that, because the
+/// queues count as locked memory on some kernels, whose limit may be 64 KiB for all rings of a user.
+fn completion_entries(layout: &Layout) -> u32 {
+    let completions = u32::from(layout.buffers) + layout.batch + OTHER_OPERATIONS;
+    (2 * completions).next_power_of_two().max(2 * SUBMISSION_ENTRIES)
+}
+
+/// A ring closed just now may count against the limit of locked memory for a moment longer, so that answer is
+/// not taken at once.
+fn build_patiently(
+    layout: &Layout,
+    without: Without,
+    degraded: &mut Vec<Degraded>,
+) -> io::Result<(IoUring, UringFacts)> {
+    let deadline = Instant::now() + MEMORY_PATIENCE;
+    loop {
+        match build(layout, without, degraded) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < deadline => {
+                std::thread::sleep(MEMORY_PATIENCE / 20);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Climbs down the ladder until the kernel agrees.
+fn build(
+    layout: &Layout,
+    without: Without,
+    degraded: &mut Vec<Degraded>,
+) -> io::Result<(IoUring, UringFacts)> {
+    let start = usize::from(without.deferred_task_run);
+    let mut refused = None;
+    for from in start..=FLAGS.len() {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(completion_entries(layout)).setup_clamp();
+        builder.dontfork();
+        for flag in &FLAGS[from..] {
+            (flag.set)(&mut builder);
+        }
+        match builder.build(SUBMISSION_ENTRIES) {
+            Ok(uring) => {
+                for flag in &FLAGS[start..from] {
+                    let reason = refused.as_ref().map_or_else(String::new, error_name);
+                    degraded.push(Degraded { feature: flag.name, reason, instead: flag.without });
+                }
+                let granted = &FLAGS[from..];
+                let facts = UringFacts {
+                    setup_flags: granted.iter().map(|flag| flag.name).collect(),
+                    setup_bits: granted.iter().map(|flag| flag.bit).sum(),
+                    submission_entries: uring.params().sq_entries(),
+                    completion_entries: uring.params().cq_entries(),
+                    ..UringFacts::default()
+                };
+                return Ok((uring, facts));
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| io::Error::from_raw_os_error(libc::EINVAL)))
+}
+
+/// What no flow can do without.
+fn probe(uring: &IoUring) -> Result<(), &'static str> {
+    if !uring.params().is_feature_ext_arg() {
+        return Err("timeouts in io_uring_enter (EXT_ARG, Linux 5.11)");
+    }
+    if !uring.params().is_feature_nodrop() {
+        return Err("completions that are never dropped (NODROP, Linux 5.5)");
+    }
+    let mut probe = Probe::new();
+    if uring.submitter().register_probe(&mut probe).is_err() {
+        return Err("the opcode probe (Linux 5.6)");
+    }
+    let needed = [
+        (opcode::Send::CODE, "IORING_OP_SEND"),
+        (opcode::Recv::CODE, "IORING_OP_RECV"),
+        (opcode::WriteFixed::CODE, "IORING_OP_WRITE_FIXED"),
+        (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
+        (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
+    ];
+    needed.iter().find(|(code, _)| !probe.is_supported(*code)).map_or(Ok(()), |(_, name)| Err(name))
+}
+
+fn register_ring(uring: &mut Handle, facts: &mut UringFacts, degraded: &mut Vec<Degraded>) {
+    match uring.register_descriptor() {
+        Ok(()) => facts.registered_ring = true,
+        Err(error) => degraded.push(Degraded {
+            feature: "registered ring descriptor",
+            reason: error_name(&error),
+            instead: "a look-up of the descriptor on every enter",
+        }),
+    }
+}
+
+fn register_file_table(
+    uring: &Handle,
+    without: Without,
+    facts: &mut UringFacts,
+    degraded: &mut Vec<Degraded>,
+) {
+    if without.registered_files {
+        return;
+    }
+    match uring.submitter.register_files(&[-1]) {
+        Ok(()) => facts.registered_files = true,
+        Err(error) => degraded.push(Degraded {
+            feature: "registered files",
+            reason: error_name(&error),
+            instead: "a look-up of the socket on every operation",
+        }),
+    }
+}
+
+fn register_send_region(
+    uring: &Handle,
+    arena: &Arena,
+    layout: &Layout,
+    without: Without,
+    facts: &mut UringFacts,
+    degraded: &mut Vec<Degraded>,
+) {
+    if without.registered_buffers {
+        return;
+    }
+    let region =
+        libc::iovec { iov_base: arena.pointer(layout.send).cast(), iov_len: layout.send.length as usize };
+    // SAFETY: the region lies in the arena, which `close` unmaps only after it has unregistered the buffers
+    // and nothing is in flight, and leaks otherwise.
+    match unsafe { uring.submitter.register_buffers(&[region]) } {
+        Ok(()) => facts.registered_buffers = true,
+        Err(error) => degraded.push(Degraded {
+            feature: "registered send buffers",
+            reason: memory_reason(&error),
+            instead: "plain memory",
+        }),
+    }
+}
+
+fn register_buffer_ring(
+    uring: &Handle,
+    arena: &Arena,
+    layout: &Layout,
+    without: Without,
+    facts: &mut UringFacts,
+    degraded: &mut Vec<Degraded>,
+) -> Option<BufferRing> {
+    if without.buffer_ring {
+        return None;
+    }
+    let address = arena.pointer(layout.buffer_ring).expose_provenance() as u64;
+    // SAFETY: page-aligned memory of the arena with room for the entries (the plan's layout sees to both),
+    // kept until `close` has unregistered it.
+    let registered =
+        unsafe { uring.submitter.register_buf_ring_with_flags(address, layout.buffers, buffers::GROUP, 0) };
+    match registered {
+        Ok(()) => {
+            let ring = BufferRing::new(
+                arena,
+                layout.buffer_ring,
+                layout.receive,
+                layout.buffer_bytes,
+                layout.buffers,
+            );
+            facts.buffer_ring_entries = ring.entries();
+            facts.buffer_ring_bytes = layout.buffer_bytes;
+            Some(ring)
+        }
+        Err(error) => {
+            degraded.push(Degraded {
+                feature: "provided-buffer ring",
+                reason: memory_reason(&error),
+                instead: "single receives",
+            });
+            None
+        }
+    }
+}
+
+/// The best receive path that is worth a self-test.
+fn first_receive_path(
+    uring: &Handle,
+    buffer_ring: bool,
+    without: Without,
+    degraded: &mut Vec<Degraded>,
+) -> ReceivePath {
+    if !buffer_ring || without.multishot {
+        return ReceivePath::Single;
+    }
+    if without.bundles {
+        return ReceivePath::Multishot;
+    }
+    if !uring.uring().params().is_feature_recvsend_bundle() {
+        degraded.push(Degraded {
+            feature: "receive bundles",
+            reason: "the kernel lacks RECVSEND_BUNDLE (Linux 6.10)".to_owned(),
+            instead: "one buffer a completion",
+        });
+        return ReceivePath::Multishot;
+    }
+    ReceivePath::Bundle
+}
+
+fn memory_reason(error: &io::Error) -> String {
+    let name = error_name(error);
+    if error.raw_os_error() == Some(libc::ENOMEM) {
+        format!("{name}: more locked memory than `ulimit -l` allows; raise it, or give CAP_IPC_LOCK")
+    } else {
+        name
+    }
+}
+
+/// Who refuses io_uring_setup, as far as the system tells: the errno alone never names the cause.
+fn refusal(error: &io::Error) -> Error {
+    let errno = error.raw_os_error().unwrap_or(0);
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let sysctl = read("/proc/sys/kernel/io_uring_disabled");
+    let status = read("/proc/self/status");
+    let seccomp = status.lines().find_map(|line| line.strip_prefix("Seccomp:")).map_or("?", str::trim);
+    let sysctl = if sysctl.is_empty() { "absent" } else { sysctl.trim() };
+    let hint = match errno {
+        libc::ENOMEM => "raise the limit on locked memory (ulimit -l), or use --engine epoll",
+        libc::EMFILE | libc::ENFILE => "raise the limit on open files (ulimit -n)",
+        _ if matches!(sysctl, "1" | "2") => "set kernel.io_uring_disabled=0 by sysctl, or use --engine epoll",
+        _ if seccomp == "2" => "allow io_uring in the sandbox's seccomp profile, or use --engine epoll",
+        libc::EACCES => "allow the io_uring class in the SELinux policy, or use --engine epoll",
+        libc::ENOSYS => "use a kernel with CONFIG_IO_URING, or --engine epoll",
+        _ => "use --engine epoll",
+    };
+    let name = errno_name(errno);
+    let reason = format!("io_uring_setup: {name} (kernel.io_uring_disabled={sysctl}, Seccomp: {seccomp})");
+    Error::UringRefused { errno: error.raw_os_error(), reason, hint }
+}

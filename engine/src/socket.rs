@@ -1,0 +1,266 @@
+//! The data socket before and after the measured window: options, bind, listen, connect, accept.
+//!
+//! Moves no payload. Every wait has a deadline and ends at once when the run is stopped.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::error::Error;
+use crate::facts::{Degraded, SocketBuffers};
+use crate::outcome::Transport;
+use crate::plan::{Endpoint, PlanOptions, SocketOptions};
+use crate::sys::{self, Readiness, Ready, error_name, option};
+
+/// One test has one connection; the rest of the queue is for strangers that are turned away.
+const BACKLOG: i32 = 128;
+
+/// A socket that is bound, and listening where the plan says so.
+pub(crate) struct Bound {
+    socket: Socket,
+    pub(crate) local: SocketAddr,
+}
+
+/// How waiting for the connection ended.
+pub(crate) enum Meeting {
+    Connected(Socket, SocketAddr),
+    Nobody,
+    Stopped,
+}
+
+impl Bound {
+    /// # Errors
+    /// When there is no socket, or no address that it can be bound to.
+    pub(crate) fn open(options: &PlanOptions, degraded: &mut Vec<Degraded>) -> Result<Self, Error> {
+        match options.endpoint {
+            Endpoint::Connect { local } => {
+                let socket = new_socket(local, &options.socket, degraded)?;
+                bind(&socket, local).map_err(|source| Error::Bind { address: local, source })?;
+                Self::named(socket, local)
+            }
+            Endpoint::Listen { local, .. } => match listen(local, &options.socket, degraded) {
+                Ok(bound) => Ok(bound),
+                // The second socket is refused the same options as the first, so these are not told twice.
+                Err(Error::Bind { source, .. }) => {
+                    degraded.clear();
+                    degraded.push(Degraded {
+                        feature: "requested data address",
+                        reason: format!("{local}: {}", error_name(&source)),
+                        instead: "the wildcard address and a port of the kernel's choice",
+                    });
+                    listen(wildcard(local), &options.socket, degraded)
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    fn named(socket: Socket, wanted: SocketAddr) -> Result<Self, Error> {
+        let address = socket.local_addr().and_then(to_std);
+        let local = address.map_err(|source| Error::Bind { address: wanted, source })?;
+        Ok(Self { socket, local })
+    }
+
+    /// Socket buffers in force.
+    pub(crate) fn buffers(&self) -> SocketBuffers {
+        buffers(&self.socket)
+    }
+
+    /// Connects, within the timeout.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] with the kernel's reason, [`Error::SelfConnected`] when both ends are this socket.
+    pub(crate) fn connect(
+        self,
+        remote: SocketAddr,
+        timeout: Duration,
+        stop: BorrowedFd<'_>,
+    ) -> Result<Meeting, Error> {
+        let failed = |source| Error::Connect { remote, source };
+        self.socket.set_nonblocking(true).map_err(failed)?;
+        match self.socket.connect(&SockAddr::from(remote)) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(sys::IN_PROGRESS) => {
+                match wait(&self.socket, Readiness::Writable, stop, timeout).map_err(failed)? {
+                    Ready::Socket => {}
+                    Ready::Stop => return Ok(Meeting::Stopped),
+                    Ready::TimedOut => return Err(failed(io::Error::from_raw_os_error(sys::TIMED_OUT))),
+                }
+                if let Some(error) = self.socket.take_error().map_err(failed)? {
+                    return Err(failed(error));
+                }
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        let local = self.socket.local_addr().and_then(to_std).map_err(failed)?;
+        // Not by `remote`, which may be the wildcard address and then means this machine.
+        let peer = self.socket.peer_addr().and_then(to_std).map_err(failed)?;
+        if local == peer {
+            return Err(Error::SelfConnected(local));
+        }
+        // A ring completes operations of blocking sockets only; the epoll backend asks for no waiting per
+        // call.
+        self.socket.set_nonblocking(false).map_err(failed)?;
+        Ok(Meeting::Connected(self.socket, remote))
+    }
+
+    /// Takes the first connection from `peer`, within the timeout; turns others away and counts them.
+    ///
+    /// # Errors
+    /// When accepting fails for another reason than a connection that was gone again.
+    pub(crate) fn accept(
+        self,
+        peer: Option<IpAddr>,
+        timeout: Duration,
+        stop: BorrowedFd<'_>,
+        strangers: &mut u64,
+    ) -> Result<Meeting, Error> {
+        let failed = |source| Error::System {
+            call: "accept4",
+            doing: "waiting for the data connection",
+            source,
+            hint: "raise the limit on open files (ulimit -n) if it is EMFILE",
+        };
+        self.socket.set_nonblocking(true).map_err(failed)?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match wait(&self.socket, Readiness::Readable, stop, left).map_err(failed)? {
+                Ready::Socket => {}
+                Ready::Stop => return Ok(Meeting::Stopped),
+                Ready::TimedOut => return Ok(Meeting::Nobody),
+            }
+            let (socket, address) = match self.socket.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if is_passing(&error) => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            let address = to_std(address).map_err(failed)?;
+            if peer.is_some_and(|peer| peer.to_canonical() != address.ip().to_canonical()) {
+                *strangers += 1;
+                continue;
+            }
+            socket.set_nonblocking(false).map_err(failed)?;
+            return Ok(Meeting::Connected(socket, address));
+        }
+    }
+}
+
+/// Waits in full: an interrupted poll is repeated until the time is really over.
+fn wait(socket: &Socket, readiness: Readiness, stop: BorrowedFd<'_>, timeout: Duration) -> io::Result<Ready> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let ready = sys::wait_for(socket.as_fd(), readiness, stop, left)?;
+        if ready != Ready::TimedOut || left.is_zero() {
+            return Ok(ready);
+        }
+    }
+}
+
+/// A connection that was gone again before it was taken, or a signal: accept(2) says to treat these as
+/// nothing.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | WouldBlock)
+}
+
+fn new_socket(
+    local: SocketAddr,
+    options: &SocketOptions,
+    degraded: &mut Vec<Degraded>,
+) -> Result<Socket, Error> {
+    let socket =
+        Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP)).map_err(|source| {
+            Error::System {
+                call: "socket",
+                doing: "opening the data socket",
+                source,
+                hint: "raise the limit on open files (ulimit -n) if it is EMFILE",
+            }
+        })?;
+    set_options(&socket, local.is_ipv4(), options, degraded);
+    Ok(socket)
+}
+
+/// Sets every option that was asked for; what the kernel refuses is recorded, as its effect can be read back.
+fn set_options(socket: &Socket, v4: bool, options: &SocketOptions, degraded: &mut Vec<Degraded>) {
+    let fd = socket.as_raw_fd();
+    let mut tried = |feature, result: io::Result<()>| {
+        if let Err(error) = result {
+            degraded.push(Degraded { feature, reason: error_name(&error), instead: "the system's default" });
+        }
+    };
+    tried("SO_REUSEADDR", socket.set_reuse_address(true));
+    if let Some(bytes) = options.send_buffer {
+        tried("SO_SNDBUF", socket.set_send_buffer_size(bytes as usize));
+    }
+    if let Some(bytes) = options.receive_buffer {
+        tried("SO_RCVBUF", socket.set_recv_buffer_size(bytes as usize));
+    }
+    if options.no_delay {
+        tried("TCP_NODELAY", socket.set_tcp_nodelay(true));
+    }
+    if options.keepalive {
+        tried("SO_KEEPALIVE", socket.set_keepalive(true));
+    }
+    if options.dont_route {
+        tried("SO_DONTROUTE", sys::set_option(fd, option::DONT_ROUTE, 1));
+    }
+    if let Some(priority) = options.priority {
+        tried("SO_PRIORITY", sys::set_option(fd, option::PRIORITY, priority));
+    }
+    if let Some(tos) = options.type_of_service {
+        let name = if v4 { option::IP_TYPE_OF_SERVICE } else { option::IPV6_TRAFFIC_CLASS };
+        tried("type of service", sys::set_option(fd, name, tos));
+    }
+    if let Some(name) = &options.congestion_control {
+        tried("TCP_CONGESTION", socket.set_tcp_congestion(name.as_bytes()));
+    }
+}
+
+fn listen(local: SocketAddr, options: &SocketOptions, degraded: &mut Vec<Degraded>) -> Result<Bound, Error> {
+    let socket = new_socket(local, options, degraded)?;
+    bind(&socket, local)
+        .and_then(|()| socket.listen(BACKLOG))
+        .map_err(|source| Error::Bind { address: local, source })?;
+    Bound::named(socket, local)
+}
+
+fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {
+    socket.bind(&SockAddr::from(local))
+}
+
+fn wildcard(like: SocketAddr) -> SocketAddr {
+    match like {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+fn to_std(address: SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Our address of a connection; that of a wildcard socket is known only now.
+pub(crate) fn local(socket: &Socket) -> Option<SocketAddr> {
+    socket.local_addr().ok()?.as_socket()
+}
+
+/// Both socket buffers as the kernel reports them; 0 where it does not.
+pub(crate) fn buffers(socket: &Socket) -> SocketBuffers {
+    let bytes = |size: io::Result<usize>| size.map_or(0, |s| u32::try_from(s).unwrap_or(u32::MAX));
+    SocketBuffers { send: bytes(socket.send_buffer_size()), receive: bytes(socket.recv_buffer_size()) }
+}
+
+/// The connection's own figures.
+pub(crate) fn transport(socket: &Socket) -> Option<Transport> {
+    let mut transport = sys::tcp_info(socket.as_raw_fd()).ok()?;
+    let name = socket.tcp_congestion().unwrap_or_default();
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    transport.congestion_control = String::from_utf8_lossy(&name[..end]).into_owned();
+    Some(transport)
+}

@@ -1,0 +1,360 @@
+//! Safe faces of the system calls that socket2 and the standard library do not have.
+//!
+//! Each function is one call with its result turned into an [`io::Result`]; no policy, no retry but for
+//! EINTR. The only file beside the ring and the arena where `unsafe` may stand, and the only one that names
+//! libc for anything but memory and rings.
+#![expect(unsafe_code, reason = "system calls without a safe wrapper; each block says why it is sound")]
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use crate::cpu::ThreadCpu;
+use crate::outcome::Transport;
+
+/// An errno as the kernel gave it, positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) i32);
+
+impl Errno {
+    pub(crate) const BROKEN_PIPE: Self = Self(libc::EPIPE);
+    pub(crate) const CANCELED: Self = Self(libc::ECANCELED);
+    pub(crate) const INTERRUPTED: Self = Self(libc::EINTR);
+    pub(crate) const NO_BUFFERS: Self = Self(libc::ENOBUFS);
+    pub(crate) const NO_ENTRY: Self = Self(libc::ENOENT);
+
+    /// The error of an [`io::Error`] that came from a system call; EIO where there is none.
+    pub(crate) fn of(error: &io::Error) -> Self {
+        Self(error.raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+/// `EPERM` and the like for the errnos that users meet, the number otherwise.
+pub fn errno_name(errno: i32) -> String {
+    let name = match errno {
+        libc::EPERM => "EPERM",
+        libc::ENOENT => "ENOENT",
+        libc::EINTR => "EINTR",
+        libc::EIO => "EIO",
+        libc::E2BIG => "E2BIG",
+        libc::EBADF => "EBADF",
+        libc::EAGAIN => "EAGAIN",
+        libc::ENOMEM => "ENOMEM",
+        libc::EACCES => "EACCES",
+        libc::EFAULT => "EFAULT",
+        libc::EBUSY => "EBUSY",
+        libc::EINVAL => "EINVAL",
+        libc::ENFILE => "ENFILE",
+        libc::EMFILE => "EMFILE",
+        libc::EPIPE => "EPIPE",
+        libc::ENOSYS => "ENOSYS",
+        libc::EPROTO => "EPROTO",
+        libc::EOPNOTSUPP => "EOPNOTSUPP",
+        libc::EAFNOSUPPORT => "EAFNOSUPPORT",
+        libc::EADDRINUSE => "EADDRINUSE",
+        libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+        libc::ENETDOWN => "ENETDOWN",
+        libc::ENETUNREACH => "ENETUNREACH",
+        libc::ECONNABORTED => "ECONNABORTED",
+        libc::ECONNRESET => "ECONNRESET",
+        libc::ENOBUFS => "ENOBUFS",
+        libc::ENODATA => "ENODATA",
+        libc::ENOTCONN => "ENOTCONN",
+        libc::ETIMEDOUT => "ETIMEDOUT",
+        libc::ECONNREFUSED => "ECONNREFUSED",
+        libc::EHOSTUNREACH => "EHOSTUNREACH",
+        libc::EALREADY => "EALREADY",
+        libc::ECANCELED => "ECANCELED",
+        _ => return format!("errno {errno}"),
+    };
+    name.to_owned()
+}
+
+/// Name of the errno behind an I/O error, or its text where no system call was involved.
+pub(crate) fn error_name(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), errno_name)
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn check_size(result: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// A new non-blocking event counter.
+pub(crate) fn event() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; the descriptor it returns is ours alone.
+    unsafe {
+        let fd = check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Makes an event counter readable. It can only fail by being so already, which is what is wanted.
+pub(crate) fn signal_event(event: BorrowedFd<'_>) {
+    let one = 1u64;
+    // SAFETY: writes the eight bytes of a live local.
+    let _ = unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
+}
+
+/// What [`wait_for`] waits for on its first descriptor.
+#[derive(Clone, Copy)]
+pub(crate) enum Readiness {
+    Readable,
+    Writable,
+}
+
+/// Which of the two descriptors of [`wait_for`] became ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    Socket,
+    Stop,
+    TimedOut,
+}
+
+/// Waits until `socket` is ready, `stop` is readable, or the time is over.
+pub(crate) fn wait_for(
+    socket: BorrowedFd<'_>,
+    readiness: Readiness,
+    stop: BorrowedFd<'_>,
+    timeout: Duration,
+) -> io::Result<Ready> {
+    let events = match readiness {
+        Readiness::Readable => libc::POLLIN,
+        Readiness::Writable => libc::POLLOUT,
+    };
+    let mut polled = [
+        libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 },
+        libc::pollfd { fd: stop.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+    ];
+    // SAFETY: the array lives through the call and its length is the one given.
+    let result = unsafe { libc::poll(polled.as_mut_ptr(), 2, milliseconds(Some(timeout))) };
+    match check(result) {
+        Ok(0) => Ok(Ready::TimedOut),
+        Ok(_) if polled[1].revents != 0 => Ok(Ready::Stop),
+        Ok(_) => Ok(Ready::Socket),
+        // The caller's deadline decides whether to wait again.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Ready::TimedOut),
+        Err(error) => Err(error),
+    }
+}
+
+/// Rounded up, so that a wait never ends just before its deadline only to be repeated; -1 waits without end.
+fn milliseconds(timeout: Option<Duration>) -> libc::c_int {
+    timeout.map_or(-1, |t| libc::c_int::try_from(t.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX))
+}
+
+/// An epoll instance.
+pub(crate) struct Epoll(OwnedFd);
+
+/// Readiness reported by [`Epoll::wait`]: the number a descriptor was added under, and whether it can be read
+/// or written (errors count as both, so that the next call fetches them).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) id: u64,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
+
+/// Most events one [`Epoll::wait`] fetches.
+pub(crate) const EVENTS_MAX: usize = 16;
+
+impl Epoll {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the descriptor it returns is ours alone.
+        unsafe {
+            let fd = check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?;
+            Ok(Self(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    /// Adds a descriptor under a number.
+    pub(crate) fn add(&self, fd: RawFd, id: u64, read: bool, write: bool) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, id, read, write)
+    }
+
+    /// Changes what a descriptor is watched for.
+    pub(crate) fn modify(&self, fd: RawFd, id: u64, read: bool, write: bool) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, id, read, write)
+    }
+
+    fn control(&self, call: libc::c_int, fd: RawFd, id: u64, read: bool, write: bool) -> io::Result<()> {
+        let mut events = 0;
+        if read {
+            events |= libc::EPOLLIN as u32;
+        }
+        if write {
+            events |= libc::EPOLLOUT as u32;
+        }
+        let mut event = libc::epoll_event { events, u64: id };
+        // SAFETY: the event lives through the call; a wrong descriptor is an error, not undefined.
+        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), call, fd, &raw mut event) }).map(drop)
+    }
+
+    /// Waits for events; an interrupted wait returns none.
+    pub(crate) fn wait(
+        &self,
+        into: &mut [Event; EVENTS_MAX],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        let mut raw = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
+        // SAFETY: the array lives through the call and its length is the one given.
+        let result = unsafe {
+            libc::epoll_wait(
+                self.0.as_raw_fd(),
+                raw.as_mut_ptr(),
+                EVENTS_MAX as libc::c_int,
+                milliseconds(timeout),
+            )
+        };
+        let count = match check(result) {
+            Ok(count) => usize::try_from(count).unwrap_or(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        let either = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
+        for (event, raw) in into.iter_mut().zip(&raw).take(count) {
+            let bits = raw.events;
+            *event = Event {
+                id: raw.u64,
+                readable: bits & (libc::EPOLLIN as u32 | either) != 0,
+                writable: bits & (libc::EPOLLOUT as u32 | either) != 0,
+            };
+        }
+        Ok(count)
+    }
+}
+
+/// Sends without waiting. The slice is only read.
+pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: pointer and length are those of a live slice.
+    check_size(unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
+}
+
+/// Receives without waiting.
+pub(crate) fn receive(fd: RawFd, into: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: pointer and length are those of a live, exclusively borrowed slice.
+    check_size(unsafe { libc::recv(fd, into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) })
+}
+
+/// Sets an integer socket option.
+pub(crate) fn set_option(fd: RawFd, (level, name): (i32, i32), value: i32) -> io::Result<()> {
+    let length = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: points at a live local of the length given.
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) }).map(drop)
+}
+
+/// What connect answers on a non-blocking socket (EINPROGRESS).
+pub(crate) const IN_PROGRESS: i32 = libc::EINPROGRESS;
+
+/// What a connect that took too long would have answered at last.
+pub(crate) const TIMED_OUT: i32 = libc::ETIMEDOUT;
+
+/// Level and name of the options that socket2 lacks.
+pub(crate) mod option {
+    pub(crate) const IP_TYPE_OF_SERVICE: (i32, i32) = (libc::IPPROTO_IP, libc::IP_TOS);
+    pub(crate) const DONT_ROUTE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_DONTROUTE);
+    pub(crate) const PRIORITY: (i32, i32) = (libc::SOL_SOCKET, libc::SO_PRIORITY);
+    pub(crate) const IPV6_TRAFFIC_CLASS: (i32, i32) = (libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
+}
+
+/// TCP_INFO of a connection; the congestion control's name is left empty.
+pub(crate) fn tcp_info(fd: RawFd) -> io::Result<Transport> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into a value of that size, all of whose bit patterns
+    // are valid (integers only) and which starts zeroed, so a shorter answer leaves zeroes.
+    let info = unsafe {
+        check(libc::getsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        ))?;
+        info.assume_init()
+    };
+    Ok(Transport {
+        retransmits: info.tcpi_total_retrans,
+        rtt_us: info.tcpi_rtt,
+        segment_bytes: info.tcpi_snd_mss,
+        congestion_control: String::new(),
+    })
+}
+
+/// CPU time of the calling thread so far.
+pub(crate) fn thread_cpu() -> ThreadCpu {
+    let mut clock = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both calls write one value of the right type; with these constants neither can fail, and a
+    // failure would leave the zeroes, which are valid.
+    let usage = unsafe {
+        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut clock);
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    ThreadCpu {
+        total: Duration::new(clock.tv_sec.unsigned_abs(), u32::try_from(clock.tv_nsec).unwrap_or(0)),
+        user: from_timeval(usage.ru_utime),
+        system: from_timeval(usage.ru_stime),
+    }
+}
+
+fn from_timeval(time: libc::timeval) -> Duration {
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_usec * 1000).unwrap_or(0))
+}
+
+/// The CPU the calling thread runs on right now.
+pub(crate) fn current_cpu() -> Option<usize> {
+    // SAFETY: no arguments.
+    usize::try_from(unsafe { libc::sched_getcpu() }).ok()
+}
+
+/// Clock ticks a second, the unit of /proc/stat.
+pub(crate) fn clock_ticks() -> u32 {
+    // SAFETY: no pointers.
+    u32::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)
+}
+
+/// The kernel's release, from /proc, which needs no call of ours; empty where /proc is not mounted.
+pub(crate) fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").map(|s| s.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn timeouts_round_up_and_saturate() {
+        assert_eq!(milliseconds(None), -1);
+        assert_eq!(milliseconds(Some(Duration::from_micros(1))), 1);
+        assert_eq!(milliseconds(Some(Duration::from_millis(7))), 7);
+        assert_eq!(milliseconds(Some(Duration::MAX)), libc::c_int::MAX);
+    }
+
+    #[test]
+    fn a_signalled_event_is_stop_and_silence_times_out() {
+        let (stop, quiet) = (event().unwrap(), event().unwrap());
+        let wait = |limit| wait_for(quiet.as_fd(), Readiness::Readable, stop.as_fd(), limit).unwrap();
+        assert_eq!(wait(Duration::from_millis(1)), Ready::TimedOut);
+        signal_event(stop.as_fd());
+        assert_eq!(wait(Duration::from_secs(5)), Ready::Stop);
+    }
+
+    #[test]
+    fn thread_time_grows_with_work() {
+        let before = thread_cpu();
+        let mut sum = 0u64;
+        while thread_cpu().total < before.total + Duration::from_millis(5) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        assert!(sum > 0);
+    }
+}

@@ -1,0 +1,69 @@
+//! The 64-bit name of an operation, carried through the kernel and back.
+//!
+//! Never a pointer: a completion is looked up by index, so a stale one can be told and cannot be followed.
+
+/// What kind of operation a completion belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Cancel,
+    Receive,
+    Send,
+    Stop,
+    /// A number that no operation of ours carries.
+    Unknown,
+}
+
+/// Kind in the top byte, index of the operation among those of its kind below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) index: u32,
+}
+
+impl Token {
+    pub(crate) const CANCEL: Self = Self { kind: Kind::Cancel, index: 0 };
+    pub(crate) const RECEIVE: Self = Self { kind: Kind::Receive, index: 0 };
+    pub(crate) const STOP: Self = Self { kind: Kind::Stop, index: 0 };
+
+    pub(crate) fn send(index: u32) -> Self {
+        Self { kind: Kind::Send, index }
+    }
+
+    pub(crate) fn to_bits(self) -> u64 {
+        let kind: u64 = match self.kind {
+            Kind::Unknown => 0,
+            Kind::Cancel => 1,
+            Kind::Receive => 2,
+            Kind::Send => 3,
+            Kind::Stop => 4,
+        };
+        kind << 56 | u64::from(self.index)
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        let kind = match bits >> 56 {
+            1 => Kind::Cancel,
+            2 => Kind::Receive,
+            3 => Kind::Send,
+            4 => Kind::Stop,
+            _ => Kind::Unknown,
+        };
+        Self { kind, index: (bits & u64::from(u32::MAX)) as u32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_survives_the_kernel() {
+        for kind in [Kind::Cancel, Kind::Receive, Kind::Send, Kind::Stop, Kind::Unknown] {
+            for index in [0, 1, 255, 1 << 24, u32::MAX] {
+                let token = Token { kind, index };
+                assert_eq!(Token::from_bits(token.to_bits()), token);
+            }
+        }
+        assert_eq!(Token::from_bits(u64::MAX).kind, Kind::Unknown);
+    }
+}

@@ -1,0 +1,193 @@
+//! Streams: every byte arrives, in order, and is counted once, whichever way it went.
+
+use std::time::Duration;
+
+use ringperf_engine::facts::Engine;
+use ringperf_engine::outcome::End;
+use ringperf_engine::plan::{Length, Role, Without};
+use ringperf_engine::{EngineChoice, Outcome, PlanOptions};
+
+use crate::support::{self, EPOLL, URING, Way, connect, each_way, listen, run_pair, ways};
+
+fn checked(way: Way, message_bytes: u32, length: Length) -> (Outcome, Outcome) {
+    let sender = PlanOptions { message_bytes, length, ..way.options(Role::Send, connect()) };
+    let receiver = PlanOptions { message_bytes, check_payload: true, ..way.options(Role::Receive, listen()) };
+    run_pair(sender, receiver)
+}
+
+fn assert_whole(way: &str, sent: &Outcome, received: &Outcome) {
+    assert_eq!(received.end, End::PeerClosed, "{way}");
+    assert_eq!(received.tally.wrong_bytes, 0, "{way}");
+    assert_eq!(received.tally.bytes_received, sent.tally.bytes_sent, "{way}");
+    for outcome in [sent, received] {
+        assert_eq!((outcome.tally.operations.stale, outcome.tally.operations.overflows), (0, 0), "{way}");
+        assert!(outcome.worker_cpu.total > Duration::ZERO, "{way}");
+    }
+}
+
+#[test]
+fn a_timed_stream_arrives_whole_and_in_order() {
+    for way in ways("a_timed_stream_arrives_whole_and_in_order") {
+        let (sent, received) = checked(way, 128 << 10, Length::Time(Duration::from_millis(100)));
+        assert_whole(way.name, &sent, &received);
+        assert_eq!(sent.end, End::PeerClosed, "{}", way.name);
+        assert!(sent.tally.bytes_sent > 1 << 20, "{}: {:?}", way.name, sent.tally);
+        assert!(sent.elapsed >= Duration::from_millis(100), "{}", way.name);
+    }
+}
+
+#[test]
+fn a_counted_stream_ends_at_the_first_whole_message_past_the_count() {
+    for way in ways("a_counted_stream_ends_at_the_first_whole_message_past_the_count") {
+        for (message, bytes) in [(1 << 20, 1), (1000, 1_000_500), (65_537, 3_000_000), (1, 300)] {
+            let (sent, received) = checked(way, message, Length::Bytes(bytes));
+            let name = format!("{} with messages of {message}", way.name);
+            assert_whole(&name, &sent, &received);
+            assert_eq!(sent.end, End::Count, "{name}");
+            let messages = bytes.div_ceil(u64::from(message));
+            assert_eq!(sent.tally.messages_sent, messages, "{name}");
+            assert_eq!(sent.tally.bytes_sent, messages * u64::from(message), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_largest_message_fits() {
+    // The size decides which memory is sent from and received into; these ways differ in that.
+    let memory = |way: &Way| {
+        way.without == Without::default() || way.without.buffer_ring || way.without.registered_buffers
+    };
+    for way in ways("the_largest_message_fits").into_iter().filter(memory) {
+        let (sent, received) = checked(way, 16 << 20, Length::Bytes(40 << 20));
+        assert_whole(way.name, &sent, &received);
+        assert_eq!(sent.tally.messages_sent, 3, "{}", way.name);
+    }
+}
+
+#[test]
+fn small_socket_buffers_change_nothing_but_the_speed() {
+    each_way("small_socket_buffers_change_nothing_but_the_speed", |way| {
+        let mut sender = way.options(Role::Send, connect());
+        sender.socket.send_buffer = Some(100);
+        let mut receiver = PlanOptions { check_payload: true, ..way.options(Role::Receive, listen()) };
+        receiver.socket.receive_buffer = Some(100);
+        let (sent, received) = run_pair(sender, receiver);
+        assert_whole(way.name, &sent, &received);
+        assert_eq!(sent.facts.buffers_asked.0, Some(100));
+        // The kernel doubles what is asked and has a floor (SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF).
+        assert!(
+            (2000..10_000).contains(&sent.facts.buffers_granted.send),
+            "{:?}",
+            sent.facts.buffers_granted
+        );
+        assert!((2000..10_000).contains(&received.facts.buffers_granted.receive), "{:?}", received.facts);
+    });
+}
+
+#[test]
+fn unlike_ends_understand_each_other() {
+    if !support::uring_or_skip("unlike_ends_understand_each_other") {
+        return;
+    }
+    for (one, other) in [(EPOLL, URING), (URING, EPOLL)] {
+        let sender = one.options(Role::Send, connect());
+        let receiver = PlanOptions { check_payload: true, ..other.options(Role::Receive, listen()) };
+        let (sent, received) = run_pair(sender, receiver);
+        assert_whole(one.name, &sent, &received);
+    }
+}
+
+#[test]
+fn receives_come_out_of_the_buffer_ring() {
+    if !support::uring_or_skip("receives_come_out_of_the_buffer_ring") {
+        return;
+    }
+    let length = Length::Time(Duration::from_millis(200));
+    let (sent, received) = checked(URING, 128 << 10, length);
+    let ring = received.facts.uring.as_ref().unwrap();
+    let counts = received.tally.operations;
+    if !ring.multishot {
+        // An older kernel: the self-test has said so and single receives took their place.
+        assert!(
+            received.facts.degraded.iter().any(|d| d.feature == "multishot receive"),
+            "{:?}",
+            received.facts
+        );
+        return;
+    }
+    assert!(ring.buffer_ring_entries > 0 && ring.multishot && ring.registered_files, "{ring:?}");
+    assert!(counts.receives_buffer_ring > 0, "{counts:?}");
+    assert_eq!((counts.receives_single, counts.receives_syscall), (0, 0), "{counts:?}");
+    assert_eq!(counts.receives_buffer_ring, received.tally.receives);
+    let sends = sent.tally.operations;
+    assert!(sends.sends_plain + sends.sends_registered > 0 && sends.sends_syscall == 0, "{sends:?}");
+
+    let (_, single) = checked(support::URING_WAYS[3], 128 << 10, length);
+    let counts = single.tally.operations;
+    assert!(counts.receives_single > 0 && counts.receives_buffer_ring == 0, "{counts:?}");
+
+    let (sent, plain) = checked(EPOLL, 128 << 10, length);
+    let counts = plain.tally.operations;
+    assert!(counts.receives_syscall > 0 && counts.receives_buffer_ring + counts.receives_single == 0);
+    assert!(sent.tally.operations.sends_syscall > 0 && sent.tally.operations.sends_plain == 0);
+}
+
+#[test]
+fn the_facts_name_the_engine_and_what_it_has() {
+    for way in ways("the_facts_name_the_engine_and_what_it_has") {
+        let (sent, received) = checked(way, 4096, Length::Bytes(100_000));
+        for facts in [sent.facts, received.facts] {
+            assert_eq!(facts.engine_asked, way.engine);
+            assert_eq!(facts.core.pinned.is_some(), facts.core.verified, "{:?}", facts.core);
+            assert!(facts.arena_bytes > 0 && !facts.kernel.is_empty());
+            let Some(ring) = facts.uring else {
+                assert_eq!(facts.engine, Engine::Epoll);
+                continue;
+            };
+            assert_eq!(facts.engine, Engine::Uring);
+            assert_eq!(way.engine, EngineChoice::Uring);
+            assert!(!(way.without.bundles && ring.bundles), "{}", way.name);
+            assert!(!(way.without.multishot && ring.multishot), "{}", way.name);
+            assert!(!(way.without.buffer_ring && ring.buffer_ring_entries > 0), "{}", way.name);
+            assert!(!(way.without.registered_files && ring.registered_files), "{}", way.name);
+            let deferred = ring.setup_flags.contains(&"DEFER_TASKRUN");
+            assert_eq!(deferred, ring.setup_bits & 1 << 13 != 0);
+            assert!(!(way.without.deferred_task_run && deferred), "{}", way.name);
+            assert!(ring.completion_entries >= 2 * ring.submission_entries);
+        }
+    }
+}
+
+/// What a run on io_uring in full does not have, it names. `RINGPERF_KERNEL_LACKS` lists what the kernel at
+/// hand is known to lack, by the names of [`ringperf_engine::facts::Degraded`], so that a guest with an old
+/// kernel shows that the fallback was really taken.
+#[test]
+fn what_the_kernel_lacks_is_named() {
+    if !support::uring_or_skip("what_the_kernel_lacks_is_named") {
+        return;
+    }
+    let (_, received) = checked(URING, 128 << 10, Length::Bytes(10 << 20));
+    let ring = received.facts.uring.unwrap();
+    let named = |feature| received.facts.degraded.iter().any(|d| d.feature == feature);
+    assert_eq!(named("receive bundles"), ring.multishot && !ring.bundles, "{:?}", received.facts.degraded);
+    assert_eq!(named("multishot receive") || named("provided-buffer ring"), !ring.multishot);
+    assert_eq!(named("DEFER_TASKRUN"), !ring.setup_flags.contains(&"DEFER_TASKRUN"));
+    assert_eq!(named("registered files"), !ring.registered_files);
+    println!("on {}: {:?}, degraded: {:?}", received.facts.kernel, ring, received.facts.degraded);
+    for feature in std::env::var("RINGPERF_KERNEL_LACKS").iter().flat_map(|list| list.split(',')) {
+        assert!(named(feature), "the kernel is known to lack {feature}, yet it is not among the degraded");
+    }
+}
+
+#[test]
+fn messages_are_counted_not_sends() {
+    for way in ways("messages_are_counted_not_sends") {
+        let (sent, _) = checked(way, 1 << 20, Length::Time(Duration::from_millis(50)));
+        let whole = sent.tally.messages_sent << 20;
+        assert!(
+            whole <= sent.tally.bytes_sent && sent.tally.bytes_sent < whole + (1 << 20),
+            "{:?}",
+            sent.tally
+        );
+    }
+}

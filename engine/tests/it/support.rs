@@ -1,0 +1,116 @@
+//! Two ends on loopback, and the list of ways to run them.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringperf_engine::plan::{Endpoint, Length, Role, Without};
+use ringperf_engine::{EngineChoice, Error, Outcome, Plan, PlanOptions, prepare};
+
+/// One way to run a test.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub(crate) name: &'static str,
+    pub(crate) engine: EngineChoice,
+    pub(crate) without: Without,
+}
+
+const EVERYTHING: Without = Without {
+    bundles: false,
+    multishot: false,
+    buffer_ring: false,
+    deferred_task_run: false,
+    registered_files: false,
+    registered_buffers: false,
+};
+
+const fn uring(name: &'static str, without: Without) -> Way {
+    Way { name, engine: EngineChoice::Uring, without }
+}
+
+pub(crate) const EPOLL: Way = Way { name: "epoll", engine: EngineChoice::Epoll, without: EVERYTHING };
+pub(crate) const URING: Way = uring("uring", EVERYTHING);
+
+/// io_uring in full and with each of its parts left out.
+pub(crate) const URING_WAYS: [Way; 7] = [
+    URING,
+    uring("uring without bundles", Without { bundles: true, ..EVERYTHING }),
+    uring("uring without multishot", Without { multishot: true, ..EVERYTHING }),
+    uring("uring without buffer ring", Without { buffer_ring: true, ..EVERYTHING }),
+    uring("uring without deferred task run", Without { deferred_task_run: true, ..EVERYTHING }),
+    uring("uring without registered files", Without { registered_files: true, ..EVERYTHING }),
+    uring("uring without registered buffers", Without { registered_buffers: true, ..EVERYTHING }),
+];
+
+/// The ways that this machine can go: all of them, or epoll alone, with a word of why.
+pub(crate) fn ways(test: &str) -> Vec<Way> {
+    let mut ways = vec![EPOLL];
+    if uring_or_skip(test) {
+        ways.extend(URING_WAYS);
+    }
+    ways
+}
+
+/// Runs a test by all ways at the same time: for tests that mostly wait.
+pub(crate) fn each_way(test: &str, run: impl Fn(Way) + Sync) {
+    let run = &run;
+    std::thread::scope(|scope| {
+        for way in ways(test) {
+            scope.spawn(move || run(way));
+        }
+    });
+}
+
+/// Whether io_uring can be had. Where it cannot, says so, or fails if it is required.
+pub(crate) fn uring_or_skip(test: &str) -> bool {
+    let plan = Plan::new(URING.options(Role::Receive, listen())).unwrap();
+    let Err(error) = prepare(&plan) else { return true };
+    assert!(matches!(error, Error::UringRefused { .. }), "{error}");
+    let required = std::env::var("RINGPERF_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|word| word == "uring"), "io_uring is required: {error}");
+    // Past the test harness, which would keep the line to itself because the test passes.
+    let _ = writeln!(std::io::stdout(), "SKIP {test} on io_uring: {error}");
+    false
+}
+
+pub(crate) fn listen() -> Endpoint {
+    Endpoint::Listen { local: loopback(), peer: None }
+}
+
+pub(crate) fn connect() -> Endpoint {
+    Endpoint::Connect { local: loopback() }
+}
+
+pub(crate) fn loopback() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+impl Way {
+    /// A short run by this way. Deadlines are long: only a failure reaches them, and an emulated machine is
+    /// slow.
+    pub(crate) fn options(&self, role: Role, endpoint: Endpoint) -> PlanOptions {
+        PlanOptions {
+            engine: self.engine,
+            without: self.without,
+            length: if role == Role::Send {
+                Length::Time(Duration::from_millis(100))
+            } else {
+                Length::Endless
+            },
+            message_bytes: 128 << 10,
+            connect_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(60),
+            ..PlanOptions::new(role, endpoint)
+        }
+    }
+}
+
+/// Runs a sender against a receiver; both outcomes.
+pub(crate) fn run_pair(sender: PlanOptions, receiver: PlanOptions) -> (Outcome, Outcome) {
+    let receiver = prepare(&Plan::new(receiver).unwrap()).unwrap();
+    let sender = prepare(&Plan::new(sender).unwrap()).unwrap();
+    let port = receiver.local();
+    let receiving = std::thread::spawn(move || receiver.run(None).unwrap());
+    let sent = sender.run(Some(port)).unwrap();
+    (sent, receiving.join().unwrap())
+}
