@@ -1,0 +1,53 @@
+//! ringperf: measure a network with io_uring.
+//!
+//! Chooses the program, by the name it was called under or by the first word, and hands over. Every program
+//! reads its own arguments and answers with its own exit code; nothing is measured and nothing is printed
+//! here.
+#![forbid(unsafe_code)]
+
+mod args;
+mod bridge;
+mod netperf_cpu;
+mod netserver;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Network measurement with io_uring, compatible with netperf 2.7.
+#[derive(Debug, Parser)]
+#[command(name = "ringperf", version, propagate_version = true)]
+struct Ringperf {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The programs of ringperf.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve tests to netperf and ringperf clients; takes netserver's own options.
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Netserver {
+        /// netserver's options; `ringperf netserver -h` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<OsString>,
+    },
+}
+
+/// Also where clap would not take it so: whoever writes `--json=1` reads JSON.
+fn asks_for_json(word: &OsStr) -> bool {
+    word.as_encoded_bytes().strip_prefix(b"--json").is_some_and(|rest| matches!(rest, [] | [b'=', ..]))
+}
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_default();
+    if Path::new(&name).file_name() == Some(OsStr::new("netserver")) {
+        return netserver::main(words.collect());
+    }
+    match Ringperf::parse() {
+        Ringperf { command: Command::Netserver { options } } => netserver::main(options),
+    }
+}

@@ -1,0 +1,99 @@
+//! netserver's log: lines on standard error, and a brake for those that strangers can cause in numbers.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use tracing::level_filters::LevelFilter;
+
+/// Starts logging. `-N` leaves errors only; each `-d` adds a level.
+///
+/// Lines of the libraries below are left out until the last level: they tell of the runtime, not of tests.
+pub(super) fn start(quiet: bool, debug: u32) {
+    let ours = match (quiet, debug) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::INFO,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(ours)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_target(false)
+        // A reader that has gone away must not take the daemon with it: the library would print that a line
+        // could not be written to the very pipe, and the print would panic.
+        .log_internal_errors(false)
+        .init();
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("unnamed");
+        let text = panic.to_string().replace('\n', " ");
+        tracing::error!("BUG: {text} (thread {name}); please report it with this line");
+    }));
+}
+
+/// What the kernel, or the resolver, says: the errno's name where there is one.
+pub(super) fn reason(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), ringperf_engine::errno_name)
+}
+
+/// Lets one line in [`RateLimit::PERIOD`] pass and counts the rest.
+#[derive(Debug, Default)]
+pub(super) struct RateLimit {
+    last: Cell<Option<Instant>>,
+    suppressed: Cell<u64>,
+}
+
+impl RateLimit {
+    const PERIOD: Duration = Duration::from_secs(1);
+
+    /// `Some` with the number of lines held back since the last one that passed.
+    pub(super) fn pass(&self) -> Option<u64> {
+        let now = Instant::now();
+        if self.last.get().is_some_and(|last| now.duration_since(last) < Self::PERIOD) {
+            self.suppressed.set(self.suppressed.get().saturating_add(1));
+            return None;
+        }
+        self.last.set(Some(now));
+        Some(self.suppressed.take())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Set in the child of the test below.
+    const CHILD: &str = "RINGPERF_TEST_PANIC_HOOK";
+
+    #[test]
+    fn a_panic_is_survived_where_nobody_reads_the_log() {
+        const NAME: &str = "netserver::log::tests::a_panic_is_survived_where_nobody_reads_the_log";
+        if std::env::var_os(CHILD).is_some() {
+            start(false, 0);
+            let ended = std::thread::spawn(|| panic!("on purpose")).join();
+            // Past the test harness, whose own words would meet the same pipe.
+            std::process::exit(if ended.is_err() { 42 } else { 1 });
+        }
+        let (reader, writer) = io::pipe().expect("descriptors are left");
+        drop(reader);
+        let status = std::process::Command::new(std::env::current_exe().expect("/proc is there"))
+            .args([NAME, "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(writer)
+            .status()
+            .expect("the test program starts");
+        assert_eq!(status.code(), Some(42), "{status}");
+    }
+
+    #[test]
+    fn a_burst_passes_one_line() {
+        let limit = RateLimit::default();
+        assert_eq!(limit.pass(), Some(0));
+        assert_eq!((limit.pass(), limit.pass()), (None, None));
+        limit.last.set(None);
+        assert_eq!(limit.pass(), Some(2));
+    }
+}

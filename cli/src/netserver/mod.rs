@@ -1,0 +1,225 @@
+//! netserver: serves tests over netperf's control channel.
+//!
+//! Start and end of the program: arguments to sockets, sockets to a control plane, signals to an orderly
+//! stop. What happens on a connection is `session`'s; netserver's words and exit codes are kept as they are,
+//! and everything else it has to say goes to the log on standard error.
+
+mod accept;
+mod background;
+mod incoming;
+mod listen;
+mod log;
+mod session;
+mod testrun;
+mod transport;
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use ringperf_engine::EngineChoice;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::sync::watch;
+
+use self::accept::Hall;
+use self::listen::{Bound, Target};
+use self::session::Settings;
+use self::transport::{Acceptor, ControlPlane, EpollAcceptor, UringAcceptor};
+use crate::args::{NETSERVER_USAGE, Netserver, NetserverOptions};
+use crate::bridge::Defaults;
+use crate::netperf_cpu;
+
+/// The release this netserver is compatible with.
+const VERSION: &str = "Netperf version 2.7.0";
+
+/// Runs netserver with the words after its name.
+pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
+    match Netserver::parse(words.clone()) {
+        Netserver::Help => {
+            say(NETSERVER_USAGE.trim_end());
+            ExitCode::SUCCESS
+        }
+        Netserver::Serve(options) => start(&words, options).unwrap_or_else(|error| {
+            complain(&format!("ENV: netserver cannot start: {}", log::reason(&error)));
+            ExitCode::FAILURE
+        }),
+        Netserver::Usage(complaint) => {
+            if let Some(complaint) = complaint {
+                complain(&format!("{complaint}\n"));
+            }
+            complain(NETSERVER_USAGE.trim_end());
+            ExitCode::FAILURE
+        }
+        Netserver::Version => {
+            say(VERSION);
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn start(words: &[OsString], options: NetserverOptions) -> io::Result<ExitCode> {
+    if let Some(stream) = inetd_stream(&options) {
+        return serve_one(stream, &options);
+    }
+    if !options.foreground && !options.background_child {
+        return background::start(words);
+    }
+    if options.background_child {
+        background::leave_terminal()?;
+    }
+    log::start(options.quiet, options.debug);
+    let target = Target::new(&options);
+    let bound = match listen::bind(&target) {
+        Ok(bound) => bound,
+        Err(reason) => {
+            complain(&target.failure_line());
+            tracing::error!("ENV: {reason}; `ss -ltnp` shows who holds a port, -p and -L choose another");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let plane = control_plane(options.engine)?;
+    let stop = watch_for_the_end(options.exit_with_stdin && !options.background_child)?;
+    announce(&bound, &options, &plane);
+    say(&target.start_line(bound.port));
+    if options.background_child {
+        background::close_streams()?;
+    }
+    serve(plane, bound, &options, stop)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves until the end; returns when every session is closed.
+fn serve(
+    plane: ControlPlane,
+    bound: Bound,
+    options: &NetserverOptions,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let hall = Rc::new(Hall::new(settings(options), options.serial, stop));
+    match plane {
+        ControlPlane::Epoll(runtime, tasks) => tasks.block_on(&runtime, async move {
+            hall.serve(adopt::<EpollAcceptor>(bound)?).await;
+            Ok(())
+        }),
+        ControlPlane::Uring(runtime) => runtime.block_on(async move {
+            hall.serve(adopt::<UringAcceptor>(bound)?).await;
+            Ok(())
+        }),
+    }
+}
+
+fn adopt<A: Acceptor>(bound: Bound) -> io::Result<Vec<A>> {
+    bound.listeners.into_iter().map(A::adopt).collect()
+}
+
+fn settings(options: &NetserverOptions) -> Settings {
+    Settings {
+        deadlines: options.deadlines,
+        defaults: Defaults { core: options.core, engine: options.engine },
+        passphrase: options.passphrase.as_ref().map(|text| text.clone().into_bytes()),
+        cpu_rate: rustix::param::clock_ticks_per_second() as f32,
+        cpus: netperf_cpu::online(),
+    }
+}
+
+/// io_uring unless it is refused, or the user wants none of it.
+fn control_plane(engine: EngineChoice) -> io::Result<ControlPlane> {
+    if engine == EngineChoice::Epoll {
+        return ControlPlane::epoll();
+    }
+    ControlPlane::uring().or_else(|error| {
+        tracing::warn!(
+            "control plane without io_uring: {}; kernel.io_uring_disabled, seccomp profiles of containers \
+             and ulimit -l decide it",
+            log::reason(&error)
+        );
+        ControlPlane::epoll()
+    })
+}
+
+/// What is open to whom.
+fn announce(bound: &Bound, options: &NetserverOptions, plane: &ControlPlane) {
+    let plane = match plane {
+        ControlPlane::Epoll(..) => "epoll",
+        ControlPlane::Uring(_) => "io_uring",
+    };
+    let who = if options.passphrase.is_some() {
+        "any address with the passphrase (sent in clear)"
+    } else {
+        "any address, no passphrase"
+    };
+    tracing::info!("listening on {bound}; control plane on {plane}; engine {:?}", options.engine);
+    tracing::info!(
+        "open to {who}; data only from the control peer; no file named by a peer is opened; \
+         {} sessions at most",
+        if options.serial { 1 } else { accept::SESSIONS_MAX }
+    );
+}
+
+/// Becomes true on SIGINT and SIGTERM, and at the end of standard input where that was asked for. A second
+/// signal ends the process at once.
+fn watch_for_the_end(stdin: bool) -> io::Result<watch::Receiver<bool>> {
+    let (stop, stopped) = watch::channel(false);
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let on_signal = stop.clone();
+    std::thread::Builder::new().name("rp-signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if on_signal.send_replace(true) {
+                std::process::exit(128 + signal);
+            }
+        }
+    })?;
+    if stdin {
+        std::thread::Builder::new().name("rp-stdin".to_owned()).spawn(move || {
+            // An error ends the input as well as its end does.
+            let _ = io::copy(&mut io::stdin().lock().by_ref(), &mut io::sink());
+            stop.send_replace(true);
+        })?;
+    }
+    Ok(stopped)
+}
+
+/// The control connection that inetd accepted: standard input, where it is a connected socket and no option
+/// says that this netserver should listen.
+fn inetd_stream(options: &NetserverOptions) -> Option<TcpStream> {
+    let listens = options.foreground || options.serial || options.host.is_some() || options.port.is_some();
+    if listens || options.background_child {
+        return None;
+    }
+    let stdin = io::stdin();
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(stdin.as_fd()).ok()?.st_mode);
+    if kind != rustix::fs::FileType::Socket {
+        return None;
+    }
+    let stream = TcpStream::from(stdin.as_fd().try_clone_to_owned().ok()?);
+    // Also says no to a socket of another family, which some shells hand to their children.
+    stream.peer_addr().is_ok().then_some(stream)
+}
+
+/// inetd's child: one session and no log, because standard error is the control connection, too.
+fn serve_one(stream: TcpStream, options: &NetserverOptions) -> io::Result<ExitCode> {
+    background::close_streams()?;
+    let peer = stream.peer_addr()?;
+    let stop = watch_for_the_end(false)?;
+    let hall = Hall::new(settings(options), false, stop);
+    let (runtime, tasks) = transport::epoll_runtime()?;
+    tasks.block_on(&runtime, async move {
+        hall.attend(transport::adopt_connection(stream)?, peer).await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// A line on standard output. Whoever does not read it is no reason to stop.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// A line on standard error.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,373 @@
+//! One control connection from its first byte to its close: read, ask the machine, write, and run a test
+//! where it says so.
+//!
+//! Knows nothing of the wire format, which is proto's, nor of how a test runs, which is the engine's. Every
+//! wait here has a deadline.
+
+use std::net::{Shutdown, SocketAddr};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringperf_engine::{End, Outcome, errno_name};
+use ringperf_proto::errno::UNKNOWN_REQUEST;
+use ringperf_proto::{Frame, Length, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, TestSpec};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::incoming::{Incoming, Never};
+use super::log::{RateLimit, reason};
+use super::testrun::{self, Ready, Refused, Running};
+use super::transport::Transport;
+use crate::args::Deadlines;
+use crate::bridge::{self, Defaults};
+
+/// How long a closing session lets the peer take what was sent and close its own side.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a stopped test may take to give its resources back.
+const STOPPED: Duration = Duration::from_secs(3);
+
+/// What every session is made with.
+pub(super) struct Settings {
+    pub deadlines: Deadlines,
+    pub defaults: Defaults,
+    pub passphrase: Option<Vec<u8>>,
+    /// Clock ticks a second, what netperf calls the calibrated rate.
+    pub cpu_rate: f32,
+    /// CPUs of this machine.
+    pub cpus: u32,
+}
+
+impl Settings {
+    fn server(&self) -> Server {
+        Server::new(ServerConfig {
+            limits: ringperf_proto::Limits::default(),
+            passphrase: self.passphrase.clone(),
+            cpu_rate: self.cpu_rate,
+            cpus: self.cpus,
+        })
+    }
+}
+
+/// Why a session is over.
+#[derive(Debug)]
+pub(super) enum Over {
+    /// The peer ended the stream between two frames.
+    Done,
+    /// The peer broke off: in the middle of a frame, or with an error of the connection.
+    Broken(String),
+    /// The peer broke the protocol, or was refused by policy.
+    Refused(String),
+    /// A wait was too long.
+    Silent(String),
+    /// A test could not go on, and the real server would close here.
+    Failed,
+    /// netserver is told to end.
+    Stopping,
+}
+
+/// Serves `stream` until it is over, then closes it.
+pub(super) async fn serve<T: Transport>(
+    stream: Rc<T>,
+    peer: SocketAddr,
+    number: u64,
+    settings: &Settings,
+    stop: watch::Receiver<bool>,
+) -> Over {
+    let mut session = Session {
+        incoming: Incoming::new(Rc::clone(&stream)),
+        stream,
+        peer,
+        number,
+        settings,
+        stop,
+        last_length: Duration::ZERO,
+        refusals: RateLimit::default(),
+    };
+    let over = session.converse().await;
+    session.close(matches!(over, Over::Stopping)).await;
+    over
+}
+
+struct Session<'a, T: Transport> {
+    incoming: Incoming,
+    stream: Rc<T>,
+    peer: SocketAddr,
+    number: u64,
+    settings: &'a Settings,
+    stop: watch::Receiver<bool>,
+    /// Of the last test; idle time is allowed on top of it.
+    last_length: Duration,
+    /// A client may ask on and on.
+    refusals: RateLimit,
+}
+
+impl<T: Transport> Session<'_, T> {
+    async fn converse(&mut self) -> Over {
+        let mut server = self.settings.server();
+        let mut first = true;
+        loop {
+            let frame = if first { self.first_frame(&server).await } else { self.next_frame().await };
+            let handled = match frame {
+                Ok(frame) => self.handle(server, frame).await,
+                Err(over) => return over,
+            };
+            match handled {
+                ControlFlow::Continue(next) => server = next,
+                ControlFlow::Break(over) => return over,
+            }
+            first = false;
+        }
+    }
+
+    /// The first frame has one deadline for all of it: a stranger who sends nothing, or a little, costs no
+    /// more.
+    async fn first_frame(&mut self, server: &Server) -> Result<Frame, Over> {
+        let deadlines = self.settings.deadlines;
+        let patience =
+            if server.awaits_passphrase() { deadlines.first_with_passphrase } else { deadlines.first };
+        self.frame_within(patience).await
+    }
+
+    async fn next_frame(&mut self) -> Result<Frame, Over> {
+        let idle = self.settings.deadlines.idle.saturating_add(self.last_length);
+        let started = tokio::select! {
+            started = timeout(idle, self.incoming.started()) => started,
+            () = stopping(&mut self.stop) => return Err(Over::Stopping),
+        };
+        match started {
+            Ok(Ok(())) => self.frame_within(self.settings.deadlines.rest).await,
+            Ok(Err(never)) => Err(never.into()),
+            Err(_) => Err(Over::Silent(format!("no request within {} s", idle.as_secs_f32()))),
+        }
+    }
+
+    async fn frame_within(&mut self, patience: Duration) -> Result<Frame, Over> {
+        let frame = tokio::select! {
+            frame = timeout(patience, self.incoming.frame()) => frame,
+            () = stopping(&mut self.stop) => return Err(Over::Stopping),
+        };
+        match frame {
+            Ok(frame) => frame.map_err(Over::from),
+            Err(_) => Err(Over::Silent(self.silence(patience))),
+        }
+    }
+
+    fn silence(&self, patience: Duration) -> String {
+        let seconds = patience.as_secs_f32();
+        match self.incoming.cut_short() {
+            None => format!("nothing came within {seconds} s"),
+            Some(fault) => format!("nothing more came within {seconds} s: {fault}"),
+        }
+    }
+
+    /// Drives the machine from one frame to the point where it wants the next.
+    async fn handle(&mut self, server: Server, frame: Frame) -> ControlFlow<Over, Server> {
+        let mut server = server;
+        let asked = frame.request_type();
+        let mut input = ServerInput::Frame(frame);
+        let mut test: Option<(TestSpec, Ready)> = None;
+        loop {
+            let output = match server.on(input) {
+                Ok((next, output)) => {
+                    server = next;
+                    output
+                }
+                Err(fault) => {
+                    // No bytes of a peer lead here, so the session's own steps did.
+                    tracing::error!(peer = %self.peer, "BUG: {fault}");
+                    return ControlFlow::Break(Over::Failed);
+                }
+            };
+            input = match output {
+                ServerOutput::Close(reason) => {
+                    return ControlFlow::Break(Over::Refused(reason.to_owned()));
+                }
+                ServerOutput::Nothing => return ControlFlow::Continue(server),
+                ServerOutput::Prepare(spec) => match self.prepare(&spec).await {
+                    Ok(ready) => {
+                        let offer = ready.offer.clone();
+                        test = Some((spec, ready));
+                        ServerInput::Prepared(offer)
+                    }
+                    Err(Refused { errno, .. }) => ServerInput::Refused { errno },
+                },
+                ServerOutput::Reply(frame) => {
+                    self.log_refusal(&frame, asked);
+                    self.write(&frame).await?;
+                    return ControlFlow::Continue(server);
+                }
+                ServerOutput::ReplyThenClose(frame) => {
+                    self.write(&frame).await?;
+                    return ControlFlow::Break(Over::Failed);
+                }
+                ServerOutput::ReplyThenRun(frame) => {
+                    self.write(&frame).await?;
+                    match test.take() {
+                        Some((spec, ready)) => self.run(&spec, ready).await?,
+                        None => return ControlFlow::Break(Over::Failed),
+                    }
+                }
+            };
+        }
+    }
+
+    async fn prepare(&self, spec: &TestSpec) -> Result<Ready, Refused> {
+        if spec.ignored_fill_file && self.refusals.pass().is_some() {
+            let peer = self.peer;
+            tracing::warn!(%peer, "the peer names a fill file; files that peers name are never opened");
+        }
+        let ready = testrun::prepare(spec.clone(), self.peer.ip(), self.settings.defaults, self.number).await;
+        if let Err(Refused { reason, .. }) = &ready
+            && self.refusals.pass().is_some()
+        {
+            tracing::warn!(peer = %self.peer, "test cannot be prepared: {reason}");
+        }
+        ready
+    }
+
+    async fn run(&mut self, spec: &TestSpec, ready: Ready) -> ControlFlow<Over, ServerInput> {
+        self.last_length = match spec.length {
+            Length::Seconds(seconds) => Duration::from_secs(seconds.into()),
+            Length::Bytes(_) | Length::Endless => Duration::ZERO,
+        };
+        let mut running = ready.start();
+        let outcome = tokio::select! {
+            outcome = running.outcome() => outcome,
+            over = lost(&mut self.incoming, &mut self.stop) => {
+                return ControlFlow::Break(self.abandon(running, over).await);
+            }
+        };
+        match outcome {
+            Ok(outcome) => {
+                self.log(&outcome);
+                ControlFlow::Continue(bridge::ran(spec, &outcome))
+            }
+            Err(Refused { errno, reason }) => {
+                tracing::warn!(peer = %self.peer, errno, "test failed: {reason}");
+                ControlFlow::Continue(ServerInput::Failed { errno })
+            }
+        }
+    }
+
+    async fn abandon(&self, mut running: Running, over: Over) -> Over {
+        running.stop.stop();
+        match timeout(STOPPED, running.outcome()).await {
+            Ok(Ok(outcome)) => self.log(&outcome),
+            Ok(Err(Refused { reason, .. })) => tracing::warn!(peer = %self.peer, "test failed: {reason}"),
+            Err(_) => tracing::error!(peer = %self.peer, "BUG: a stopped test did not end in time"),
+        }
+        over
+    }
+
+    fn log(&self, outcome: &Outcome) {
+        let connected = outcome.connected_after.unwrap_or(outcome.elapsed);
+        let seconds = outcome.elapsed.saturating_sub(connected).as_secs_f64();
+        let bytes = outcome.tally.bytes_received;
+        let megabits = if seconds > 0.0 { bytes as f64 * 8.0 / seconds / 1e6 } else { 0.0 };
+        let facts = &outcome.facts;
+        tracing::info!(
+            peer = %self.peer,
+            engine = ?facts.engine,
+            core = ?facts.core.pinned,
+            degraded = facts.degraded.len(),
+            end = ?outcome.end,
+            "TCP stream received: {megabits:.2} Mbit/s, {bytes} bytes in {seconds:.3} s"
+        );
+        for degraded in &facts.degraded {
+            tracing::debug!(
+                peer = %self.peer,
+                "without {}: {}; instead: {}", degraded.feature, degraded.reason, degraded.instead
+            );
+        }
+        if matches!(outcome.end, End::NoConnection) {
+            tracing::warn!(
+                peer = %self.peer,
+                strangers = outcome.tally.strangers,
+                "no data connection came; a firewall on the data port, or a client whose data address is not \
+                 that of its control connection"
+            );
+        }
+    }
+
+    /// A client prints a bare number for a refusal, so the log names it.
+    fn log_refusal(&self, reply: &Frame, asked: RequestCode) {
+        let errno = reply.errno();
+        if errno != 0
+            && let Some(held_back) = self.refusals.pass()
+        {
+            let name = match errno {
+                UNKNOWN_REQUEST => "unknown request".to_owned(),
+                errno => errno_name(errno),
+            };
+            tracing::info!(peer = %self.peer, held_back, "request {asked:?} refused with {errno} ({name})");
+        }
+    }
+
+    /// Writes one frame, whole or not at all.
+    async fn write(&self, frame: &Frame) -> ControlFlow<Over> {
+        let patience = self.settings.deadlines.write;
+        match timeout(patience, self.stream.write_all(frame.as_bytes().to_vec())).await {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Err(error)) => ControlFlow::Break(Over::Broken(format!("write: {}", reason(&error)))),
+            Err(_) => ControlFlow::Break(Over::Silent(format!(
+                "an answer was not taken within {} s",
+                patience.as_secs_f32()
+            ))),
+        }
+    }
+
+    /// Ends our side first and lets the peer end its own, so that a last frame is not overtaken by a reset;
+    /// then shuts down both ways, which is what ends a read in flight and gives the descriptor back.
+    async fn close(mut self, at_once: bool) {
+        let orderly = self.stream.shutdown(Shutdown::Write).is_ok();
+        if orderly && !at_once {
+            let _ = timeout(LINGER.min(self.settings.deadlines.rest), self.incoming.drain()).await;
+        }
+        // The peer may have closed already; then there is nothing left to shut down.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.incoming.finish().await;
+    }
+}
+
+/// Resolves when the session must end although its test still runs. The end of the control stream is no
+/// reason: a receiving netserver finishes the test and sends the results.
+async fn lost(incoming: &mut Incoming, stop: &mut watch::Receiver<bool>) -> Over {
+    tokio::select! {
+        error = incoming.failure() => Over::Broken(format!("control connection lost during a test: {error}")),
+        () = stopping(stop) => Over::Stopping,
+    }
+}
+
+/// Resolves when netserver is told to end, or those who could tell it are gone.
+async fn stopping(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|&stop| stop).await;
+}
+
+impl From<Never> for Over {
+    fn from(never: Never) -> Self {
+        match never {
+            Never::Ended { cut_short: None } => Self::Done,
+            Never::Ended { cut_short: Some(fault) } => Self::Broken(format!("end of stream: {fault}")),
+            Never::Failed(error) => Self::Broken(error),
+        }
+    }
+}
+
+/// The session's end, for the log.
+pub(super) fn log_end(peer: SocketAddr, over: &Over) {
+    match over {
+        Over::Done => tracing::debug!(%peer, "session done"),
+        Over::Broken(text) => tracing::info!(%peer, "session broken off: {text}"),
+        Over::Refused(text) => tracing::warn!(%peer, "session refused: {text}"),
+        Over::Silent(text) => tracing::warn!(%peer, "session closed: {text}"),
+        Over::Failed => tracing::info!(%peer, "session closed after a failed test"),
+        Over::Stopping => tracing::info!(%peer, "session closed: netserver ends"),
+    }
+}
+
+/// The peer's address, an IPv4 address in IPv6 clothes undressed.
+pub(super) fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}

@@ -1,0 +1,119 @@
+//! One test on a thread of its own: the engine blocks, and the control plane must not.
+//!
+//! The thread prepares, waits for the word to start, runs and reports. It ends by itself in every case: when
+//! the session goes away before the start, when the run is stopped, and when the engine panics, which costs
+//! this session and no other.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::mpsc;
+
+use ringperf_engine::{Error, Outcome, Stop};
+use ringperf_proto::{Offer, TestSpec};
+use tokio::sync::oneshot;
+
+use super::log::reason;
+use crate::bridge::{self, Defaults};
+
+/// errno for a thread that ended without an answer: EIO.
+const EIO: i32 = 5;
+
+/// A test that could not be prepared, or ended without an outcome.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// What the peer is told.
+    pub errno: i32,
+    /// What the log is told.
+    pub reason: String,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { errno: bridge::errno(&error), reason: error.to_string() }
+    }
+}
+
+/// A prepared test. Dropping it before [`Ready::start`] gives everything back.
+pub(super) struct Ready {
+    /// What to tell the peer.
+    pub offer: Offer,
+    /// Ends the run early.
+    pub stop: Stop,
+    start: mpsc::Sender<()>,
+    outcome: oneshot::Receiver<Result<Outcome, Error>>,
+}
+
+impl Ready {
+    /// Lifts the barrier; the outcome follows.
+    pub(super) fn start(self) -> Running {
+        // A thread that is gone shows at the outcome.
+        let _ = self.start.send(());
+        Running { stop: self.stop, outcome: self.outcome }
+    }
+}
+
+/// A test under way.
+pub(super) struct Running {
+    /// Ends it early.
+    pub stop: Stop,
+    outcome: oneshot::Receiver<Result<Outcome, Error>>,
+}
+
+impl Running {
+    /// Waits for the end. May be dropped and called again.
+    pub(super) async fn outcome(&mut self) -> Result<Outcome, Refused> {
+        match (&mut self.outcome).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(gone()),
+        }
+    }
+}
+
+/// Prepares the test that `peer` asked for. `number` names the thread.
+pub(super) async fn prepare(
+    spec: TestSpec,
+    peer: IpAddr,
+    defaults: Defaults,
+    number: u64,
+) -> Result<Ready, Refused> {
+    let (told, prepared) = oneshot::channel();
+    std::thread::Builder::new()
+        .name(format!("rp-test-{number}"))
+        .spawn(move || work(&spec, peer, defaults, told))
+        .map_err(|error| no_thread(&error))?;
+    prepared.await.unwrap_or_else(|_| Err(gone()))
+}
+
+fn work(spec: &TestSpec, peer: IpAddr, defaults: Defaults, told: oneshot::Sender<Result<Ready, Refused>>) {
+    let prepared = bridge::plan(spec, peer, defaults)
+        .and_then(|plan| ringperf_engine::prepare(&plan).map(|prepared| (plan, prepared)));
+    let (plan, prepared) = match prepared {
+        Ok(both) => both,
+        Err(error) => {
+            // The session may be gone already; then nobody is left to be told.
+            let _ = told.send(Err(error.into()));
+            return;
+        }
+    };
+    let (start, started) = mpsc::channel();
+    let (outcome_told, outcome) = oneshot::channel();
+    let offer = bridge::offer(spec, &plan, &prepared);
+    let ready = Ready { offer, stop: prepared.stop(), start, outcome };
+    if told.send(Ok(ready)).is_ok() && started.recv().is_ok() {
+        let _ = outcome_told.send(prepared.run(None));
+    }
+}
+
+fn gone() -> Refused {
+    Refused { errno: EIO, reason: "the test's thread ended without an answer".to_owned() }
+}
+
+fn no_thread(error: &io::Error) -> Refused {
+    Refused {
+        errno: error.raw_os_error().unwrap_or(EIO),
+        reason: format!(
+            "ENV: no thread for the test: {}; ulimit -u and the container's pids limit decide it",
+            reason(error)
+        ),
+    }
+}
