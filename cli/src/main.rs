@@ -7,8 +7,12 @@
 
 mod args;
 mod bridge;
+mod error;
 mod netperf_cpu;
 mod netserver;
+mod record;
+mod render;
+mod run;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -34,6 +38,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
+    /// Measure a network and print the result.
+    Run(run::Args),
 }
 
 /// Also where clap would not take it so: whoever writes `--json=1` reads JSON.
@@ -47,7 +53,13 @@ fn main() -> ExitCode {
     if Path::new(&name).file_name() == Some(OsStr::new("netserver")) {
         return netserver::main(words.collect());
     }
-    match Ringperf::parse() {
-        Ringperf { command: Command::Netserver { options } } => netserver::main(options),
+    match Ringperf::try_parse() {
+        Ok(Ringperf { command: Command::Netserver { options } }) => netserver::main(options),
+        Ok(Ringperf { command: Command::Run(args) }) => run::main(args),
+        // Asked for help or the version, clap has no error to tell.
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| asks_for_json(&word)) => {
+            run::bad_usage(&error)
+        }
+        Err(error) => error.exit(),
     }
 }

@@ -1,5 +1,7 @@
 //! Integration tests of the command: over loopback, against stock netperf, and of the repository's own rules.
 
 mod faults;
+mod interop;
 mod netserver;
+mod run;
 mod support;

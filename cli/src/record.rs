@@ -1,0 +1,404 @@
+//! The versioned result of one run: what was asked, what came of it, and the facts that qualify it.
+//!
+//! Plain data and the arithmetic between its numbers. It is all that a renderer sees; it knows no socket, no
+//! ring and no frame.
+//!
+//! Every number is finite: a ratio whose divisor is zero is absent, not infinite.
+
+mod warning;
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ringperf_engine::Facts;
+use serde::Serialize;
+
+use crate::error::FailureJson;
+pub(crate) use warning::{End, Note, Warning};
+
+/// Version of the JSON shape. It grows when a field changes its meaning or goes; new fields do not change it.
+pub(crate) const RECORD_VERSION: u32 = 1;
+
+/// Share of its core above which a worker is called the limit of the result, in percent.
+pub(crate) const CORE_BUSY_PERCENT: f64 = 95.0;
+
+/// A run that has a result.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Record {
+    /// [`RECORD_VERSION`].
+    pub(crate) record: u32,
+    /// What made it.
+    pub(crate) tool: Tool,
+    /// The command line, program name included.
+    pub(crate) command: Vec<String>,
+    /// When, and for how long.
+    pub(crate) time: Times,
+    /// Name of the test.
+    pub(crate) test: &'static str,
+    /// The other end.
+    pub(crate) target: Target,
+    /// What was asked for.
+    pub(crate) asked: Asked,
+    /// What was measured.
+    pub(crate) result: StreamResult,
+    /// The sending end, which is this one.
+    pub(crate) sender: Side,
+    /// The receiving end, as the netserver reports it.
+    pub(crate) receiver: Side,
+    /// Facts behind the sender's numbers.
+    pub(crate) sender_facts: Facts,
+    /// Facts behind the receiver's numbers; only a ringperf netserver tells them.
+    pub(crate) receiver_facts: Option<ReceiverFacts>,
+    /// What the reader of the numbers has to know.
+    pub(crate) warnings: Vec<Note>,
+    /// Name of the signal that ended the test early.
+    pub(crate) interrupted: Option<&'static str>,
+}
+
+/// The program that made a record.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Tool {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its version.
+    pub(crate) version: &'static str,
+}
+
+impl Tool {
+    /// This program.
+    pub(crate) fn this() -> Self {
+        Self { name: "ringperf", version: env!("CARGO_PKG_VERSION") }
+    }
+}
+
+/// When a run was, and for how long.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Times {
+    /// Wall clock at the start of the data transfer: UTC, RFC 3339.
+    pub(crate) started: String,
+    /// From just before the data connection was made until the netserver had closed it, by the monotonic
+    /// clock.
+    pub(crate) elapsed_ns: u64,
+    /// The part of it until the data connection was there.
+    pub(crate) connected_after_ns: Option<u64>,
+    /// The whole command up to its result, control connection included.
+    pub(crate) command_ns: u64,
+}
+
+/// The other end.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Target {
+    /// As the user named it; absent when the netserver was our own.
+    pub(crate) host: Option<String>,
+    /// A netserver process of our own, on this machine.
+    pub(crate) embedded: bool,
+    /// Address of the control connection.
+    pub(crate) control: SocketAddr,
+    /// Our address of the data connection.
+    pub(crate) data_local: SocketAddr,
+    /// Its address of the data connection.
+    pub(crate) data_peer: Option<SocketAddr>,
+    /// What answers there.
+    pub(crate) netserver: Netserver,
+}
+
+/// What answers on the control port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Netserver {
+    /// netperf's, which tells only what netperf's results frame has room for.
+    Netperf,
+    /// ringperf's.
+    Ringperf {
+        /// Version of the extension it speaks.
+        version: u32,
+    },
+}
+
+/// What was asked for. `None` left the default alone.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Asked {
+    /// Length of the test in seconds.
+    pub(crate) seconds: Option<u32>,
+    /// Length of the test in bytes, before it was rounded up to whole messages.
+    pub(crate) bytes: Option<u64>,
+    /// Bytes of a message.
+    pub(crate) message_bytes: u32,
+    /// SO_SNDBUF here and SO_RCVBUF there, in bytes.
+    pub(crate) socket_buffer: Option<u32>,
+    /// Core of our worker.
+    pub(crate) core: Option<usize>,
+    /// Backend of our worker.
+    pub(crate) engine: &'static str,
+    /// Data port of both ends.
+    pub(crate) data_port: Option<u16>,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StreamResult {
+    /// Bytes the receiver counted, in bits, over the sender's elapsed time. Bits a second.
+    pub(crate) goodput_bits_per_second: f64,
+    /// Bytes the receiver counted.
+    pub(crate) bytes_received: u64,
+    /// Bytes the sender's kernel took.
+    pub(crate) bytes_sent: u64,
+    /// Whole messages sent.
+    pub(crate) messages_sent: u64,
+    /// Receive calls or completions that returned data.
+    pub(crate) receives: u64,
+    /// Sends that were completed in part and continued.
+    pub(crate) short_sends: u64,
+    /// How the sender's run ended.
+    pub(crate) end: ringperf_engine::End,
+    /// The connection's own figures, from the sender's TCP_INFO.
+    pub(crate) transport: Option<ringperf_engine::outcome::Transport>,
+    /// Congestion control at the receiver.
+    pub(crate) receiver_congestion_control: Option<String>,
+    /// Segments that the receiver's end retransmitted.
+    pub(crate) receiver_retransmits: Option<u32>,
+}
+
+/// One end of the connection.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Side {
+    /// Backend in use; absent when a netperf netserver does not tell.
+    pub(crate) engine: Option<&'static str>,
+    /// Core its worker was pinned to.
+    pub(crate) core: Option<usize>,
+    /// The worker was seen on that core at the start and at the end.
+    pub(crate) core_verified: bool,
+    /// Cost of the worker's thread.
+    pub(crate) worker: Option<WorkerCost>,
+    /// The whole machine, as netperf computes it.
+    pub(crate) machine: Option<MachineCost>,
+    /// The socket buffer that matters at this end: SO_SNDBUF of the sender, SO_RCVBUF of the receiver.
+    pub(crate) socket_buffer: BufferSizes,
+}
+
+/// CPU cost of one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct WorkerCost {
+    /// CPU time in nanoseconds.
+    pub(crate) cpu_ns: u64,
+    /// The part in user mode.
+    pub(crate) user_ns: u64,
+    /// The part in the kernel.
+    pub(crate) system_ns: u64,
+    /// CPU time over elapsed time: 100 is a whole core.
+    pub(crate) core_percent: f64,
+    /// CPU nanoseconds per 1024 payload bytes.
+    pub(crate) ns_per_kb: Option<f64>,
+    /// Times it slept and was woken.
+    pub(crate) wakeups: u64,
+    /// The same for each second.
+    pub(crate) wakeups_per_second: f64,
+    /// Completions, or events for epoll.
+    pub(crate) completions: u64,
+}
+
+impl WorkerCost {
+    /// The cost of a worker that moved `bytes` in `elapsed`; `None` when no time passed.
+    pub(crate) fn new(cpu: WorkerCpu, bytes: u64, elapsed: Duration) -> Option<Self> {
+        let seconds = elapsed.as_secs_f64();
+        Some(Self {
+            cpu_ns: cpu.total_ns,
+            user_ns: cpu.user_ns,
+            system_ns: cpu.system_ns,
+            core_percent: ratio(cpu.total_ns as f64 / 1e7, seconds)?,
+            ns_per_kb: ratio(cpu.total_ns as f64, bytes as f64 / 1024.0),
+            wakeups: cpu.wakeups,
+            wakeups_per_second: ratio(cpu.wakeups as f64, seconds)?,
+            completions: cpu.completions,
+        })
+    }
+
+    /// The worker had no core time left.
+    pub(crate) fn is_core_bound(&self) -> bool {
+        self.core_percent >= CORE_BUSY_PERCENT
+    }
+}
+
+/// What a worker used, before it is set against bytes and time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WorkerCpu {
+    /// CPU time in nanoseconds.
+    pub(crate) total_ns: u64,
+    /// The part in user mode.
+    pub(crate) user_ns: u64,
+    /// The part in the kernel.
+    pub(crate) system_ns: u64,
+    /// Times it slept and was woken.
+    pub(crate) wakeups: u64,
+    /// Completions, or events for epoll.
+    pub(crate) completions: u64,
+}
+
+/// CPU of a whole machine, as netperf 2.7 computes it from /proc/stat: everything but idle time is busy,
+/// guest time counts twice.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct MachineCost {
+    /// Percent of all CPUs; one busy CPU of four is 25.
+    pub(crate) utilisation_percent: f64,
+    /// CPUs online; 0 when a netserver does not say.
+    pub(crate) cpus: u32,
+    /// Service demand: microseconds of CPU time, all CPUs added, per 1024 bytes.
+    pub(crate) service_demand_us_per_kb: Option<f64>,
+}
+
+impl MachineCost {
+    /// netperf's service demand: utilisation x 10 000 x CPUs over the rate in KB/s. Bytes are the client's
+    /// own count and elapsed is the client's time, for either end.
+    pub(crate) fn new(
+        utilisation_percent: f64,
+        cpus: u32,
+        client_bytes: u64,
+        elapsed: Duration,
+    ) -> Option<Self> {
+        if !utilisation_percent.is_finite() || utilisation_percent < 0.0 {
+            return None;
+        }
+        let kb_per_second = ratio(client_bytes as f64 / 1024.0, elapsed.as_secs_f64());
+        let demand = kb_per_second
+            .filter(|_| cpus > 0)
+            .and_then(|rate| ratio(utilisation_percent * 1e4 * f64::from(cpus), rate));
+        Some(Self { utilisation_percent, cpus, service_demand_us_per_kb: demand })
+    }
+}
+
+/// Sizes of one socket buffer in bytes. Linux reports twice what it was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct BufferSizes {
+    /// Asked for; `None` left the system's default and its auto-tuning alone.
+    pub(crate) asked: Option<u32>,
+    /// What getsockopt reported before any data.
+    pub(crate) granted: Option<u32>,
+    /// What it reported at the end.
+    pub(crate) end: Option<u32>,
+}
+
+/// What a ringperf netserver tells about the receiving worker.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ReceiverFacts {
+    /// Flags of io_uring_setup, as the kernel's bit mask; 0 for epoll.
+    pub(crate) setup_bits: u32,
+    /// Parts of io_uring in use.
+    pub(crate) features: Vec<&'static str>,
+    /// The receiver's own elapsed time in nanoseconds.
+    pub(crate) elapsed_ns: u64,
+    /// Receives that came out of the provided-buffer ring, in percent of all.
+    pub(crate) buffer_ring_percent: Option<f64>,
+    /// Times the buffer ring was found empty.
+    pub(crate) no_buffers: u64,
+    /// Which memory backs its buffers; absent where its word for it is not known here.
+    pub(crate) arena_backing: Option<ringperf_engine::facts::Backing>,
+    /// Wishes that the receiver went on without; `netserver -d` logs why.
+    pub(crate) degraded: Vec<&'static str>,
+}
+
+/// A run that has no result, in the same envelope.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct FailureRecord {
+    /// [`RECORD_VERSION`].
+    pub(crate) record: u32,
+    /// What made it.
+    pub(crate) tool: Tool,
+    /// The command line, program name included.
+    pub(crate) command: Vec<String>,
+    /// Why there is no result.
+    pub(crate) error: FailureJson,
+}
+
+/// `a / b` where that is a finite number.
+pub(crate) fn ratio(a: f64, b: f64) -> Option<f64> {
+    let quotient = a / b;
+    quotient.is_finite().then_some(quotient)
+}
+
+/// Nanoseconds of a duration; 584 years and more count as 584 years.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A point of wall-clock time in UTC, to the millisecond, as RFC 3339 writes it.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{:03}Z",
+        second % 60,
+        since.subsec_millis()
+    )
+}
+
+/// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar.
+fn civil(mut days: u64) -> (u64, u64, u64) {
+    let mut year = 1970;
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    loop {
+        let length = if leap(year) { 366 } else { 365 };
+        if days < length {
+            break;
+        }
+        days -= length;
+        year += 1;
+    }
+    let february = if leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_clock_is_written_in_utc() {
+        let at = |seconds: u64| rfc3339(UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 7));
+        assert_eq!(at(0), "1970-01-01T00:00:00.007Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.007Z");
+        assert_eq!(at(4_107_542_399), "2100-02-28T23:59:59.007Z");
+        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00.007Z");
+        assert_eq!(at(1_798_761_599), "2026-12-31T23:59:59.007Z");
+    }
+
+    #[test]
+    fn service_demand_is_netperfs() {
+        // Golden 011: 13594.34 x 10^6 bit/s at 93.68 % of two CPUs is printed as 1.129.
+        let elapsed = Duration::from_secs(10);
+        let bytes = (13_594.34e6 / 8.0 * 10.0) as u64;
+        let cost = MachineCost::new(93.68, 2, bytes, elapsed).expect("figures are finite");
+        let demand = cost.service_demand_us_per_kb.expect("bytes were sent");
+        assert_eq!(format!("{demand:.3}"), "1.129");
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_absent() {
+        assert_eq!(ratio(1.0, 0.0), None);
+        assert_eq!(ratio(0.0, 0.0), None);
+        assert_eq!(MachineCost::new(f64::NAN, 2, 1, Duration::from_secs(1)), None);
+        assert_eq!(MachineCost::new(-1.0, 2, 1, Duration::from_secs(1)), None);
+        assert_eq!(WorkerCost::new(WorkerCpu::default(), 1, Duration::ZERO), None);
+        let idle = MachineCost::new(50.0, 2, 0, Duration::from_secs(1)).expect("utilisation is finite");
+        assert_eq!(idle.service_demand_us_per_kb, None);
+    }
+
+    #[test]
+    fn cost_is_set_against_bytes_and_time() {
+        let cpu = WorkerCpu { total_ns: 960_000_000, wakeups: 50, ..WorkerCpu::default() };
+        let cost = WorkerCost::new(cpu, 1024 * 1_000_000, Duration::from_secs(1)).expect("time passed");
+        assert_eq!(cost.core_percent, 96.0);
+        assert_eq!(cost.ns_per_kb, Some(960.0));
+        assert_eq!(cost.wakeups_per_second, 50.0);
+        assert!(cost.is_core_bound());
+    }
+}

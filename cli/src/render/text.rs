@@ -1,0 +1,253 @@
+//! A record as a short page for a person: the headline, the two ends side by side, and what qualifies them.
+//!
+//! Shows the figures that decide; `--json` has them all. Uses no colour, so there is none to switch off.
+
+use std::fmt::Write;
+
+use ringperf_engine::facts::Backing;
+
+use crate::record::{BufferSizes, MachineCost, Netserver, ReceiverFacts, Record, Side, WorkerCost};
+
+/// What stands for a figure that is not known.
+const UNKNOWN: &str = "-";
+
+/// The whole page, line ends included.
+pub(crate) fn record(record: &Record) -> String {
+    let mut page = headline(record);
+    page.push('\n');
+    page.push_str(&table(&rows(record)));
+    if !record.warnings.is_empty() {
+        page.push('\n');
+    }
+    for note in &record.warnings {
+        line(&mut page, &format!("warning: {}", note.text));
+    }
+    page
+}
+
+fn headline(record: &Record) -> String {
+    let result = &record.result;
+    let mut page = String::new();
+    line(
+        &mut page,
+        &format!(
+            "goodput {}: {} received in {:.2} s",
+            rate(result.goodput_bits_per_second),
+            volume(result.bytes_received),
+            record.time.elapsed_ns as f64 / 1e9
+        ),
+    );
+    line(
+        &mut page,
+        &format!(
+            "TCP stream to {}, {} messages of {}",
+            target(record),
+            result.messages_sent,
+            size(record.asked.message_bytes)
+        ),
+    );
+    if let Some(transport) = &result.transport {
+        line(
+            &mut page,
+            &format!(
+                "{} retransmits, MSS {}, RTT {:.3} ms, {}",
+                transport.retransmits,
+                transport.segment_bytes,
+                f64::from(transport.rtt_us) / 1e3,
+                transport.congestion_control
+            ),
+        );
+    }
+    page
+}
+
+fn target(record: &Record) -> String {
+    let control = record.target.control;
+    let kind = match record.target.netserver {
+        Netserver::Netperf => "netperf's netserver",
+        Netserver::Ringperf { .. } => "ringperf netserver",
+    };
+    match &record.target.host {
+        None => format!("our own netserver on {}", control.ip()),
+        Some(host) if *host == control.ip().to_string() => format!("{kind} on {host}"),
+        Some(host) => format!("{kind} on {host} ({})", control.ip()),
+    }
+}
+
+fn rows(record: &Record) -> Vec<[String; 3]> {
+    let (sender, receiver) = (&record.sender, &record.receiver);
+    let both = |name: &str, cell: &dyn Fn(&Side) -> String| [name.to_owned(), cell(sender), cell(receiver)];
+    let mut engine = both("engine", &|side| side.engine.unwrap_or(UNKNOWN).to_owned());
+    if let Some(facts) = &record.receiver_facts {
+        engine[2].push_str(&buffer_ring(facts));
+    }
+    vec![
+        [String::new(), "sender".to_owned(), "receiver".to_owned()],
+        engine,
+        both("core", &core),
+        both("worker CPU", &|side| worker(side, |cost| format!("{:.1} % of its core", cost.core_percent))),
+        both("CPU cost", &|side| {
+            worker(side, |cost| {
+                cost.ns_per_kb.map_or_else(|| UNKNOWN.to_owned(), |cost| format!("{cost:.1} ns/KB"))
+            })
+        }),
+        both("wakeups", &|side| worker(side, |cost| format!("{:.0}/s", cost.wakeups_per_second))),
+        memory(record),
+        both("machine CPU", &|side| side.machine.as_ref().map_or_else(|| UNKNOWN.to_owned(), machine)),
+        both("socket buffer", &|side| buffer(side.socket_buffer)),
+    ]
+}
+
+/// The pages under each end's buffers, and whether the sender's are registered with its ring.
+fn memory(record: &Record) -> [String; 3] {
+    let facts = &record.sender_facts;
+    let registered = match &facts.uring {
+        Some(uring) if uring.registered_buffers => ", registered",
+        Some(_) => ", not registered",
+        None => "",
+    };
+    let receiver = record.receiver_facts.as_ref().and_then(|facts| facts.arena_backing);
+    [
+        "memory".to_owned(),
+        format!("{}{registered}", pages(facts.arena_backing)),
+        receiver.map_or(UNKNOWN, pages).to_owned(),
+    ]
+}
+
+fn pages(backing: Backing) -> &'static str {
+    match backing {
+        Backing::HugePages => "huge pages",
+        Backing::SmallPages => "small pages",
+        Backing::TransparentHugePages => "transparent huge pages",
+    }
+}
+
+fn buffer_ring(facts: &ReceiverFacts) -> String {
+    match facts.buffer_ring_percent {
+        Some(percent) if percent > 0.0 => format!(", {percent:.0} % from buffer ring"),
+        _ => String::new(),
+    }
+}
+
+fn core(side: &Side) -> String {
+    match (side.core, side.core_verified) {
+        (Some(core), true) => core.to_string(),
+        (Some(core), false) => format!("{core}, not verified"),
+        (None, _) if side.worker.is_some() => "not pinned".to_owned(),
+        (None, _) => UNKNOWN.to_owned(),
+    }
+}
+
+fn worker(side: &Side, show: impl Fn(&WorkerCost) -> String) -> String {
+    side.worker.as_ref().map_or_else(|| UNKNOWN.to_owned(), show)
+}
+
+fn machine(cost: &MachineCost) -> String {
+    let percent = cost.utilisation_percent;
+    let mut cell = match cost.cpus {
+        0 => format!("{percent:.1} % of all CPUs"),
+        1 => format!("{percent:.1} % of 1 CPU"),
+        cpus => format!("{percent:.1} % of {cpus} CPUs"),
+    };
+    if let Some(demand) = cost.service_demand_us_per_kb {
+        write_to(&mut cell, format_args!(", {demand:.3} us/KB"));
+    }
+    cell
+}
+
+/// Asked for, granted before any data, and in force at the end.
+fn buffer(sizes: BufferSizes) -> String {
+    let known = |size: Option<u32>| size.map_or_else(|| UNKNOWN.to_owned(), |size| size.to_string());
+    let asked = sizes.asked.map_or_else(|| "default".to_owned(), |size| size.to_string());
+    format!("{asked} > {} > {}", known(sizes.granted), known(sizes.end))
+}
+
+/// Columns padded to their widest cell, two spaces between them and none at the end of a line.
+fn table(rows: &[[String; 3]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let (first, second) = (width(0), width(1));
+    let mut page = String::new();
+    for [name, sender, receiver] in rows {
+        line(&mut page, format!("{name:first$}  {sender:second$}  {receiver}").trim_end());
+    }
+    page
+}
+
+/// Bits a second, in the unit that leaves one to three digits before the point.
+fn rate(bits_per_second: f64) -> String {
+    scaled(bits_per_second, ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"])
+}
+
+/// A transferred amount, decimal as rates are.
+fn volume(bytes: u64) -> String {
+    scaled(bytes as f64, ["B", "kB", "MB", "GB", "TB"])
+}
+
+fn scaled(mut number: f64, units: [&str; 5]) -> String {
+    let mut unit = units[0];
+    for larger in &units[1..] {
+        // 999.995 would be printed as 1000.00.
+        if number < 999.995 {
+            break;
+        }
+        number /= 1000.0;
+        unit = larger;
+    }
+    format!("{number:.2} {unit}")
+}
+
+/// A size that was asked for, binary where it is a whole number of such units.
+fn size(bytes: u32) -> String {
+    match bytes {
+        0 => "0 bytes".to_owned(),
+        bytes if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        bytes if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        1 => "1 byte".to_owned(),
+        bytes => format!("{bytes} bytes"),
+    }
+}
+
+fn line(page: &mut String, text: &str) {
+    page.push_str(text);
+    page.push('\n');
+}
+
+fn write_to(cell: &mut String, text: std::fmt::Arguments<'_>) {
+    cell.write_fmt(text).expect("a String takes any text");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_take_the_unit_that_fits() {
+        assert_eq!(rate(0.0), "0.00 bit/s");
+        assert_eq!(rate(94_149_000.0), "94.15 Mbit/s");
+        assert_eq!(rate(999_999_999.0), "1.00 Gbit/s");
+        assert_eq!(rate(1.5e15), "1500.00 Tbit/s");
+        assert_eq!(volume(47_761_588_224), "47.76 GB");
+        assert_eq!(size(1 << 20), "1 MiB");
+        assert_eq!(size(131_072), "128 KiB");
+        assert_eq!(size(1000), "1000 bytes");
+    }
+
+    #[test]
+    fn unknown_cells_are_marked() {
+        let side = Side::default();
+        assert_eq!(core(&side), UNKNOWN);
+        assert_eq!(worker(&side, |_| unreachable!("there is no worker")), UNKNOWN);
+        assert_eq!(buffer(side.socket_buffer), "default > - > -");
+        let one = MachineCost { utilisation_percent: 50.0, cpus: 1, service_demand_us_per_kb: None };
+        assert_eq!(machine(&one), "50.0 % of 1 CPU");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [
+            [String::new(), "sender".to_owned(), "receiver".to_owned()],
+            ["core".to_owned(), "0".to_owned(), "1".to_owned()],
+        ];
+        assert_eq!(table(&rows), "      sender  receiver\ncore  0       1\n");
+    }
+}

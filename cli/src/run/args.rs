@@ -1,0 +1,295 @@
+//! The options of `ringperf run`, and how their values are written.
+//!
+//! Checks what can be checked without a socket; what the kernel or the netserver has to say about a value
+//! comes later, from them.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::error::{Class, Failure};
+
+/// netserver's port unless told otherwise, as IANA registers it for netperf.
+pub(crate) const CONTROL_PORT: u16 = 12865;
+
+/// Largest socket buffer that may be asked for, in bytes: what our own netserver accepts too.
+pub(crate) const SOCKET_BUFFER_MAX: u64 = 512 << 20;
+
+/// Seconds of a test when neither `--time` nor `--bytes` is given, as netperf's.
+const SECONDS_DEFAULT: u32 = 10;
+
+/// Runs one measurement and prints its result.
+///
+/// Without -H it starts a netserver of its own on loopback, on another core, and measures against that.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Which test to run.
+    #[arg(value_enum, value_name = "TEST", default_value_t = Test::TcpStream)]
+    pub(crate) test: Test,
+
+    /// Host that runs a netserver (ringperf's, or netperf 2.6 and later): a name or an address.
+    #[arg(short = 'H', long = "host", value_name = "HOST", value_parser = parse_host)]
+    pub(crate) host: Option<String>,
+
+    /// Control port of that netserver [default: 12865].
+    #[arg(long, value_name = "PORT", requires = "host", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+
+    /// How long to send, in whole seconds: 10, 10s, 2m or 1h [default: 10s].
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds, conflicts_with = "bytes")]
+    pub(crate) time: Option<u32>,
+
+    /// Send this many bytes instead, rounded up to whole messages: 500M, 10GiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) bytes: Option<u64>,
+
+    /// Bytes of one message, which is what one send carries. K, M and G count in 1024s; k, m and g in 1000s.
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_message)]
+    pub(crate) message: u32,
+
+    /// Socket buffers of both ends: SO_SNDBUF here and SO_RCVBUF at the netserver. Left alone unless given.
+    #[arg(long, value_name = "SIZE", value_parser = parse_socket_buffer)]
+    pub(crate) socket_buffer: Option<u32>,
+
+    /// Core of our worker [default: the first one this process may use].
+    #[arg(long, value_name = "CPU")]
+    pub(crate) core: Option<usize>,
+
+    /// What moves the bytes.
+    #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
+    pub(crate) engine: EngineArg,
+
+    /// Port of the data connection on both ends, as netperf's -P. The two ends then need different
+    /// addresses.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) data_port: Option<u16>,
+
+    /// Our own address, for the control and the data connection.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) local: Option<IpAddr>,
+
+    /// IPv4 only.
+    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
+    pub(crate) ipv4: bool,
+
+    /// IPv6 only.
+    #[arg(short = '6', long = "ipv6")]
+    pub(crate) ipv6: bool,
+
+    /// File whose first line is the passphrase of a netserver started with -Z.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// One JSON object on standard output, on success and on failure.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// No wait for the netserver is longer than this many milliseconds; for tests of those waits.
+    #[arg(long, hide = true, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) deadline_ms: Option<u64>,
+}
+
+impl Args {
+    /// When the test is over.
+    pub(crate) fn length(&self) -> TestLength {
+        match self.bytes {
+            Some(bytes) => TestLength::Bytes(bytes),
+            None => TestLength::Seconds(self.time.unwrap_or(SECONDS_DEFAULT)),
+        }
+    }
+
+    /// Control port of the netserver.
+    pub(crate) fn control_port(&self) -> u16 {
+        self.port.unwrap_or(CONTROL_PORT)
+    }
+
+    /// The IP version that the options leave, if they leave only one.
+    ///
+    /// # Errors
+    /// USAGE when `--local` contradicts `-4` or `-6`.
+    pub(crate) fn family(&self) -> Result<Option<Family>, Failure> {
+        let asked = match (self.ipv4, self.ipv6) {
+            (true, _) => Some(Family::V4),
+            (false, true) => Some(Family::V6),
+            (false, false) => None,
+        };
+        let ours = self.local.map(|local| if local.is_ipv4() { Family::V4 } else { Family::V6 });
+        match (asked, ours) {
+            (Some(asked), Some(ours)) if asked != ours => Err(Failure::new(
+                Class::Usage,
+                "choose an IP version",
+                "--local is an address of the other version than the one asked for",
+            )
+            .setting("-4, -6 and --local")
+            .next("leave -4 or -6 out, or give a --local address of that version")),
+            (asked, ours) => Ok(asked.or(ours)),
+        }
+    }
+}
+
+/// Tests that `ringperf run` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Test {
+    /// One TCP connection, from here to the netserver.
+    TcpStream,
+}
+
+/// What moves the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineArg {
+    /// io_uring where the kernel grants it, else epoll.
+    Auto,
+    /// io_uring, or an error.
+    Uring,
+    /// Non-blocking system calls driven by epoll.
+    Epoll,
+}
+
+impl EngineArg {
+    /// The word that the option takes.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Epoll => "epoll",
+            Self::Uring => "uring",
+        }
+    }
+}
+
+/// IP versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// When a test is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TestLength {
+    /// After at least this many bytes.
+    Bytes(u64),
+    /// After this many seconds.
+    Seconds(u32),
+}
+
+impl TestLength {
+    /// The time it takes, where that is known beforehand.
+    pub(crate) fn duration(self) -> Option<Duration> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::Seconds(seconds) => Some(Duration::from_secs(u64::from(seconds))),
+        }
+    }
+}
+
+/// Reads a host. An IPv6 address may stand in the brackets that it has in a URL.
+fn parse_host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if bare.is_empty() { Err("it is empty".to_owned()) } else { Ok(bare.to_owned()) }
+}
+
+/// Reads a length of time: digits, then nothing, `s`, `m` or `h`. The netserver is told whole seconds, so no
+/// fraction is taken.
+fn parse_seconds(text: &str) -> Result<u32, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("write whole seconds, or a unit of s, m or h: 10, 10s, 2m".to_owned()),
+    };
+    let seconds = digits.parse::<u32>().ok().and_then(|n| n.checked_mul(factor));
+    match seconds {
+        // The control channel carries the length as a signed 32-bit word.
+        Some(seconds) if (1..=i32::MAX.unsigned_abs()).contains(&seconds) => Ok(seconds),
+        _ => Err("it may be 1 second to 2147483647 seconds".to_owned()),
+    }
+}
+
+/// Reads a number of bytes. K, M and G are powers of 1024 and k, m and g powers of 1000, as netperf has it; a
+/// trailing `iB` or `B` may be written out.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let factor: u64 = match unit {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        "k" | "kB" => 1_000,
+        "m" | "MB" => 1_000_000,
+        "g" | "GB" => 1_000_000_000,
+        _ => return Err("write bytes, or a unit of K, M, G (1024s) or k, m, g (1000s): 64K, 1MiB".to_owned()),
+    };
+    match digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)) {
+        Some(0) => Err("it has to be above zero".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err("it is not a number of bytes that fits 64 bits".to_owned()),
+    }
+}
+
+fn parse_message(text: &str) -> Result<u32, String> {
+    let bytes = parse_size(text)?;
+    u32::try_from(bytes)
+        .ok()
+        .filter(|bytes| *bytes <= ringperf_engine::plan::MESSAGE_BYTES_MAX)
+        .ok_or_else(|| format!("a message may have 1 to {} bytes", ringperf_engine::plan::MESSAGE_BYTES_MAX))
+}
+
+fn parse_socket_buffer(text: &str) -> Result<u32, String> {
+    let bytes = parse_size(text)?;
+    u32::try_from(bytes)
+        .ok()
+        .filter(|bytes| u64::from(*bytes) <= SOCKET_BUFFER_MAX)
+        .ok_or_else(|| format!("a socket buffer may have 1 to {SOCKET_BUFFER_MAX} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_may_be_bracketed_and_not_empty() {
+        assert_eq!(parse_host("::1"), Ok("::1".to_owned()));
+        assert_eq!(parse_host("[::1]"), Ok("::1".to_owned()));
+        assert_eq!(parse_host("example"), Ok("example".to_owned()));
+        assert!(parse_host("").is_err() && parse_host("[]").is_err());
+    }
+
+    #[test]
+    fn times_are_whole_seconds() {
+        assert_eq!(parse_seconds("10"), Ok(10));
+        assert_eq!(parse_seconds("10s"), Ok(10));
+        assert_eq!(parse_seconds("2m"), Ok(120));
+        assert_eq!(parse_seconds("1h"), Ok(3600));
+        for bad in ["", "s", "0", "0.5", "-1", "1d", "2147483648", "99999999999", "1193047h"] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_follow_netperfs_letters() {
+        assert_eq!(parse_size("1"), Ok(1));
+        assert_eq!(parse_size("64K"), Ok(65_536));
+        assert_eq!(parse_size("64k"), Ok(64_000));
+        assert_eq!(parse_size("1MiB"), Ok(1_048_576));
+        assert_eq!(parse_size("2G"), Ok(2_147_483_648));
+        assert_eq!(parse_size("1GB"), Ok(1_000_000_000));
+        for bad in ["", "K", "0", "-1", "1T", "1.5M", "99999999999G"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn messages_and_socket_buffers_have_limits() {
+        assert_eq!(parse_message("16M"), Ok(16 << 20));
+        assert!(parse_message("16777217").is_err());
+        assert_eq!(parse_socket_buffer("512M"), Ok(512 << 20));
+        assert!(parse_socket_buffer("513M").is_err());
+    }
+}

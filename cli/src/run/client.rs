@@ -1,0 +1,275 @@
+//! One session with a netserver: greeting, request, results, report; the protocol's client machine over the
+//! control connection.
+//!
+//! Knows the order of messages and what to say when one does not come. Moves no data.
+
+use std::time::{Duration, Instant};
+
+use ringperf_engine::Stop;
+use ringperf_proto::errno::{E2BIG, EACCES, EBUSY, EOPNOTSUPP};
+use ringperf_proto::{
+    Client, ClientConfig, ClientInput, ClientOutput, Fault, NativeReport, RemoteOffer, RemoteResults,
+    StreamTest,
+};
+
+use super::control::{Control, NoFrame, Place};
+use super::deadline::Deadlines;
+use crate::error::{Class, Failure, errno_text};
+use crate::record::Netserver;
+
+/// What an errno can be on any system; an answer with another number was not written by a netserver.
+const ERRNOS: std::ops::RangeInclusive<i32> = 1..=4095;
+
+/// An open session.
+pub(crate) struct Session {
+    control: Control,
+    /// Absent once a fault has ended it.
+    machine: Option<Client>,
+    place: Place,
+    deadlines: Deadlines,
+    has_passphrase: bool,
+}
+
+/// Where in the session something went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Greeting,
+    Report,
+    Request,
+    Results,
+}
+
+/// What went wrong in it.
+enum Trouble {
+    Fault(Fault),
+    NoFrame(NoFrame),
+}
+
+impl Session {
+    /// A session over this connection. The passphrase, if there is one, goes ahead of the first request.
+    pub(crate) fn new(
+        control: Control,
+        place: Place,
+        deadlines: Deadlines,
+        passphrase: Option<Vec<u8>>,
+    ) -> Self {
+        let has_passphrase = passphrase.is_some();
+        let machine = Some(Client::new(ClientConfig { passphrase }));
+        Self { control, machine, place, deadlines, has_passphrase }
+    }
+
+    /// Finds out what answers. netperf's netserver refuses our greeting and stays usable.
+    ///
+    /// # Errors
+    /// PEER when what answers is no netserver or nothing answers, POLICY when the passphrase is not taken,
+    /// SIGNAL.
+    pub(crate) fn greet(&mut self) -> Result<Netserver, Failure> {
+        match self.exchange(Stage::Greeting, ClientInput::Probe, self.deadlines.reply)? {
+            ClientOutput::Native(Some(version)) => Ok(Netserver::Ringperf { version }),
+            ClientOutput::Native(None) => Ok(Netserver::Netperf),
+            other => Err(out_of_step(Stage::Greeting, &other)),
+        }
+    }
+
+    /// Asks for a test. When this returns the netserver's clock runs.
+    ///
+    /// # Errors
+    /// PEER when the netserver refuses or falls silent, POLICY when a limit of it forbids the test, SIGNAL.
+    pub(crate) fn request(&mut self, test: StreamTest) -> Result<RemoteOffer, Failure> {
+        match self.exchange(Stage::Request, ClientInput::Start(test), self.deadlines.reply)? {
+            ClientOutput::Run(offer) => Ok(offer),
+            other => Err(out_of_step(Stage::Request, &other)),
+        }
+    }
+
+    /// From now on a signal ends the test, and no longer the waits: results are still wanted. Ends the run
+    /// too when the netserver is found to be gone.
+    ///
+    /// # Errors
+    /// ENV when no thread can be had for the watch.
+    pub(crate) fn test_begins(&mut self, stop: Stop) -> Result<(), Failure> {
+        self.control.ignore_signals();
+        self.control
+            .watch(stop)
+            .map_err(|error| Failure::io(Class::Environment, "watch the control connection", &error))
+    }
+
+    /// The netserver's results, once our end of the test is over.
+    ///
+    /// # Errors
+    /// PEER when there are none.
+    pub(crate) fn results(&mut self, within: Duration) -> Result<RemoteResults, Failure> {
+        match self.exchange(Stage::Results, ClientInput::Ran, within)? {
+            ClientOutput::Finished(results) => Ok(results),
+            other => Err(out_of_step(Stage::Results, &other)),
+        }
+    }
+
+    /// What a ringperf netserver tells beyond the results.
+    ///
+    /// # Errors
+    /// PEER when it does not answer.
+    pub(crate) fn report(&mut self) -> Result<Option<NativeReport>, Failure> {
+        match self.exchange(Stage::Report, ClientInput::AskReport, self.deadlines.report)? {
+            ClientOutput::Report(report) => Ok(report),
+            other => Err(out_of_step(Stage::Report, &other)),
+        }
+    }
+
+    /// Ends the session in order.
+    pub(crate) fn close(self) {
+        self.control.close();
+    }
+
+    /// Gives the machine one input and does what it wants done, until it has an answer for us.
+    fn exchange(
+        &mut self,
+        stage: Stage,
+        input: ClientInput,
+        within: Duration,
+    ) -> Result<ClientOutput, Failure> {
+        let by = Instant::now() + within;
+        let mut input = input;
+        loop {
+            let output =
+                self.step(input).map_err(|fault| self.explain(stage, Trouble::Fault(fault), within))?;
+            input = match output {
+                ClientOutput::Send(frame) => match self.control.send(&frame) {
+                    Ok(()) => ClientInput::Sent,
+                    Err(error) => {
+                        return Err(self.explain(stage, Trouble::NoFrame(NoFrame::Failed(error)), within));
+                    }
+                },
+                ClientOutput::Wait => match self.control.receive(by) {
+                    Ok(frame) => ClientInput::Frame(frame),
+                    Err(none) => return Err(self.explain(stage, Trouble::NoFrame(none), within)),
+                },
+                answer => return Ok(answer),
+            };
+        }
+    }
+
+    fn step(&mut self, input: ClientInput) -> Result<ClientOutput, Fault> {
+        let machine = self.machine.take().expect("a fault ends the session, so nothing follows it");
+        let (machine, output) = machine.on(input)?;
+        self.machine = Some(machine);
+        Ok(output)
+    }
+
+    fn explain(&self, stage: Stage, trouble: Trouble, waited: Duration) -> Failure {
+        match trouble {
+            Trouble::NoFrame(NoFrame::Interrupted(failure)) => failure,
+            Trouble::Fault(fault) => self.explain_fault(stage, &fault),
+            Trouble::NoFrame(none) => {
+                if let Some(fault @ Fault::Legacy { .. }) = self.control.cut_short() {
+                    return self.explain_fault(stage, &fault);
+                }
+                if self.control.pending() > 0 {
+                    let bytes = self.control.pending();
+                    return self.not_a_netserver(format!("it answered {bytes} bytes that make no frame"));
+                }
+                match none {
+                    NoFrame::Silence => self.silent(stage, waited),
+                    NoFrame::Failed(error) => self.closed(stage, error.raw_os_error()),
+                    NoFrame::Closed | NoFrame::Interrupted(_) => self.closed(stage, None),
+                }
+            }
+        }
+    }
+
+    fn explain_fault(&self, stage: Stage, fault: &Fault) -> Failure {
+        match fault {
+            Fault::Remote { errno } if ERRNOS.contains(errno) => self.refused(stage, *errno),
+            Fault::Unsupported { .. } => self.refused(stage, EOPNOTSUPP),
+            Fault::Legacy { .. } => Failure::new(Class::Peer, self.tried(stage), fault.to_string())
+                .setting("the release at the other end: netperf 2.6.0 changed the size of a frame")
+                .next(format!("there: ringperf netserver -D -p {}, or netperf 2.7", self.place.port)),
+            Fault::Misuse { .. } => Failure::new(Class::Bug, self.tried(stage), fault.to_string()),
+            _ => self.not_a_netserver(fault.to_string()),
+        }
+    }
+
+    /// The netserver answered with an errno.
+    fn refused(&self, stage: Stage, errno: i32) -> Failure {
+        let class = match errno {
+            E2BIG | EACCES | EBUSY => Class::Policy,
+            _ => Class::Peer,
+        };
+        let cause = match errno {
+            EOPNOTSUPP => "the netserver does not serve this test".to_owned(),
+            errno => format!("the netserver answered: {}", errno_text(errno)),
+        };
+        Failure::new(class, self.tried(stage), cause)
+            .errno(Some(errno))
+            .setting("what the netserver allows: its options, its limits, its host's socket settings")
+            .next("see the netserver's log on its host; ringperf netserver writes one line for each refusal")
+    }
+
+    fn not_a_netserver(&self, cause: String) -> Failure {
+        let cause = match self.control.text_head() {
+            Some(text) => format!("what answers there is no netserver: it said \"{text}\""),
+            None => format!("what answers there is no netserver of netperf 2.6 or later: {cause}"),
+        };
+        Failure::new(Class::Peer, self.tried(Stage::Greeting), cause)
+            .setting("-H and --port")
+            .next(format!("see what listens there, on that host: ss -ltnp 'sport = :{}'", self.place.port))
+    }
+
+    fn silent(&self, stage: Stage, waited: Duration) -> Failure {
+        let cause = match stage {
+            Stage::Greeting | Stage::Request => format!(
+                "it takes the connection but gave no answer within {:.1} s; a netserver in serial mode (-f) \
+                 that serves somebody else does that, and so does a program that is no netserver",
+                waited.as_secs_f64()
+            ),
+            Stage::Results | Stage::Report => {
+                format!("it gave no answer within {:.1} s", waited.as_secs_f64())
+            }
+        };
+        Failure::new(Class::Peer, self.tried(stage), cause)
+            .errno(Some(super::control::ETIMEDOUT))
+            .setting("whether the netserver is busy (-f), stopped, or behind a firewall that drops packets")
+            .next(format!("on that host: ss -tnp 'sport = :{}'", self.place.port))
+    }
+
+    fn closed(&self, stage: Stage, errno: Option<i32>) -> Failure {
+        let tried = self.tried(stage);
+        match stage {
+            Stage::Greeting if self.has_passphrase => Failure::new(
+                Class::Policy,
+                tried,
+                "it closed the connection unanswered, as a netserver does that wants another passphrase",
+            )
+            .errno(errno)
+            .setting("--passphrase-file here and -Z there")
+            .next("compare the first line of the file with the netserver's -Z"),
+            Stage::Greeting | Stage::Request => {
+                Failure::new(Class::Peer, tried, "it closed the connection without an answer")
+                    .errno(errno)
+                    .setting("a passphrase (-Z), a limit or a list of allowed addresses at the netserver")
+                    .next("if it was started with -Z: ringperf run --passphrase-file FILE")
+            }
+            Stage::Results | Stage::Report => {
+                Failure::new(Class::Peer, tried, "the netserver ended before it had sent them")
+                    .errno(errno)
+                    .setting("whether the netserver and its host stay up during a test")
+                    .next("see the netserver's log on its host")
+            }
+        }
+    }
+
+    fn tried(&self, stage: Stage) -> String {
+        let Place { host, port, .. } = &self.place;
+        match stage {
+            Stage::Greeting => format!("talk to the netserver on {host} port {port}"),
+            Stage::Report => format!("get the report of the netserver on {host} port {port}"),
+            Stage::Request => format!("agree on a test with the netserver on {host} port {port}"),
+            Stage::Results => format!("get the results of the netserver on {host} port {port}"),
+        }
+    }
+}
+
+/// The client machine gave an answer to another question than ours.
+fn out_of_step(stage: Stage, output: &ClientOutput) -> Failure {
+    Failure::new(Class::Bug, "follow the protocol", format!("{output:?} came at the stage {stage:?}"))
+}
