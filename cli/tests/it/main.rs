@@ -5,3 +5,4 @@ mod interop;
 mod netserver;
 mod run;
 mod support;
+mod tidy;
