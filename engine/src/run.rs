@@ -3,6 +3,7 @@
 //! The calling thread binds the socket, so that the port is known; the worker's thread does everything else
 //! on its own core and shares nothing with anybody but the stop event.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, mpsc};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Done};
 use crate::cores::Seat;
 use crate::cpu::MachineSnapshot;
 use crate::engine::{self, AnyBackend};
@@ -253,36 +254,12 @@ fn serve<B: Backend>(
     let before = sys::thread_cpu();
     let (end, tally) = match options.role {
         Role::Receive => {
-            let mut flow = StreamReceive::new(limit);
-            let end = drive(
-                &mut Worker {
-                    backend,
-                    flow: &mut flow,
-                    layout,
-                    message_bytes: options.message_bytes,
-                    timing,
-                    end_stream: &end_stream,
-                    checker: checker.as_mut(),
-                },
-                &mut done,
-            );
-            (end, flow.tally())
+            let flow = StreamReceive::new(limit);
+            follow(flow, plan, backend, &end_stream, timing, checker.as_mut(), &mut done)
         }
         Role::Send => {
-            let mut flow = StreamSend::new(options.message_bytes, layout.slots, layout.batch, limit);
-            let end = drive(
-                &mut Worker {
-                    backend,
-                    flow: &mut flow,
-                    layout,
-                    message_bytes: options.message_bytes,
-                    timing,
-                    end_stream: &end_stream,
-                    checker: None,
-                },
-                &mut done,
-            );
-            (end, flow.tally())
+            let flow = StreamSend::new(options.message_bytes, layout.slots, layout.batch, limit);
+            follow(flow, plan, backend, &end_stream, timing, None, &mut done)
         }
     };
     outcome.worker_cpu = sys::thread_cpu().since(before);
@@ -293,6 +270,23 @@ fn serve<B: Backend>(
     outcome.end = end.map_err(broken)?;
     outcome.tally = combine(tally, outcome.tally.strangers, backend, checker.as_ref());
     Ok(())
+}
+
+/// Drives a flow to its end, whatever that is, and returns what it counted.
+fn follow<B: Backend, F: Flow>(
+    mut flow: F,
+    plan: &Plan,
+    backend: &mut B,
+    end_stream: &dyn Fn(),
+    timing: Timing,
+    checker: Option<&mut Checker>,
+    done: &mut Vec<Done>,
+) -> (io::Result<End>, Tally) {
+    let message_bytes = plan.options().message_bytes;
+    let layout = plan.layout();
+    let mut worker = Worker { backend, flow: &mut flow, layout, message_bytes, timing, end_stream, checker };
+    let end = drive(&mut worker, done);
+    (end, flow.tally())
 }
 
 /// The counts of flow and backend in one.
