@@ -7,6 +7,7 @@
 
 mod args;
 mod bridge;
+mod client;
 mod error;
 mod netperf_cpu;
 mod netserver;

@@ -14,9 +14,9 @@ use ringperf_proto::native::{self, feature};
 use ringperf_proto::{IpVersion, Length as WireLength, NativeReport, RemoteOffer, RemoteResults, StreamTest};
 
 use super::args::{Args, EngineArg, TestLength};
-use super::deadline::Deadlines;
 use super::warnings::{self, Evidence, connected_for};
 use crate::bridge as wire;
+use crate::client::deadline::Deadlines;
 use crate::error::{Class, Failure};
 use crate::netperf_cpu::utilisation;
 use crate::record::{

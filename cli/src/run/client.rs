@@ -1,19 +1,20 @@
-//! One session with a netserver: greeting, request, results, report; the protocol's client machine over the
-//! control connection.
+//! One session with a netserver: greeting, request, results, report.
 //!
 //! Knows the order of messages and what to say when one does not come. Moves no data.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringperf_engine::Stop;
 use ringperf_proto::errno::{E2BIG, EACCES, EBUSY, EOPNOTSUPP};
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, Fault, NativeReport, RemoteOffer, RemoteResults,
-    StreamTest,
+    ClientInput, ClientOutput, Fault, NativeReport, RemoteOffer, RemoteResults, StreamTest,
 };
 
-use super::control::{Control, NoFrame, Place};
-use super::deadline::Deadlines;
+use super::connect::{ETIMEDOUT, Place};
+use crate::client::control::{Control, NoFrame};
+use crate::client::deadline::Deadlines;
+use crate::client::exchange::{Exchange, Trouble};
+use crate::client::interrupt::Interrupt;
 use crate::error::{Class, Failure, errno_text};
 use crate::record::Netserver;
 
@@ -22,11 +23,10 @@ const ERRNOS: std::ops::RangeInclusive<i32> = 1..=4095;
 
 /// An open session.
 pub(crate) struct Session {
-    control: Control,
-    /// Absent once a fault has ended it.
-    machine: Option<Client>,
+    exchange: Exchange,
     place: Place,
     deadlines: Deadlines,
+    interrupt: Interrupt,
     has_passphrase: bool,
 }
 
@@ -39,23 +39,17 @@ enum Stage {
     Results,
 }
 
-/// What went wrong in it.
-enum Trouble {
-    Fault(Fault),
-    NoFrame(NoFrame),
-}
-
 impl Session {
     /// A session over this connection. The passphrase, if there is one, goes ahead of the first request.
     pub(crate) fn new(
         control: Control,
         place: Place,
         deadlines: Deadlines,
+        interrupt: Interrupt,
         passphrase: Option<Vec<u8>>,
     ) -> Self {
         let has_passphrase = passphrase.is_some();
-        let machine = Some(Client::new(ClientConfig { passphrase }));
-        Self { control, machine, place, deadlines, has_passphrase }
+        Self { exchange: Exchange::new(control, passphrase), place, deadlines, interrupt, has_passphrase }
     }
 
     /// Finds out what answers. netperf's netserver refuses our greeting and stays usable.
@@ -64,7 +58,7 @@ impl Session {
     /// PEER when what answers is no netserver or nothing answers, POLICY when the passphrase is not taken,
     /// SIGNAL.
     pub(crate) fn greet(&mut self) -> Result<Netserver, Failure> {
-        match self.exchange(Stage::Greeting, ClientInput::Probe, self.deadlines.reply)? {
+        match self.ask(Stage::Greeting, ClientInput::Probe, self.deadlines.reply)? {
             ClientOutput::Native(Some(version)) => Ok(Netserver::Ringperf { version }),
             ClientOutput::Native(None) => Ok(Netserver::Netperf),
             other => Err(out_of_step(Stage::Greeting, &other)),
@@ -76,7 +70,7 @@ impl Session {
     /// # Errors
     /// PEER when the netserver refuses or falls silent, POLICY when a limit of it forbids the test, SIGNAL.
     pub(crate) fn request(&mut self, test: StreamTest) -> Result<RemoteOffer, Failure> {
-        match self.exchange(Stage::Request, ClientInput::Start(test), self.deadlines.reply)? {
+        match self.ask(Stage::Request, ClientInput::Start(test), self.deadlines.reply)? {
             ClientOutput::Run(offer) => Ok(offer),
             other => Err(out_of_step(Stage::Request, &other)),
         }
@@ -88,8 +82,9 @@ impl Session {
     /// # Errors
     /// ENV when no thread can be had for the watch.
     pub(crate) fn test_begins(&mut self, stop: Stop) -> Result<(), Failure> {
-        self.control.ignore_signals();
-        self.control
+        self.exchange.control_mut().ignore_signals();
+        self.exchange
+            .control()
             .watch(stop)
             .map_err(|error| Failure::io(Class::Environment, "watch the control connection", &error))
     }
@@ -99,7 +94,7 @@ impl Session {
     /// # Errors
     /// PEER when there are none.
     pub(crate) fn results(&mut self, within: Duration) -> Result<RemoteResults, Failure> {
-        match self.exchange(Stage::Results, ClientInput::Ran, within)? {
+        match self.ask(Stage::Results, ClientInput::Ran, within)? {
             ClientOutput::Finished(results) => Ok(results),
             other => Err(out_of_step(Stage::Results, &other)),
         }
@@ -110,7 +105,7 @@ impl Session {
     /// # Errors
     /// PEER when it does not answer.
     pub(crate) fn report(&mut self) -> Result<Option<NativeReport>, Failure> {
-        match self.exchange(Stage::Report, ClientInput::AskReport, self.deadlines.report)? {
+        match self.ask(Stage::Report, ClientInput::AskReport, self.deadlines.report)? {
             ClientOutput::Report(report) => Ok(report),
             other => Err(out_of_step(Stage::Report, &other)),
         }
@@ -118,60 +113,33 @@ impl Session {
 
     /// Ends the session in order.
     pub(crate) fn close(self) {
-        self.control.close();
+        self.exchange.close();
     }
 
-    /// Gives the machine one input and does what it wants done, until it has an answer for us.
-    fn exchange(
-        &mut self,
-        stage: Stage,
-        input: ClientInput,
-        within: Duration,
-    ) -> Result<ClientOutput, Failure> {
-        let by = Instant::now() + within;
-        let mut input = input;
-        loop {
-            let output =
-                self.step(input).map_err(|fault| self.explain(stage, Trouble::Fault(fault), within))?;
-            input = match output {
-                ClientOutput::Send(frame) => match self.control.send(&frame) {
-                    Ok(()) => ClientInput::Sent,
-                    Err(error) => {
-                        return Err(self.explain(stage, Trouble::NoFrame(NoFrame::Failed(error)), within));
-                    }
-                },
-                ClientOutput::Wait => match self.control.receive(by) {
-                    Ok(frame) => ClientInput::Frame(frame),
-                    Err(none) => return Err(self.explain(stage, Trouble::NoFrame(none), within)),
-                },
-                answer => return Ok(answer),
-            };
-        }
-    }
-
-    fn step(&mut self, input: ClientInput) -> Result<ClientOutput, Fault> {
-        let machine = self.machine.take().expect("a fault ends the session, so nothing follows it");
-        let (machine, output) = machine.on(input)?;
-        self.machine = Some(machine);
-        Ok(output)
+    fn ask(&mut self, stage: Stage, input: ClientInput, within: Duration) -> Result<ClientOutput, Failure> {
+        self.exchange.ask(input, within).map_err(|trouble| self.explain(stage, trouble, within))
     }
 
     fn explain(&self, stage: Stage, trouble: Trouble, waited: Duration) -> Failure {
         match trouble {
-            Trouble::NoFrame(NoFrame::Interrupted(failure)) => failure,
+            Trouble::NoFrame(NoFrame::Interrupted) => match self.interrupt.check("wait for the netserver") {
+                Err(failure) => failure,
+                Ok(()) => self.closed(stage, None),
+            },
             Trouble::Fault(fault) => self.explain_fault(stage, &fault),
             Trouble::NoFrame(none) => {
-                if let Some(fault @ Fault::Legacy { .. }) = self.control.cut_short() {
+                let control = self.exchange.control();
+                if let Some(fault @ Fault::Legacy { .. }) = control.cut_short() {
                     return self.explain_fault(stage, &fault);
                 }
-                if self.control.pending() > 0 {
-                    let bytes = self.control.pending();
+                if control.pending() > 0 {
+                    let bytes = control.pending();
                     return self.not_a_netserver(format!("it answered {bytes} bytes that make no frame"));
                 }
                 match none {
                     NoFrame::Silence => self.silent(stage, waited),
                     NoFrame::Failed(error) => self.closed(stage, error.raw_os_error()),
-                    NoFrame::Closed | NoFrame::Interrupted(_) => self.closed(stage, None),
+                    NoFrame::Closed | NoFrame::Interrupted => self.closed(stage, None),
                 }
             }
         }
@@ -206,7 +174,7 @@ impl Session {
     }
 
     fn not_a_netserver(&self, cause: String) -> Failure {
-        let cause = match self.control.text_head() {
+        let cause = match self.exchange.control().text_head() {
             Some(text) => format!("what answers there is no netserver: it said \"{text}\""),
             None => format!("what answers there is no netserver of netperf 2.6 or later: {cause}"),
         };
@@ -227,7 +195,7 @@ impl Session {
             }
         };
         Failure::new(Class::Peer, self.tried(stage), cause)
-            .errno(Some(super::control::ETIMEDOUT))
+            .errno(Some(ETIMEDOUT))
             .setting("whether the netserver is busy (-f), stopped, or behind a firewall that drops packets")
             .next(format!("on that host: ss -tnp 'sport = :{}'", self.place.port))
     }

@@ -11,11 +11,9 @@
 mod args;
 mod bridge;
 mod client;
-mod control;
+mod connect;
 mod cores;
-mod deadline;
 mod embedded;
-mod interrupt;
 mod progress;
 mod warnings;
 
@@ -28,19 +26,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringperf_engine::{End, Outcome};
 use ringperf_proto::NativeReport;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 pub(crate) use args::Args;
 
 use crate::args::PASSPHRASE_BYTES_MAX;
+use crate::client::deadline::Deadlines;
+use crate::client::interrupt::{Interrupt, signal_name};
 use crate::error::{Class, Failure, errno_text, signal_exit_code};
 use crate::record::{Netserver, Record};
 use crate::render;
 use bridge::Finished;
 use client::Session;
-use control::{Control, Place};
-use deadline::Deadlines;
+use connect::Place;
 use embedded::Embedded;
-use interrupt::{Interrupt, signal_name};
 use progress::Progress;
 
 /// Runs the measurement, prints its result or why there is none, and says how it went.
@@ -103,7 +102,7 @@ fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Fai
     let family = args.family()?;
     let passphrase = args.passphrase_file.as_deref().map(read_passphrase).transpose()?;
     let deadlines = Deadlines::new(args.deadline_ms.map(Duration::from_millis));
-    let interrupt = Interrupt::install()?;
+    let interrupt = Interrupt::install(&[SIGINT, SIGTERM])?;
 
     let embedded = match args.host {
         Some(_) => None,
@@ -115,9 +114,9 @@ fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Fai
         None => (args.core, None),
     };
 
-    let control = Control::connect(&place, deadlines, &interrupt)?;
+    let control = connect::connect(&place, deadlines, &interrupt)?;
     let (local, peer) = (control.local(), control.peer());
-    let mut session = Session::new(control, place, deadlines, passphrase);
+    let mut session = Session::new(control, place, deadlines, interrupt.clone(), passphrase);
     let netserver = session.greet()?;
 
     let plan = bridge::plan(args, our_core, peer.ip(), deadlines)?;
@@ -141,7 +140,7 @@ fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Fai
     let results = if let End::Failed(errno) = outcome.end {
         return Err(data_connection_failed(errno, &outcome, &mut session, deadlines));
     } else {
-        let by = deadlines.results_by(started, args.length());
+        let by = deadlines.results_by(started, args.length().duration());
         session.results(by.saturating_duration_since(Instant::now()))?
     };
     if results.bytes_received == 0 {

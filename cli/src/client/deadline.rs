@@ -5,8 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::args::TestLength;
-
 /// Bounds of the client's waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
@@ -47,10 +45,10 @@ impl Deadlines {
         }
     }
 
-    /// When results have to be there, for a test that was started at `started` and that our end has just
-    /// finished.
-    pub(crate) fn results_by(&self, started: Instant, length: TestLength) -> Instant {
-        let timer = started + length.duration().unwrap_or_default() + NETSERVER_GRACE;
+    /// When results have to be there, for a test of this length that was started at `started` and that our
+    /// end has just finished; `None` is a test without a time limit.
+    pub(crate) fn results_by(&self, started: Instant, length: Option<Duration>) -> Instant {
+        let timer = started + length.unwrap_or_default() + NETSERVER_GRACE;
         // A netserver's timer matters only where it has not seen our end of the stream.
         timer.max(Instant::now()) + self.results_slack
     }
@@ -72,9 +70,9 @@ mod tests {
     fn results_are_awaited_past_the_netservers_own_timer() {
         let deadlines = Deadlines::new(None);
         let started = Instant::now();
-        let by = deadlines.results_by(started, TestLength::Seconds(10));
+        let by = deadlines.results_by(started, Some(Duration::from_secs(10)));
         assert_eq!(by - started, Duration::from_secs(10 + 4 + 15));
-        let by = deadlines.results_by(started, TestLength::Bytes(1));
+        let by = deadlines.results_by(started, None);
         assert_eq!(by - started, Duration::from_secs(4 + 15));
     }
 }

@@ -1,39 +1,43 @@
-//! SIGINT and SIGTERM: the first ends the test and keeps what was measured, the second ends the process.
+//! Signals that end a test: the first keeps what was measured, one that comes later ends the process.
 
 use std::io;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ringperf_engine::Stop;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::error::{Class, Failure, signal_exit_code};
 
+/// A second signal within this time is the first one again: timeout(1) signals its child and then the whole
+/// process group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
 /// Hears the signals; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Interrupt {
-    shared: Arc<Shared>,
+    heard: Arc<Mutex<Heard>>,
 }
 
 #[derive(Default)]
-struct Shared {
-    /// The first signal that came; 0 while there is none.
-    signal: AtomicI32,
+struct Heard {
+    /// The first signal that came, and when.
+    signal: Option<(i32, Instant)>,
     /// What to stop when it comes.
-    stop: Mutex<Option<Stop>>,
+    stop: Option<Stop>,
 }
 
 impl Interrupt {
-    /// Starts to listen.
+    /// Starts to listen to these signals; others keep their default action.
     ///
     /// # Errors
     /// ENV when the handlers cannot be installed.
-    pub(crate) fn install() -> Result<Self, Failure> {
+    pub(crate) fn install(signals: &[i32]) -> Result<Self, Failure> {
         let failed =
             |error: &io::Error| Failure::io(Class::Environment, "install the signal handlers", error);
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| failed(&error))?;
-        let interrupt = Self { shared: Arc::default() };
+        let mut signals = Signals::new(signals).map_err(|error| failed(&error))?;
+        let interrupt = Self { heard: Arc::default() };
         let listener = interrupt.clone();
         std::thread::Builder::new()
             .name("signals".to_owned())
@@ -42,12 +46,13 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The first signal that came.
     pub(crate) fn signal(&self) -> Option<i32> {
-        match self.shared.signal.load(Ordering::SeqCst) {
-            0 => None,
-            signal => Some(signal),
-        }
+        self.heard().signal.map(|(signal, _)| signal)
     }
 
     /// The failure of a command that a signal ended before it had a result, if one came.
@@ -67,26 +72,35 @@ impl Interrupt {
 
     /// Stops this run when a signal comes, or at once if one has come.
     pub(crate) fn stops(&self, stop: Stop) {
-        let mut slot = self.shared.stop.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.signal().is_some() {
+        let mut heard = self.heard();
+        if heard.signal.is_some() {
             stop.stop();
         }
-        *slot = Some(stop);
+        heard.stop = Some(stop);
     }
 
     fn hear(&self, signal: i32) {
-        if self.shared.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        let mut heard = self.heard();
+        match heard.signal {
+            Some((_, first)) if first.elapsed() < SAME_SIGNAL => {}
             // Whoever signals twice does not want to wait for results. Our netserver's process ends with
             // ours.
-            std::process::exit(i32::from(signal_exit_code(signal)));
-        }
-        if let Some(stop) = self.shared.stop.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            stop.stop();
+            Some(_) => std::process::exit(i32::from(signal_exit_code(signal))),
+            None => {
+                heard.signal = Some((signal, Instant::now()));
+                if let Some(stop) = &heard.stop {
+                    stop.stop();
+                }
+            }
         }
     }
 }
 
-/// Name of one of the two signals.
+/// Name of a signal that ends a test.
 pub(crate) fn signal_name(signal: i32) -> &'static str {
-    if signal == SIGTERM { "SIGTERM" } else { "SIGINT" }
+    match signal {
+        SIGALRM => "SIGALRM",
+        SIGTERM => "SIGTERM",
+        _ => "SIGINT",
+    }
 }
