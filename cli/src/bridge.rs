@@ -82,6 +82,7 @@ pub(crate) fn offer(spec: &proto::TestSpec, plan: &Plan, prepared: &Prepared) ->
         send_buffer: buffers.send,
         receive_buffer: buffers.receive,
         receive_bytes: plan.options().message_bytes,
+        send_bytes: plan.options().message_bytes,
         no_delay: spec.no_delay,
         priority: spec.priority,
         type_of_service: spec.type_of_service,

@@ -1,10 +1,14 @@
 //! The messages of the classic families, one family a test.
 //!
-//! Clients up to 2.4.5 use them for everything, later ones for TCP_SENDFILE, TCP_CC and TCP_MSS. They are
-//! named here so that what is on the wire can be read; the machines do not serve them and answer
-//! [`crate::errno::UNKNOWN_REQUEST`].
+//! Clients up to 2.4.5 use them for everything, later ones for TCP_SENDFILE, TCP_CC and TCP_MSS, and those
+//! built without omni for every test. The server machine serves the streams: [`ClassicRequest`] is what
+//! their three requests have in common. The others are named so that what is on the wire can be read; they
+//! are answered with [`crate::errno::UNKNOWN_REQUEST`].
 
-use crate::layout::layout;
+use crate::code::RequestCode;
+use crate::frame::Frame;
+use crate::layout::{Wire, layout};
+use crate::spec::Test;
 
 layout! {
     /// The server shall receive a TCP stream.
@@ -245,7 +249,7 @@ layout! {
     UdpStreamRequest = "UDP_STREAM_REQUEST" {
         /// SO_RCVBUF wanted at the server, in bytes; negative: leave it alone.
         recv_buf_size: i32 = 8,
-        /// Bytes a datagram; another size ends the test.
+        /// Bytes a datagram; a shorter one ends the test.
         message_size: i32 = 12,
         /// Whether the server connects its socket to the first sender. Absent before 2.4.3.
         recv_connected: i32 = 16,
@@ -305,5 +309,120 @@ layout! {
         cpu_method: i32 = 24,
         /// CPUs of the server.
         num_cpus: i32 = 28,
+    }
+}
+
+/// A classic request for a stream, whichever its test. What a test's message lacks is 0, or -1 where that
+/// asks for nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassicRequest {
+    /// The test.
+    pub test: Test,
+    /// SO_SNDBUF wanted at the server, in bytes; negative: leave it alone.
+    pub send_buf_size: i32,
+    /// SO_RCVBUF wanted at the server, in bytes; negative: leave it alone.
+    pub recv_buf_size: i32,
+    /// Bytes of a send or receive of the server; 0: its choice. Of UDP, the bytes of each datagram.
+    pub message_size: i32,
+    /// Whether TCP_NODELAY is wanted.
+    pub no_delay: i32,
+    /// Whether the server shall measure CPU.
+    pub measure_cpu: i32,
+    /// CPU calibration rate the client knows already; 0: the server shall calibrate.
+    pub cpu_rate: f32,
+    /// Seconds. A TCP stream limited by bytes gives those here instead, as a positive number too.
+    pub test_length: i32,
+    /// Whether copies are avoided on receive.
+    pub so_rcvavoid: i32,
+    /// Whether copies are avoided on send.
+    pub so_sndavoid: i32,
+    /// Port the server shall bind for the data; 0: any.
+    pub port: i32,
+    /// 0 unspecified, 4 IPv4, 6 IPv6, 7 RDS.
+    pub ipfamily: i32,
+}
+
+impl ClassicRequest {
+    /// Reads the request by the type in its header; `None` if that is not one of the streams.
+    pub fn decode(frame: &Frame) -> Option<Self> {
+        match frame.request_type() {
+            RequestCode::TcpMaerts => Some(TcpMaertsRequest::decode(frame).into()),
+            RequestCode::TcpStream => Some(TcpStreamRequest::decode(frame).into()),
+            RequestCode::UdpStream => Some(UdpStreamRequest::of_any_release(frame).into()),
+            _ => None,
+        }
+    }
+}
+
+impl From<TcpMaertsRequest> for ClassicRequest {
+    fn from(wire: TcpMaertsRequest) -> Self {
+        Self {
+            test: Test::TcpMaerts,
+            send_buf_size: wire.send_buf_size,
+            recv_buf_size: wire.recv_buf_size,
+            message_size: wire.send_size,
+            no_delay: wire.no_delay,
+            measure_cpu: wire.measure_cpu,
+            cpu_rate: wire.cpu_rate,
+            test_length: wire.test_length,
+            so_rcvavoid: wire.so_rcvavoid,
+            so_sndavoid: wire.so_sndavoid,
+            port: wire.port,
+            ipfamily: wire.ipfamily,
+        }
+    }
+}
+
+impl From<TcpStreamRequest> for ClassicRequest {
+    fn from(wire: TcpStreamRequest) -> Self {
+        Self {
+            test: Test::TcpStream,
+            send_buf_size: wire.send_buf_size,
+            recv_buf_size: wire.recv_buf_size,
+            message_size: wire.receive_size,
+            no_delay: wire.no_delay,
+            measure_cpu: wire.measure_cpu,
+            cpu_rate: wire.cpu_rate,
+            test_length: wire.test_length,
+            so_rcvavoid: wire.so_rcvavoid,
+            so_sndavoid: wire.so_sndavoid,
+            port: wire.port,
+            ipfamily: wire.ipfamily,
+        }
+    }
+}
+
+impl From<UdpStreamRequest> for ClassicRequest {
+    fn from(wire: UdpStreamRequest) -> Self {
+        Self {
+            test: Test::UdpStream,
+            send_buf_size: -1,
+            recv_buf_size: wire.recv_buf_size,
+            message_size: wire.message_size,
+            no_delay: 0,
+            measure_cpu: wire.measure_cpu,
+            cpu_rate: wire.cpu_rate,
+            test_length: wire.test_length,
+            so_rcvavoid: wire.so_rcvavoid,
+            so_sndavoid: wire.so_sndavoid,
+            port: wire.port,
+            ipfamily: wire.ipfamily,
+        }
+    }
+}
+
+impl UdpStreamRequest {
+    /// Reads the request as its release wrote it. Before 2.4.3 there was no `recv_connected`, and everything
+    /// behind it sat one word earlier: read by the later layout the address family is then 0, which no client
+    /// sends, and the word before it, where later clients have their port, is the family.
+    fn of_any_release(frame: &Frame) -> Self {
+        let read = Self::decode(frame);
+        if read.ipfamily != 0 || !matches!(read.port, 4 | 6) {
+            return read;
+        }
+        let mut moved = frame.clone();
+        moved.put::<20, 40>(frame.take::<16, 40>());
+        0_i32.write::<16>(&mut moved);
+        Self::decode(&moved)
     }
 }

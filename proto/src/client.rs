@@ -7,7 +7,7 @@
 //! Start -> Send(passphrase)   once, if there is one; then give Sent
 //! Sent  -> Send(request)      then give Sent
 //! Sent  -> Wait               then give the frame that arrives
-//! Frame -> Run(offer)         connect and send, then give Ran
+//! Frame -> Run(offer)         move the data, then give Ran
 //! Ran   -> Wait               then give the frame that arrives
 //! Frame -> Finished(results)  the next Start may follow
 //! ```
@@ -69,8 +69,9 @@ pub enum ClientOutput {
     Native(Option<u32>),
     /// What the server knows of the last test; `None`: nothing, or it is a stock netserver.
     Report(Option<NativeReport>),
-    /// Connect to the offered port at once (the server's clock runs), send, and close when the server has
-    /// closed.
+    /// Connect, or send, to the offered port at once: the server's clock runs. A TCP stream is closed when
+    /// the server has closed it; a reset would turn its good results into an error. The end of datagrams
+    /// is told by empty ones.
     Run(RemoteOffer),
     /// Send this frame, then give [`ClientInput::Sent`].
     Send(Frame),

@@ -9,7 +9,7 @@
 //!                                  Client::on -> ClientOutput     (the netperf's end)
 //! ```
 //!
-//! One TCP stream test, in frames of [`FRAME_BYTES`] bytes:
+//! One test, in frames of [`FRAME_BYTES`] bytes; the client asks for it by [`StreamTest`]:
 //!
 //! ```text
 //! client                                          server
@@ -46,6 +46,7 @@ extern crate alloc;
 
 pub mod address;
 pub mod admin;
+mod answer;
 pub mod classic;
 mod client;
 pub mod code;
@@ -60,6 +61,7 @@ mod server;
 mod spec;
 mod stream_test;
 
+pub use classic::ClassicRequest;
 pub use client::{Client, ClientConfig, ClientInput, ClientOutput};
 pub use code::{RequestCode, ResponseCode};
 pub use fault::{Fault, Party};
@@ -68,5 +70,5 @@ pub use native::NativeReport;
 pub use omni::OmniRequest;
 pub use remote::{CpuReport, PeerRelease, RemoteOffer, RemoteResults};
 pub use server::{Offer, Results, Server, ServerConfig, ServerInput, ServerOutput};
-pub use spec::{IpVersion, Length, Limits, Refusal, Test, TestSpec};
+pub use spec::{Family, IpVersion, Length, Limits, Refusal, Test, TestSpec};
 pub use stream_test::StreamTest;

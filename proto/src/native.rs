@@ -28,6 +28,8 @@ pub mod engine {
     pub const IO_URING: u32 = 1;
     /// epoll and plain system calls.
     pub const EPOLL: u32 = 2;
+    /// One blocking system call a message.
+    pub const CLASSIC: u32 = 3;
 }
 
 /// Bits of [`NativeReport::features`]: what was in force during the test.

@@ -52,8 +52,14 @@ pub const FAMILY_V6: u32 = 6;
 /// What [`OmniRequest::socket_type`] says for a stream.
 pub const SOCKET_STREAM: i32 = 1;
 
+/// What [`OmniRequest::socket_type`] says for datagrams.
+pub const SOCKET_DATAGRAM: i32 = 2;
+
 /// IP protocol number of TCP.
 pub const PROTOCOL_TCP: u32 = 6;
+
+/// IP protocol number of UDP.
+pub const PROTOCOL_UDP: u32 = 17;
 
 layout! {
     /// A test wanted by a client of 2.6.0 or later.

@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::frame::Frame;
 use crate::layout::{Text, Wire};
 use crate::omni::{OmniResponse, OmniResults, OmniResults260, flag};
+use crate::spec::Test;
 use crate::stream_test::StreamTest;
 
 /// The release at the other end, as far as it changes what its frames mean.
@@ -72,15 +73,17 @@ impl CpuReport {
 /// A netserver is ready for the data connection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoteOffer {
-    /// Port to connect to. A server that cannot bind the port it was asked for offers another and does not
-    /// say so: compare.
+    /// Port to connect or send to. A server that cannot bind the port it was asked for offers another and
+    /// does not say so: compare.
     pub port: u16,
     /// Its SO_SNDBUF in bytes, as its kernel reports it.
     pub send_buffer: Option<u32>,
     /// Its SO_RCVBUF in bytes, as its kernel reports it.
     pub receive_buffer: Option<u32>,
-    /// Bytes of each of its receives.
+    /// Bytes of each of its receives. If it does not receive, this is what it was asked for.
     pub receive_bytes: Option<u32>,
+    /// Bytes of each of its sends. If it does not send, this is what it was asked for.
+    pub send_bytes: Option<u32>,
     /// Whether TCP_NODELAY is set on its socket.
     pub no_delay: bool,
     /// Whether it will report CPU; only if it was asked to.
@@ -117,6 +120,7 @@ impl RemoteOffer {
             send_buffer: u32::try_from(response.send_buf_size).ok(),
             receive_buffer: u32::try_from(response.recv_buf_size).ok(),
             receive_bytes: u32::try_from(response.receive_size).ok(),
+            send_bytes: u32::try_from(response.send_size).ok(),
             no_delay: response.flags & flag::NO_DELAY != 0,
             measures_cpu,
             cpu_rate: not_negative(response.cpu_rate).filter(|_| measures_cpu).unwrap_or(0.0),
@@ -132,9 +136,10 @@ impl RemoteOffer {
 pub struct RemoteResults {
     /// Bytes it received.
     pub bytes_received: u64,
-    /// Receives that returned data, modulo 2^32.
+    /// Receives that returned data, modulo 2^32; over UDP the datagrams.
     pub receives: u64,
-    /// Bytes it sent.
+    /// Bytes it sent. A stream's last send is not among them if its timer cut it short, so that the client
+    /// may have received more.
     pub bytes_sent: u64,
     /// Sends that succeeded, modulo 2^32.
     pub sends: u64,
@@ -146,7 +151,7 @@ pub struct RemoteResults {
     pub elapsed_seconds: Option<f32>,
     /// Segments its TCP sent again; `None` if it does not know.
     pub retransmits: Option<i32>,
-    /// Congestion control in force at the end; `None` if it was not asked for or not told.
+    /// Congestion control in force at the end; `None` if it was not asked for or not told, and for UDP.
     pub congestion_control: Option<String>,
     /// CPU use, if it was asked for and offered, and every figure is a number.
     pub cpu: Option<CpuReport>,
@@ -163,7 +168,8 @@ impl RemoteResults {
             PeerRelease::V270 => Self::from_270(&OmniResults::decode(frame)),
         };
         results.cpu = results.cpu.filter(|_| offer.measures_cpu);
-        results.congestion_control = results.congestion_control.filter(|_| !test.dont_route);
+        let named = !test.dont_route && test.test != Test::UdpStream;
+        results.congestion_control = results.congestion_control.filter(|_| named);
         results
     }
 

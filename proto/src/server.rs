@@ -8,15 +8,16 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::admin::{self, CalibrateResponse};
+use crate::answer;
+use crate::classic::ClassicRequest;
 use crate::code::{RequestCode, ResponseCode};
 use crate::errno::{EINVAL, ENODATA, EOPNOTSUPP, UNKNOWN_REQUEST};
 use crate::fault::Fault;
 use crate::frame::Frame;
-use crate::layout::Text;
 use crate::native::{self, NativeHello, NativeReport, NativeRequest, verb};
-use crate::omni::{OmniRequest, OmniResponse, OmniResults, OmniResults260, flag};
+use crate::omni::OmniRequest;
 use crate::remote::{CpuReport, PeerRelease};
-use crate::spec::{Limits, TestSpec};
+use crate::spec::{Family, Limits, Refusal, Test, TestSpec};
 
 /// What a server knows before the first connection.
 #[derive(Clone)]
@@ -80,8 +81,10 @@ pub struct Offer {
     pub send_buffer: u32,
     /// SO_RCVBUF in bytes, as the kernel reports it.
     pub receive_buffer: u32,
-    /// Bytes of each receive.
+    /// Bytes of each receive. Not told of a test that only sends.
     pub receive_bytes: u32,
+    /// Bytes of each send. Not told of a test that only receives.
+    pub send_bytes: u32,
     /// Whether TCP_NODELAY is set.
     pub no_delay: bool,
     /// SO_PRIORITY in force; `None` where one was asked for: the kernel refused it.
@@ -95,7 +98,7 @@ pub struct Offer {
 pub struct Results {
     /// Bytes received.
     pub bytes_received: u64,
-    /// Receives that returned data.
+    /// Receives that returned data; over UDP the datagrams.
     pub receives: u64,
     /// Bytes sent.
     pub bytes_sent: u64,
@@ -105,9 +108,9 @@ pub struct Results {
     pub send_buffer: u32,
     /// SO_RCVBUF at the end, in bytes.
     pub receive_buffer: u32,
-    /// Seconds from the response to the end of the stream, without the grace that a timer had to wait.
+    /// Seconds from the start of the test to its end, without the grace that a timer had to wait.
     pub elapsed_seconds: f32,
-    /// Segments sent again; -1: unknown.
+    /// Segments sent again; -1: unknown, as always over UDP.
     pub retransmits: i32,
     /// Congestion control in force at the end; `None` if there was no connection.
     pub congestion_control: Option<String>,
@@ -163,13 +166,13 @@ impl Server {
         let output = match (state, input) {
             (State::Idle, ServerInput::Frame(frame)) => self.on_frame(&frame),
             (State::Preparing(spec), ServerInput::Prepared(offer)) => {
-                let mut response = self.named(ResponseCode::OmniResponse, 0);
-                self.omni_response(&spec, &offer).encode(&mut response);
+                let mut response = self.named(answer::response_code(&spec), 0);
+                answer::write_response(&spec, &offer, self.config.cpu_rate, &mut response);
                 self.state = State::Running(spec);
                 ServerOutput::ReplyThenRun(response)
             }
-            (State::Preparing(_), ServerInput::Refused { errno }) => {
-                ServerOutput::Reply(self.named(ResponseCode::OmniResponse, errno))
+            (State::Preparing(spec), ServerInput::Refused { errno }) => {
+                ServerOutput::Reply(self.named(answer::response_code(&spec), errno))
             }
             (State::Running(spec), ServerInput::Ran(results, report)) => {
                 self.report = report;
@@ -199,7 +202,7 @@ impl Server {
         match frame.request_type() {
             RequestCode::CpuCalibrate => {
                 let mut reply = self.named(ResponseCode::CpuCalibrate, 0);
-                let cpus = saturated(self.config.cpus);
+                let cpus = answer::saturated(self.config.cpus);
                 CalibrateResponse { cpu_rate: self.config.cpu_rate, num_cpus: cpus }.encode(&mut reply);
                 ServerOutput::Reply(reply)
             }
@@ -219,7 +222,10 @@ impl Server {
                 admin::write_sysinfo(&mut reply);
                 ServerOutput::Reply(reply)
             }
-            _ => ServerOutput::Reply(self.unnamed(UNKNOWN_REQUEST)),
+            _ => match ClassicRequest::decode(frame) {
+                Some(request) => self.on_classic(&request, frame.cpu_affinity()),
+                None => ServerOutput::Reply(self.unnamed(UNKNOWN_REQUEST)),
+            },
         }
     }
 
@@ -229,12 +235,22 @@ impl Server {
             // netperf's server exits here without an answer, and no client sends it.
             return self.close("the address family of the data connection is not given");
         }
-        match TestSpec::parse(frame.cpu_affinity(), &request, &self.config.limits) {
+        let parsed = TestSpec::parse(frame.cpu_affinity(), &request, &self.config.limits);
+        self.on_test(parsed, ResponseCode::OmniResponse)
+    }
+
+    fn on_classic(&mut self, request: &ClassicRequest, header_cpu: i32) -> ServerOutput {
+        let parsed = TestSpec::parse_classic(header_cpu, request, &self.config.limits);
+        self.on_test(parsed, answer::classic_response_code(request.test))
+    }
+
+    fn on_test(&mut self, parsed: Result<TestSpec, Refusal>, response: ResponseCode) -> ServerOutput {
+        match parsed {
             Ok(spec) => {
                 self.state = State::Preparing(spec.clone());
                 ServerOutput::Prepare(spec)
             }
-            Err(refusal) => ServerOutput::Reply(self.named(ResponseCode::OmniResponse, refusal.errno)),
+            Err(refusal) => ServerOutput::Reply(self.named(response, refusal.errno)),
         }
     }
 
@@ -256,34 +272,11 @@ impl Server {
         reply
     }
 
-    fn omni_response(&self, spec: &TestSpec, offer: &Offer) -> OmniResponse {
-        let flags = [(offer.no_delay, flag::NO_DELAY), (spec.measure_cpu, flag::MEASURE_CPU)];
-        let known = spec.echo.cpu_rate;
-        let rate = if known > 0.0 { known } else { self.config.cpu_rate };
-        OmniResponse {
-            recv_buf_size: saturated(offer.receive_buffer),
-            receive_size: saturated(offer.receive_bytes),
-            recv_width: saturated(spec.receive_width),
-            send_buf_size: saturated(offer.send_buffer),
-            send_size: spec.echo.send_bytes,
-            send_width: saturated(spec.echo.send_width),
-            flags: flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),
-            cpu_rate: if spec.measure_cpu { rate } else { 0.0 },
-            so_rcvavoid: u32::from(spec.echo.avoids_receive_copies),
-            so_sndavoid: u32::from(spec.echo.avoids_send_copies),
-            data_port: u32::from(offer.port),
-            socket_prio: in_force(spec.priority, offer.priority),
-            socket_tos: in_force(spec.type_of_service, offer.type_of_service),
-            ..OmniResponse::default()
-        }
-    }
-
     fn results_frame(&mut self, spec: &TestSpec, results: &Results) -> Frame {
-        let mut frame = self.unnamed(0);
-        match self.client {
-            PeerRelease::V260 => results_260(spec, results).encode(&mut frame),
-            PeerRelease::V270 => results_270(spec, results).encode(&mut frame),
-        }
+        // Of the results that are served only these name their type.
+        let named = (spec.family, spec.test) == (Family::Classic, Test::UdpStream);
+        let mut frame = if named { self.named(ResponseCode::UdpStreamResults, 0) } else { self.unnamed(0) };
+        answer::write_results(spec, results, self.client, &mut frame);
         frame
     }
 
@@ -306,96 +299,4 @@ impl Server {
         self.state = State::Closed;
         ServerOutput::Close(reason)
     }
-}
-
-fn results_270(spec: &TestSpec, results: &Results) -> OmniResults {
-    let cpu = results.cpu.clone().filter(|_| spec.measure_cpu).unwrap_or_default();
-    OmniResults {
-        bytes_received_hi: high(results.bytes_received),
-        bytes_received_lo: low(results.bytes_received),
-        recv_calls: low(results.receives),
-        recv_buf_size: saturated(results.receive_buffer),
-        bytes_sent_hi: high(results.bytes_sent),
-        bytes_sent_lo: low(results.bytes_sent),
-        send_calls: low(results.sends),
-        send_buf_size: saturated(results.send_buffer),
-        elapsed_time: results.elapsed_seconds,
-        cpu_util: cpu.utilisation,
-        cpu_percent_user: cpu.user,
-        cpu_percent_system: cpu.system,
-        cpu_percent_iowait: cpu.iowait,
-        cpu_percent_irq: cpu.irq,
-        cpu_percent_swintr: cpu.softirq,
-        cpu_method: cpu.method,
-        num_cpus: cpu.cpus,
-        peak_cpu_id: cpu.peak_cpu,
-        peak_cpu_util: cpu.peak_utilisation,
-        transport_retrans: results.retransmits,
-        cong_control: congestion_control(spec, results),
-        ..OmniResults::default()
-    }
-}
-
-/// The results for a 2.6.0 client, which would misread those of 2.7.0. Its interface words say that they
-/// were not asked for, in the words of 2.6.0, by which this layout can also be told from the other.
-fn results_260(spec: &TestSpec, results: &Results) -> OmniResults260 {
-    const NOT_ASKED: i32 = -2;
-    let wide = results_270(spec, results);
-    let measured = wide.cpu_method != 0;
-    OmniResults260 {
-        bytes_received_hi: wide.bytes_received_hi,
-        bytes_received_lo: wide.bytes_received_lo,
-        recv_calls: wide.recv_calls,
-        recv_buf_size: wide.recv_buf_size,
-        bytes_sent_hi: wide.bytes_sent_hi,
-        bytes_sent_lo: wide.bytes_sent_lo,
-        send_calls: wide.send_calls,
-        send_buf_size: wide.send_buf_size,
-        elapsed_time: wide.elapsed_time,
-        cpu_util: wide.cpu_util,
-        cpu_method: wide.cpu_method,
-        num_cpus: wide.num_cpus,
-        peak_cpu_id: if measured { wide.peak_cpu_id } else { -1 },
-        peak_cpu_util: if measured { wide.peak_cpu_util } else { -1.0 },
-        vendor: NOT_ASKED,
-        device: NOT_ASKED,
-        subvendor: NOT_ASKED,
-        subdevice: NOT_ASKED,
-        transport_retrans: wide.transport_retrans,
-        ifname: Text(*b"Bug If Seen IFNA"),
-        driver: driver_filler(),
-        version: driver_filler(),
-        firmware: driver_filler(),
-        bus: driver_filler(),
-        ifslot: Text(*b"Bug If Seen IFSL"),
-        cong_control: wide.cong_control,
-        ..OmniResults260::default()
-    }
-}
-
-fn driver_filler() -> Text<32> {
-    Text::new(b"Bug If Seen DRVINFO").unwrap_or_default()
-}
-
-fn congestion_control(spec: &TestSpec, results: &Results) -> Text<16> {
-    let name = results.congestion_control.as_deref().filter(|_| spec.want_congestion_control);
-    Text::new(name.unwrap_or_default().as_bytes()).unwrap_or_default()
-}
-
-/// What a response says of a socket option: -1 if it was left alone, -2 if the kernel refused it.
-fn in_force(asked: Option<i32>, granted: Option<i32>) -> i32 {
-    asked.map_or(-1, |_| granted.unwrap_or(-2))
-}
-
-/// The wire has signed words for sizes that are never negative.
-fn saturated(value: u32) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
-}
-
-fn high(value: u64) -> u32 {
-    u32::try_from(value >> 32).unwrap_or(0)
-}
-
-fn low(value: u64) -> u32 {
-    u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0)
 }

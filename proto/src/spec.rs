@@ -1,16 +1,17 @@
 //! What a peer may ask for.
 //!
-//! [`TestSpec::parse`] is the only way from the words of a request to a test: whoever holds a [`TestSpec`]
-//! holds sizes within the [`Limits`] and values that make sense. It does not know what this machine can
-//! grant; that is found out when the test is prepared.
+//! [`TestSpec::parse`] and [`TestSpec::parse_classic`] are the only ways from the words of a request to a
+//! test: whoever holds a [`TestSpec`] holds sizes within the [`Limits`] and values that make sense. It does
+//! not know what this machine can grant; that is found out when the test is prepared.
 
 use alloc::string::String;
 use core::net::IpAddr;
 
 use crate::address;
+use crate::classic::ClassicRequest;
 use crate::errno::{E2BIG, EAFNOSUPPORT, EINVAL, EOPNOTSUPP};
 use crate::omni::{
-    FAMILY_V4, FAMILY_V6, OmniRequest, PROTOCOL_TCP, SOCKET_STREAM, direction,
+    FAMILY_V4, FAMILY_V6, OmniRequest, PROTOCOL_TCP, PROTOCOL_UDP, SOCKET_DATAGRAM, SOCKET_STREAM, direction,
     flag::{
         CONNECT_TEST, DEFER_ACCEPT, FAST_OPEN, KEEPALIVE, MEASURE_CPU, NO_DELAY,
         ROUTED_AND_CONGESTION_CONTROL,
@@ -20,7 +21,8 @@ use crate::omni::{
 /// The most a peer may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one receive. A request for more is refused with `E2BIG`, because memory is set aside for it.
+    /// Bytes of one receive or send. A request for more is refused with `E2BIG`, because memory is set aside
+    /// for it.
     pub message_bytes_max: u32,
     /// Bytes of a socket buffer. A request for more is clamped, as the kernel would do.
     pub socket_buffer_max: u32,
@@ -38,7 +40,7 @@ impl Default for Limits {
 /// How long a test lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// Until this many bytes have been received.
+    /// Until this many bytes have been received or sent.
     Bytes(u64),
     /// Until the sender stops.
     Endless,
@@ -55,12 +57,24 @@ pub enum IpVersion {
     V6,
 }
 
-/// What a server is asked to do.
+/// A test by its name at the client. Under each variant stands what the server does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Test {
+    /// Send one TCP stream.
+    TcpMaerts,
     /// Receive one TCP stream and count it.
     TcpStream,
+    /// Receive UDP datagrams and count them.
+    UdpStream,
+}
+
+/// The messages by which a test was asked for, and by which it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// One family of messages for each test, as of clients without omni.
+    Classic,
+    /// The messages of [`crate::omni`].
+    Omni,
 }
 
 /// Why a request is not served; the connection stays.
@@ -80,6 +94,8 @@ pub struct TestSpec {
     pub cpu: Option<u32>,
     /// What to do.
     pub test: Test,
+    /// The messages that ask for it. What they mean for its course stands in the other fields.
+    pub family: Family,
     /// IP version of the data socket.
     pub ip_version: IpVersion,
     /// Address to bind the data socket to; `None`: any. It need not be ours.
@@ -93,11 +109,18 @@ pub struct TestSpec {
     pub send_buffer: Option<u32>,
     /// SO_RCVBUF in bytes; `None`: leave it alone.
     pub receive_buffer: Option<u32>,
-    /// Bytes of one receive; `None`: our choice. Never 0.
+    /// Bytes of one receive; `None`: our choice, or we do not receive. Never 0.
     pub receive_bytes: Option<u32>,
     /// Number of receive buffers the client has in mind; 0: our choice.
     pub receive_width: u32,
-    /// How long the test lasts.
+    /// Bytes of one send; `None`: our choice, or we do not send. Never 0.
+    pub send_bytes: Option<u32>,
+    /// Bytes of every datagram that counts; a shorter one ends the test, and a longer one is cut to this
+    /// many and counts. `None`: all count, and an empty one ends it. Only a classic [`Test::UdpStream`]
+    /// has one, which is then also [`Self::receive_bytes`].
+    pub exact_message: Option<u32>,
+    /// How long the test lasts. A classic stream that is limited by bytes gives them as seconds, and nothing
+    /// tells the two apart: a stream we receive ends with the stream, one we send when the client leaves.
     pub length: Length,
     /// Whether CPU is to be measured and reported.
     pub measure_cpu: bool,
@@ -111,7 +134,7 @@ pub struct TestSpec {
     pub defer_accept: bool,
     /// TCP_FASTOPEN on the listener.
     pub fast_open: bool,
-    /// Whether the results shall name the congestion control in force.
+    /// Whether the results shall name the congestion control in force; TCP only.
     pub want_congestion_control: bool,
     /// SO_PRIORITY of the data socket; `None`: leave it alone.
     pub priority: Option<i32>,
@@ -130,9 +153,12 @@ pub struct TestSpec {
 pub(crate) struct Echo {
     /// CPU calibration rate known to the client; 0 if it knows none.
     pub(crate) cpu_rate: f32,
+    /// Receive size, of a server that does not receive.
+    pub(crate) receive_size: i32,
     /// Send size, of a server that does not send.
-    pub(crate) send_bytes: i32,
+    pub(crate) send_size: i32,
     pub(crate) send_width: u32,
+    pub(crate) test_length: i32,
     /// Copy avoidance. netperf's server says that it is in force once asked, so ours says so too.
     pub(crate) avoids_receive_copies: bool,
     pub(crate) avoids_send_copies: bool,
@@ -142,7 +168,7 @@ impl TestSpec {
     /// The test that `request` asks for.
     ///
     /// `header_cpu` is the second header word of its frame. Unknown flag bits, alignments, pacing and dirty
-    /// counts are ignored, as they change nothing in a receiving test.
+    /// counts are ignored: they change nothing that is measured.
     ///
     /// # Errors
     /// [`Refusal`] with `EOPNOTSUPP` for a test that is known and not served, `EAFNOSUPPORT` for an address
@@ -152,19 +178,28 @@ impl TestSpec {
         let flags = |bit: u32| request.flags & bit != 0;
         let test = parse_test(request)?;
         let ip_version = parse_ip_version(request.ipfamily)?;
+        let (tcp, sends) = (test != Test::UdpStream, test == Test::TcpMaerts);
         let routed = flags(ROUTED_AND_CONGESTION_CONTROL);
         let client_port = parse_port(request.netperf_port, "the client's data port is over 65535")?;
+        // netperf's server takes a positive request size for its receive size, and a positive response size
+        // for its send size, in every kind of test.
+        let in_place = |size: i32, of: i32| if size > 0 { size } else { of };
+        let receive = in_place(request.request_size, request.receive_size);
+        let send = in_place(request.response_size, request.send_size);
         Ok(Self {
             cpu: u32::try_from(header_cpu).ok(),
             test,
+            family: Family::Omni,
             ip_version,
             data_address: address::decode(request.netserver_ip, ip_version),
             data_port: parse_port(request.data_port, "the data port is over 65535")?,
             client_data: (address::decode(request.netperf_ip, ip_version), client_port),
             send_buffer: parse_socket_buffer(request.send_buf_size, limits),
             receive_buffer: parse_socket_buffer(request.recv_buf_size, limits),
-            receive_bytes: parse_receive_bytes(request, limits)?,
+            receive_bytes: if sends { None } else { parse_message(receive, RECEIVE, limits)? },
             receive_width: request.recv_width.min(limits.width_max),
+            send_bytes: if sends { parse_message(send, SEND, limits)? } else { None },
+            exact_message: None,
             length: parse_length(request.test_length),
             measure_cpu: flags(MEASURE_CPU),
             no_delay: flags(NO_DELAY),
@@ -172,7 +207,7 @@ impl TestSpec {
             dont_route: !routed,
             defer_accept: flags(DEFER_ACCEPT),
             fast_open: flags(FAST_OPEN),
-            want_congestion_control: routed,
+            want_congestion_control: routed && tcp,
             priority: not_negative(request.socket_prio),
             type_of_service: not_negative(request.socket_tos),
             congestion_control: request
@@ -181,9 +216,68 @@ impl TestSpec {
                 .map_err(|_| refusal(EINVAL, "the congestion control is not a name"))?,
             ignored_fill_file: !request.fill_file.content().is_empty(),
             echo: Echo {
-                cpu_rate: if request.cpu_rate.is_finite() { request.cpu_rate.max(0.0) } else { 0.0 },
-                send_bytes: if request.response_size > 0 { request.response_size } else { request.send_size },
+                cpu_rate: calibration(request.cpu_rate),
+                receive_size: request.receive_size,
+                send_size: request.send_size,
                 send_width: request.send_width.min(limits.width_max),
+                test_length: request.test_length,
+                avoids_receive_copies: request.so_rcvavoid != 0,
+                avoids_send_copies: request.so_sndavoid != 0,
+            },
+        })
+    }
+
+    /// The test that the classic `request` asks for. `header_cpu` is as for [`Self::parse`].
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; `EINVAL` also for a length below zero, and for datagrams without a time limit.
+    pub fn parse_classic(
+        header_cpu: i32,
+        request: &ClassicRequest,
+        limits: &Limits,
+    ) -> Result<Self, Refusal> {
+        let test = request.test;
+        let (tcp, sends) = (test != Test::UdpStream, test == Test::TcpMaerts);
+        let family = match request.ipfamily {
+            // Unlike in an omni test netperf's server does not mind, and takes IPv4.
+            0 => FAMILY_V4,
+            family => u32::try_from(family).unwrap_or(u32::MAX),
+        };
+        let port = u32::try_from(request.port).unwrap_or(u32::MAX);
+        let message = parse_message(request.message_size, if sends { SEND } else { RECEIVE }, limits)?;
+        let received = message.filter(|_| !sends);
+        Ok(Self {
+            cpu: u32::try_from(header_cpu).ok(),
+            test,
+            family: Family::Classic,
+            ip_version: parse_ip_version(family)?,
+            data_address: None,
+            data_port: parse_port(port, "the data port is negative or over 65535")?,
+            client_data: (None, 0),
+            send_buffer: parse_socket_buffer(request.send_buf_size, limits),
+            receive_buffer: parse_socket_buffer(request.recv_buf_size, limits),
+            receive_bytes: received,
+            receive_width: 0,
+            send_bytes: message.filter(|_| sends),
+            exact_message: received.filter(|_| !tcp),
+            length: parse_classic_length(test, request.test_length)?,
+            measure_cpu: request.measure_cpu != 0,
+            no_delay: request.no_delay != 0,
+            keepalive: false,
+            dont_route: false,
+            defer_accept: false,
+            fast_open: false,
+            want_congestion_control: false,
+            priority: None,
+            type_of_service: None,
+            congestion_control: None,
+            ignored_fill_file: false,
+            echo: Echo {
+                cpu_rate: calibration(request.cpu_rate),
+                receive_size: 0,
+                send_size: 0,
+                send_width: 0,
+                test_length: request.test_length,
                 avoids_receive_copies: request.so_rcvavoid != 0,
                 avoids_send_copies: request.so_sndavoid != 0,
             },
@@ -196,18 +290,22 @@ const fn refusal(errno: i32, reason: &'static str) -> Refusal {
 }
 
 fn parse_test(request: &OmniRequest) -> Result<Test, Refusal> {
+    if request.flags & CONNECT_TEST != 0 {
+        return Err(refusal(EOPNOTSUPP, "tests of a connection for every transaction are not served"));
+    }
     // A client may leave the socket type or the protocol open, not both: the other one then decides.
-    let tcp = matches!(
-        (request.socket_type, request.protocol),
-        (SOCKET_STREAM, PROTOCOL_TCP | 0) | (-1, PROTOCOL_TCP)
-    );
-    if !tcp {
-        return Err(refusal(EOPNOTSUPP, "only TCP is served"));
+    match (request.socket_type, request.protocol, request.direction) {
+        (SOCKET_STREAM, PROTOCOL_TCP | 0, direction::RECEIVE) | (-1, PROTOCOL_TCP, direction::RECEIVE) => {
+            Ok(Test::TcpStream)
+        }
+        (SOCKET_STREAM, PROTOCOL_TCP | 0, direction::TRANSMIT) | (-1, PROTOCOL_TCP, direction::TRANSMIT) => {
+            Ok(Test::TcpMaerts)
+        }
+        (SOCKET_DATAGRAM, PROTOCOL_UDP | 0, direction::RECEIVE) | (-1, PROTOCOL_UDP, direction::RECEIVE) => {
+            Ok(Test::UdpStream)
+        }
+        _ => Err(refusal(EOPNOTSUPP, "only TCP streams and UDP towards the server are served")),
     }
-    if request.direction != direction::RECEIVE || request.flags & CONNECT_TEST != 0 {
-        return Err(refusal(EOPNOTSUPP, "only streams towards the server are served"));
-    }
-    Ok(Test::TcpStream)
 }
 
 fn parse_ip_version(family: u32) -> Result<IpVersion, Refusal> {
@@ -226,16 +324,24 @@ fn parse_socket_buffer(bytes: i32, limits: &Limits) -> Option<u32> {
     u32::try_from(bytes).ok().map(|bytes| bytes.min(limits.socket_buffer_max))
 }
 
-fn parse_receive_bytes(request: &OmniRequest, limits: &Limits) -> Result<Option<u32>, Refusal> {
-    // netperf's server takes a positive request size for its receive size in every kind of test.
-    let asked = if request.request_size > 0 { request.request_size } else { request.receive_size };
+/// What to say of a message size that is over the limit, and of one that is negative.
+type Complaints = (&'static str, &'static str);
+const RECEIVE: Complaints = ("the receive size is over the limit", "the receive size is negative");
+const SEND: Complaints = ("the send size is over the limit", "the send size is negative");
+
+fn parse_message(
+    asked: i32,
+    (too_large, negative): Complaints,
+    limits: &Limits,
+) -> Result<Option<u32>, Refusal> {
     match u32::try_from(asked) {
-        // netperf's server divides by a size of 0 and dies; we choose, as for -1.
+        // Of an omni size of 0 netperf's server divides by it and dies; we choose, as for -1 and as it does
+        // itself in classic tests.
         Ok(0) => Ok(None),
         Ok(bytes) if bytes <= limits.message_bytes_max => Ok(Some(bytes)),
-        Ok(_) => Err(refusal(E2BIG, "the receive size is over the limit")),
+        Ok(_) => Err(refusal(E2BIG, too_large)),
         Err(_) if asked == -1 => Ok(None),
-        Err(_) => Err(refusal(EINVAL, "the receive size is negative")),
+        Err(_) => Err(refusal(EINVAL, negative)),
     }
 }
 
@@ -245,6 +351,22 @@ fn parse_length(test_length: i32) -> Length {
         Ok(seconds) => Length::Seconds(seconds),
         Err(_) => Length::Bytes(u64::from(test_length.unsigned_abs())),
     }
+}
+
+/// The length of a classic test. Nothing marks the end of its datagrams but the clock.
+fn parse_classic_length(test: Test, test_length: i32) -> Result<Length, Refusal> {
+    match parse_length(test_length) {
+        Length::Bytes(_) => Err(refusal(EINVAL, "the test length is negative")),
+        Length::Endless if test == Test::UdpStream => {
+            Err(refusal(EINVAL, "datagrams without a time limit would never end"))
+        }
+        length => Ok(length),
+    }
+}
+
+/// A CPU calibration rate that the client knows already; 0 if it knows none.
+fn calibration(rate: f32) -> f32 {
+    if rate.is_finite() { rate.max(0.0) } else { 0.0 }
 }
 
 fn not_negative(value: i32) -> Option<i32> {

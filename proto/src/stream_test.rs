@@ -1,8 +1,8 @@
-//! What a client asks of a netserver for a TCP stream towards it.
+//! What a client asks of a netserver for a stream, in either direction.
 //!
-//! A [`StreamTest`] holds everything a netperf 2.7.0 command line can put on the wire for TCP_STREAM, and
-//! its default is what netperf sends without options. It does not say what the client does itself: local
-//! sizes and options stay local.
+//! A [`StreamTest`] holds everything a netperf 2.7.0 command line can put on the wire for TCP_STREAM,
+//! TCP_MAERTS and UDP_STREAM, and [`StreamTest::new`] is what netperf sends without options. It does not say
+//! what the client does itself: local sizes and options stay local.
 
 use alloc::string::String;
 use core::net::IpAddr;
@@ -12,13 +12,18 @@ use crate::code::RequestCode;
 use crate::fault::Fault;
 use crate::frame::Frame;
 use crate::layout::Text;
-use crate::omni::{FAMILY_V4, FAMILY_V6, OmniRequest, PROTOCOL_TCP, SOCKET_STREAM, direction, flag};
+use crate::omni::{
+    FAMILY_V4, FAMILY_V6, OmniRequest, PROTOCOL_TCP, PROTOCOL_UDP, SOCKET_DATAGRAM, SOCKET_STREAM, direction,
+    flag,
+};
 use crate::remote::RemoteOffer;
-use crate::spec::{IpVersion, Length};
+use crate::spec::{IpVersion, Length, Test};
 
-/// A TCP stream test as asked of a netserver. Option names are those of netperf.
+/// A stream test as asked of a netserver. Option names are those of netperf.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamTest {
+    /// The test (`-t`).
+    pub test: Test,
     /// The CPU the server shall run on (`-T`).
     pub cpu: Option<u32>,
     /// SO_SNDBUF wanted at the server, in bytes (`-- -S`, first half).
@@ -27,11 +32,12 @@ pub struct StreamTest {
     pub receive_buffer: Option<u32>,
     /// Bytes of each receive of the server (`-- -M`, first half); not 0, which kills real servers.
     pub receive_bytes: Option<u32>,
-    /// Bytes of each send of the server, which does not send in this test (`-- -m`, second half); not 0.
+    /// Bytes of each send of the server (`-- -m`, second half), who only sends in [`Test::TcpMaerts`]; not
+    /// 0.
     pub send_bytes: Option<u32>,
     /// Request size (`-- -r`, first half); the server takes it for its receive size.
     pub request_bytes: Option<u32>,
-    /// Response size (`-- -r`, second half).
+    /// Response size (`-- -r`, second half); the server takes it for its send size.
     pub response_bytes: Option<u32>,
     /// Alignment of the server's send buffers, in bytes (`-A`, first half).
     pub send_alignment: u32,
@@ -41,9 +47,11 @@ pub struct StreamTest {
     pub send_offset: u32,
     /// Offset from the alignment of the server's receive buffers, in bytes (`-O`, second half).
     pub receive_offset: u32,
-    /// Number of the client's send buffers, which netperf sends for the server's (`-W`).
+    /// Number of the client's send buffers, which netperf sends for the server's (`-W`). By default it is
+    /// the client's socket buffer divided by its message size, plus 1, and 0 if the client does not
+    /// send.
     pub send_width: u32,
-    /// Number of the client's receive buffers, likewise.
+    /// Number of the client's receive buffers, likewise; 0 if it does not receive.
     pub receive_width: u32,
     /// TCP_NODELAY at both ends (`-- -D`).
     pub no_delay: bool,
@@ -57,8 +65,8 @@ pub struct StreamTest {
     pub packet_info: bool,
     /// Copies shall be avoided (`-- -V`).
     pub avoid_copies: bool,
-    /// SO_DONTROUTE on the server's data socket. It also keeps the server from naming its congestion
-    /// control: one bit carries both.
+    /// SO_DONTROUTE on the server's data socket. netperf asks for it over UDP unless told otherwise (`-- -R
+    /// 1`). It also keeps the server from naming its congestion control: one bit carries both.
     pub dont_route: bool,
     /// The server shall measure CPU (`-C`).
     pub measure_cpu: bool,
@@ -90,8 +98,18 @@ pub struct StreamTest {
 }
 
 impl Default for StreamTest {
+    /// TCP_STREAM without options.
     fn default() -> Self {
+        Self::new(Test::TcpStream)
+    }
+}
+
+impl StreamTest {
+    /// What netperf 2.7.0 asks for without options. The widths are those of messages as large as the socket
+    /// buffer, which is the default of TCP.
+    pub const fn new(test: Test) -> Self {
         Self {
+            test,
             cpu: None,
             send_buffer: None,
             receive_buffer: None,
@@ -103,15 +121,15 @@ impl Default for StreamTest {
             receive_alignment: 8,
             send_offset: 0,
             receive_offset: 0,
-            send_width: 2,
-            receive_width: 0,
+            send_width: if matches!(test, Test::TcpMaerts) { 0 } else { 2 },
+            receive_width: if matches!(test, Test::TcpMaerts) { 2 } else { 0 },
             no_delay: false,
             keepalive: false,
             defer_accept: false,
             fast_open: false,
             packet_info: false,
             avoid_copies: false,
-            dont_route: false,
+            dont_route: matches!(test, Test::UdpStream),
             measure_cpu: false,
             cpu_rate: 0.0,
             length: Length::Seconds(10),
@@ -127,9 +145,7 @@ impl Default for StreamTest {
             interval_us: 0,
         }
     }
-}
 
-impl StreamTest {
     /// The same test once more on the same connection, as netperf repeats it: on the port the server bound,
     /// with the calibration, the priority and the type of service it answered. Whatever changes at the
     /// client, such as [`Self::local`], is for the caller to set.
@@ -155,6 +171,11 @@ impl StreamTest {
     /// [`Fault::Misuse`] for what the wire cannot hold, and for sizes of 0 that kill real servers.
     pub(crate) fn request(&self) -> Result<Frame, Fault> {
         let mut frame = Frame::request(RequestCode::Omni, self.header_cpu()?);
+        let (socket_type, protocol, direction) = match self.test {
+            Test::TcpMaerts => (SOCKET_STREAM, PROTOCOL_TCP, direction::TRANSMIT),
+            Test::TcpStream => (SOCKET_STREAM, PROTOCOL_TCP, direction::RECEIVE),
+            Test::UdpStream => (SOCKET_DATAGRAM, PROTOCOL_UDP, direction::RECEIVE),
+        };
         OmniRequest {
             send_buf_size: size_or_default(self.send_buffer)?,
             send_size: size_or_default(not_zero(self.send_bytes)?)?,
@@ -181,9 +202,9 @@ impl StreamTest {
                 IpVersion::V4 => FAMILY_V4,
                 IpVersion::V6 => FAMILY_V6,
             },
-            socket_type: SOCKET_STREAM,
-            protocol: PROTOCOL_TCP,
-            direction: direction::RECEIVE,
+            socket_type,
+            protocol,
+            direction,
             netperf_port: u32::from(self.local.1),
             interval_burst: self.interval_burst,
             interval_usecs: self.interval_us,

@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use std::sync::mpsc;
 
 use ringperf_engine::{Error, Outcome, Stop};
-use ringperf_proto::{Offer, TestSpec};
+use ringperf_proto::errno::EOPNOTSUPP;
+use ringperf_proto::{Family, Offer, Test, TestSpec};
 use tokio::sync::oneshot;
 
 use super::log::reason;
@@ -76,6 +77,10 @@ pub(super) async fn prepare(
     defaults: Defaults,
     number: u64,
 ) -> Result<Ready, Refused> {
+    if (spec.family, spec.test) != (Family::Omni, Test::TcpStream) {
+        let reason = "the protocol knows this test and the netserver does not run it".to_owned();
+        return Err(Refused { errno: EOPNOTSUPP, reason });
+    }
     let (told, prepared) = oneshot::channel();
     std::thread::Builder::new()
         .name(format!("rp-test-{number}"))

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use ringperf_proto::{IpVersion, Length, StreamTest};
+use ringperf_proto::{IpVersion, Length, StreamTest, Test};
 
 /// What a recorded command asks the client machine for.
 #[derive(Debug)]
@@ -44,8 +44,11 @@ pub(crate) fn parse(command: &str) -> Result<Command, &'static str> {
 #[derive(Default)]
 struct Reader {
     name: String,
-    send: bool,
+    /// What the client does in an OMNI test (`-d`), and whether over UDP (`-T`).
+    direction: String,
     udp: bool,
+    /// `-R 1`: the data may be routed, which is so anyway but over UDP.
+    routed: bool,
     passphrase: Option<Vec<u8>>,
     /// The control connection's local address, which the data connection takes over unless a data host is
     /// given.
@@ -88,15 +91,17 @@ impl Reader {
             "-K" => test.congestion_control = second(value()).map(str::to_owned),
             "-L" => test.local.0 = Some(value().parse().expect("an address")),
             "-M" => test.receive_bytes = both(value()).0,
+            "-R" => self.routed = value() == "1",
             "-P" => test.data_port = second(value()).map_or(0, |text| text.parse().expect("a port")),
             "-S" => (test.send_buffer, test.receive_buffer) = both(value()),
             "-T" => self.udp = value() == "udp",
             "-V" => test.avoid_copies = true,
             "-a" => test.defer_accept = true,
-            "-d" => self.send = value() == "send",
+            "-d" => value().clone_into(&mut self.direction),
             // Only the second half goes to the server, and one value alone is the client's.
             "-m" => test.send_bytes = value().split_once(',').map(|(_, second)| number(second)),
-            "-R" | "-b" | "-o" | "-r" | "-s" => drop(value()),
+            "-r" => (test.request_bytes, test.response_bytes) = both(value()),
+            "-b" | "-o" | "-s" => drop(value()),
             "-N" | "-c" | "-n" => {}
             other => panic!("test option {other}"),
         }
@@ -106,13 +111,25 @@ impl Reader {
         if self.test.server_address.is_none() && self.test.local.0.is_none() {
             self.test.local.0 = self.local_control;
         }
-        let action = match self.name.as_str() {
-            "REM_CPU" => Action::Calibrate,
-            "TCP_STREAM" => Action::Stream(Box::new(self.test)),
-            "omni" if self.send && !self.udp => Action::Stream(Box::new(self.test)),
-            "LOC_CPU" => return Err("sends nothing"),
-            "TCP_SENDFILE" | "TCP_CC" => return Err("the client machine has no classic tests"),
-            _ => return Err("the client machine has TCP streams towards the server only"),
+        let test = match (self.name.as_str(), self.direction.as_str()) {
+            ("REM_CPU", _) => None,
+            ("TCP_STREAM", _) => Some(Test::TcpStream),
+            ("TCP_MAERTS", _) => Some(Test::TcpMaerts),
+            ("UDP_STREAM", _) => Some(Test::UdpStream),
+            ("omni", "send") => Some(if self.udp { Test::UdpStream } else { Test::TcpStream }),
+            ("omni", "recv") if !self.udp => Some(Test::TcpMaerts),
+            ("omni", "recv") => return Err("the client machine has no UDP towards the client"),
+            ("LOC_CPU", _) => return Err("sends nothing"),
+            ("TCP_SENDFILE" | "TCP_CC", _) => return Err("the client machine has no classic tests"),
+            _ => return Err("the client machine has streams only"),
+        };
+        let action = match test {
+            None => Action::Calibrate,
+            Some(test) => Action::Stream(Box::new(StreamTest {
+                test,
+                dont_route: StreamTest::new(test).dont_route && !self.routed,
+                ..self.test
+            })),
         };
         Ok(Command { passphrase: self.passphrase, action })
     }

@@ -77,6 +77,12 @@ impl Message {
         u32::from_be_bytes(self.field(name).try_into().expect("a word"))
     }
 
+    /// The word at a byte offset of the frame as it stands there.
+    pub(crate) fn word_at(&self, offset: usize) -> Option<u32> {
+        let bytes = self.bytes.get(offset..offset + 4)?;
+        Some(u32::from_be_bytes(bytes.try_into().expect("a word")))
+    }
+
     pub(crate) fn signed(&self, name: &str) -> i32 {
         self.word(name).cast_signed()
     }

@@ -2,14 +2,15 @@
 //! answers, it has to send what netperf sent.
 
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, Fault, Frame, FrameReader, RemoteResults, StreamTest,
+    Client, ClientConfig, ClientInput, ClientOutput, Fault, Frame, FrameReader, RemoteOffer, RemoteResults,
+    StreamTest,
 };
 
 use crate::command::{self, Action};
 use crate::golden::{self, Direction, Golden, Message, say};
 
 /// Recordings compared; fewer are a failure.
-const COMPARED: usize = 18;
+const COMPARED: usize = 27;
 
 /// Fields that differ from run to run and are inputs of the machine, so they are compared all the same: the
 /// port of the client's socket, and the port that the server answered the time before.
@@ -62,11 +63,21 @@ fn reads_the_recorded_results() {
             message.is_frame() && message.fields.iter().any(|field| field.name == "bytes_received_hi")
         });
         for (ours, recorded) in outcome.results.iter().zip(results) {
-            let bytes = u64::from(recorded.word("bytes_received_hi")) << 32
-                | u64::from(recorded.word("bytes_received_lo"));
-            assert_eq!(ours.bytes_received, bytes);
+            let joined =
+                |high: &str, low: &str| u64::from(recorded.word(high)) << 32 | u64::from(recorded.word(low));
+            let size = |name: &str| u32::try_from(recorded.signed(name)).ok();
+            assert_eq!(ours.bytes_received, joined("bytes_received_hi", "bytes_received_lo"));
+            assert_eq!(ours.bytes_sent, joined("bytes_sent_hi", "bytes_sent_lo"));
+            assert_eq!(ours.bytes_received == 0, ours.receives == 0);
+            assert_eq!(ours.bytes_sent == 0, ours.sends == 0);
             assert_eq!(ours.receives, u64::from(recorded.word("recv_calls")));
-            assert_eq!(ours.receive_buffer, u32::try_from(recorded.signed("recv_buf_size")).ok());
+            assert_eq!(ours.sends, u64::from(recorded.word("send_calls")));
+            assert_eq!(ours.receive_buffer, size("recv_buf_size"));
+            assert_eq!(ours.send_buffer, size("send_buf_size"));
+            assert_eq!(
+                ours.retransmits,
+                Some(recorded.signed("transport_retrans")).filter(|count| *count >= 0)
+            );
             assert_eq!(ours.elapsed_seconds, Some(recorded.float("elapsed_time")));
             assert_eq!(ours.cpu.is_some(), recorded.signed("cpu_method") != 0, "{}", golden.name);
             if let Some(cpu) = &ours.cpu {
@@ -83,7 +94,32 @@ fn reads_the_recorded_results() {
             read += 1;
         }
     }
-    assert!(read >= 14, "{read}");
+    assert_eq!(read, 25, "results read");
+}
+
+#[test]
+fn reads_the_recorded_offers() {
+    let mut read = 0;
+    for golden in golden::load() {
+        let Ok(outcome) = drive(&golden) else { continue };
+        let responses = golden.messages.iter().filter(|message| {
+            message.direction == Direction::FromServer
+                && message.fields.iter().any(|field| field.name == "data_port")
+        });
+        for (ours, recorded) in outcome.offers.iter().zip(responses) {
+            let size = |name: &str| u32::try_from(recorded.signed(name)).ok();
+            assert_eq!(u32::from(ours.port), recorded.word("data_port"));
+            assert_eq!(ours.receive_bytes, size("receive_size"), "{}", golden.name);
+            assert_eq!(ours.send_bytes, size("send_size"), "{}", golden.name);
+            assert_eq!(
+                (ours.send_buffer, ours.receive_buffer),
+                (size("send_buf_size"), size("recv_buf_size"))
+            );
+            assert_eq!(ours.cpu_rate, recorded.float("cpu_rate"));
+            read += 1;
+        }
+    }
+    assert_eq!(read, 25, "offers read");
 }
 
 #[test]
@@ -100,6 +136,7 @@ enum Mismatch {
 
 struct Outcome {
     reader: FrameReader,
+    offers: Vec<RemoteOffer>,
     results: Vec<RemoteResults>,
 }
 
@@ -127,7 +164,7 @@ fn drive(golden: &Golden) -> Result<Outcome, Mismatch> {
         requests,
         sent: Vec::new(),
         test: None,
-        outcome: Outcome { reader: FrameReader::default(), results: Vec::new() },
+        outcome: Outcome { reader: FrameReader::default(), offers: Vec::new(), results: Vec::new() },
     };
     driver.give(input)?;
     for message in golden.messages.iter().filter(|message| message.direction == Direction::FromServer) {
@@ -177,6 +214,7 @@ impl Driver<'_> {
                 }
                 ClientOutput::Run(offer) => {
                     self.test = self.test.take().map(|test| test.next_iteration(&offer));
+                    self.outcome.offers.push(offer);
                     Some(ClientInput::Ran)
                 }
                 ClientOutput::Finished(results) => {

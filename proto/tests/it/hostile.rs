@@ -2,11 +2,12 @@
 
 use proptest::prelude::*;
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, FRAME_BYTES, Frame, NativeReport, Offer, Party,
-    RequestCode, Results, Server, ServerInput, ServerOutput, StreamTest,
+    Client, ClientConfig, ClientInput, ClientOutput, FRAME_BYTES, Family, Frame, Length, NativeReport, Offer,
+    Party, RequestCode, Results, Server, ServerInput, ServerOutput, StreamTest, Test, TestSpec,
 };
 
-use crate::server::{config, omni_frame};
+use crate::classic;
+use crate::server::config;
 
 /// A message of any bytes: noise, or one word all over, with awkward words strewn in.
 fn body() -> impl Strategy<Value = Vec<u8>> {
@@ -43,15 +44,29 @@ fn frame_of(first: u32, second: u32, body: &[u8]) -> Frame {
     Frame::from_bytes(bytes)
 }
 
+/// A proper request for each test and family that is served.
+fn tests() -> Vec<Frame> {
+    let classic = classic::frames().into_iter();
+    let omni = [Test::TcpMaerts, Test::TcpStream, Test::UdpStream].map(|test| {
+        let client = Client::new(ClientConfig::default());
+        match client.on(ClientInput::Start(StreamTest::new(test))).expect("a request").1 {
+            ClientOutput::Send(frame) => frame,
+            other => panic!("{other:?}"),
+        }
+    });
+    omni.into_iter().chain(classic).collect()
+}
+
 /// Requests: known and unknown types over any bytes, and proper tests with one word changed.
 fn request() -> impl Strategy<Value = Frame> {
     let types = prop_oneof![
         prop::sample::select(RequestCode::ALL).prop_map(|(code, _)| code.to_wire().cast_unsigned()),
-        Just(97),
+        prop::sample::select(vec![10, 16, 94, 97]),
         any::<u32>(),
     ];
-    let changed = (2_usize..60, any::<u32>()).prop_map(|(word, value)| {
-        let mut bytes = *omni_frame(|_| {}).as_bytes();
+    let values = prop_oneof![any::<u32>(), 0_u32..8, (0_u32..8).prop_map(|below| u32::MAX - below)];
+    let changed = (prop::sample::select(tests()), 2_usize..60, values).prop_map(|(frame, word, value)| {
+        let mut bytes = *frame.as_bytes();
         bytes[word * 4..word * 4 + 4].copy_from_slice(&value.to_be_bytes());
         Frame::from_bytes(bytes)
     });
@@ -76,34 +91,44 @@ fn server_input() -> impl Strategy<Value = ServerInput> {
     prop_oneof![
         4 => request().prop_map(ServerInput::Frame),
         2 => (any::<u16>(), any::<u32>(), any::<Option<i32>>()).prop_map(|(port, size, priority)| {
-            let sizes = Offer { send_buffer: size, receive_bytes: size, ..Offer::default() };
+            let sizes =
+                Offer { send_buffer: size, receive_bytes: size, send_bytes: size, ..Offer::default() };
             ServerInput::Prepared(Offer { port, priority, ..sizes })
         }),
         1 => any::<i32>().prop_map(|errno| ServerInput::Refused { errno }),
         2 => (any::<u64>(), any::<f32>()).prop_map(|(bytes_received, elapsed_seconds)| {
-            let results = Results { bytes_received, elapsed_seconds, ..Results::default() };
+            let bytes_sent = bytes_received;
+            let results = Results { bytes_received, bytes_sent, elapsed_seconds, ..Results::default() };
             ServerInput::Ran(results, Some(NativeReport::default()))
         }),
         1 => any::<i32>().prop_map(|errno| ServerInput::Failed { errno }),
     ]
 }
 
-/// Drives the server into each of its states.
+/// Drives the server into each of its states, with each test.
 fn servers() -> Vec<Server> {
     let fresh = || Server::new(config(None));
-    let test = || ServerInput::Frame(omni_frame(|_| {}));
-    let preparing = || fresh().on(test()).expect("no fault").0;
-    let running = || preparing().on(ServerInput::Prepared(Offer::default())).expect("no fault").0;
-    let closed = running().on(ServerInput::Failed { errno: 1 }).expect("no fault").0;
-    vec![fresh(), Server::new(config(Some(b"sesame"))), preparing(), running(), closed]
+    let mut servers = vec![fresh(), Server::new(config(Some(b"sesame")))];
+    for test in tests() {
+        let preparing = || fresh().on(ServerInput::Frame(test.clone())).expect("no fault").0;
+        let running = || preparing().on(ServerInput::Prepared(Offer::default())).expect("no fault").0;
+        servers.push(preparing());
+        servers.push(running());
+        servers.push(running().on(ServerInput::Failed { errno: 1 }).expect("no fault").0);
+    }
+    servers
 }
 
-fn measured() -> StreamTest {
-    StreamTest { measure_cpu: true, ..StreamTest::default() }
+fn measured(test: Test) -> StreamTest {
+    StreamTest { measure_cpu: true, ..StreamTest::new(test) }
 }
 
-/// Drives the client into each of its states.
+/// Drives the client into each of its states, with each test.
 fn clients() -> Vec<Client> {
+    [Test::TcpMaerts, Test::TcpStream, Test::UdpStream].into_iter().flat_map(clients_of).collect()
+}
+
+fn clients_of(test: Test) -> Vec<Client> {
     let offer = || frame_of(98, 0, &[1; 648]).as_bytes().to_owned();
     let with_port = || {
         let mut bytes = offer();
@@ -111,7 +136,7 @@ fn clients() -> Vec<Client> {
         ClientInput::Frame(Frame::from_bytes(bytes))
     };
     let fresh = || Client::new(ClientConfig::default());
-    let test = || ClientInput::Start(measured());
+    let test = || ClientInput::Start(measured(test));
     let step = |client: Client, input| client.on(input).expect("no fault").0;
     let sending = |input| step(fresh(), input);
     let running = || step(step(sending(test()), ClientInput::Sent), with_port());
@@ -144,6 +169,22 @@ fn check_output(output: &ClientOutput) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn check_spec(spec: &TestSpec) -> Result<(), TestCaseError> {
+    let bounded = |size: Option<u32>| size.is_none_or(|size| (1..=16 << 20).contains(&size));
+    prop_assert!(bounded(spec.receive_bytes) && bounded(spec.send_bytes));
+    let idle = if spec.test == Test::TcpMaerts { spec.receive_bytes } else { spec.send_bytes };
+    prop_assert_eq!(idle, None, "the size of what it does not do");
+    let exact = spec.test == Test::UdpStream && spec.family == Family::Classic;
+    prop_assert_eq!(spec.exact_message, spec.receive_bytes.filter(|_| exact));
+    let length = match spec.length {
+        Length::Bytes(length) => length,
+        Length::Endless => 1,
+        Length::Seconds(length) => length.into(),
+    };
+    prop_assert!((1..=1 << 31).contains(&length));
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn a_server_survives_any_inputs(inputs in prop::collection::vec(server_input(), 1..8)) {
@@ -167,6 +208,9 @@ proptest! {
         let mut server = Server::new(config(None));
         for request in requests {
             let (next, output) = server.on(ServerInput::Frame(request)).expect("no fault");
+            if let ServerOutput::Prepare(spec) = &output {
+                check_spec(spec)?;
+            }
             server = match output {
                 ServerOutput::Prepare(_) => next.on(ServerInput::Refused { errno: 16 }).expect("no fault").0,
                 ServerOutput::Close(_) => return Ok(()),
@@ -187,7 +231,7 @@ proptest! {
                 let next = match output {
                     ClientOutput::Run(_) => machine.on(ClientInput::Ran),
                     _ => machine
-                        .on(ClientInput::Start(measured()))
+                        .on(ClientInput::Start(measured(Test::UdpStream)))
                         .and_then(|(machine, _)| machine.on(ClientInput::Sent)),
                 };
                 client = next.ok().map(|(machine, _)| machine);

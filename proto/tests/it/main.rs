@@ -1,6 +1,7 @@
 //! Tests of the control channel: recorded conversations, the two machines against each other, and arbitrary
 //! bytes.
 
+mod classic;
 mod command;
 mod golden;
 mod golden_client;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ringperf_proto::{
     Client, ClientConfig, ClientInput, ClientOutput, CpuReport, Fault, Frame, FrameReader, IpVersion, Length,
-    NativeReport, Offer, Party, PeerRelease, RemoteResults, RequestCode, Results, Server, ServerInput,
-    ServerOutput, StreamTest, TestSpec, errno,
+    NativeReport, Offer, Party, PeerRelease, RemoteOffer, RemoteResults, RequestCode, Results, Server,
+    ServerInput, ServerOutput, StreamTest, Test, TestSpec, errno,
 };
 
 use crate::server::config;
@@ -125,6 +125,7 @@ fn granted(spec: &TestSpec) -> Offer {
         send_buffer: 16384,
         receive_buffer: spec.receive_buffer.unwrap_or(65536) * 2,
         receive_bytes: spec.receive_bytes.unwrap_or(131_072),
+        send_bytes: spec.send_bytes.unwrap_or(16_384),
         no_delay: spec.no_delay,
         priority: spec.priority,
         type_of_service: spec.type_of_service,
@@ -135,8 +136,8 @@ fn results() -> Results {
     Results {
         bytes_received: 0x12_3456_7890,
         receives: 99,
-        bytes_sent: 0,
-        sends: 0,
+        bytes_sent: 0x34_5678_9012,
+        sends: 77,
         send_buffer: 4_194_304,
         receive_buffer: 6_291_456,
         elapsed_seconds: 1.5,
@@ -158,14 +159,63 @@ fn report() -> NativeReport {
 
 #[test]
 fn a_test_passes_through_a_stream_cut_at_any_byte() {
-    for cut in 0..=656 {
+    for (cut, test) in (0..=656).zip([Test::TcpMaerts, Test::TcpStream, Test::UdpStream].into_iter().cycle())
+    {
         let mut pair = Pair::new(Some(b"sesame"), Some(b"sesame"), cut);
-        let done = pair.finished(StreamTest { measure_cpu: true, ..StreamTest::default() });
+        let done = pair.finished(StreamTest { measure_cpu: true, ..StreamTest::new(test) });
         assert_eq!((done.bytes_received, done.receives), (0x12_3456_7890, 99));
+        assert_eq!((done.bytes_sent, done.sends), (0x34_5678_9012, 77));
         assert_eq!((done.elapsed_seconds, done.retransmits), (Some(1.5), Some(3)));
         assert_eq!((done.send_buffer, done.receive_buffer), (Some(4_194_304), Some(6_291_456)));
-        assert_eq!(done.congestion_control.as_deref(), Some("cubic"));
+        let named = Some("cubic").filter(|_| test != Test::UdpStream);
+        assert_eq!(done.congestion_control.as_deref(), named, "it is TCP's");
         assert_eq!((done.cpu, done.release), (results().cpu, PeerRelease::V270));
+    }
+}
+
+#[test]
+fn each_end_learns_what_the_other_does() {
+    let cases = [
+        (Test::TcpMaerts, (None, Some(16_384)), (None, Some(5000))),
+        (Test::TcpStream, (Some(131_072), None), (Some(4000), None)),
+        (Test::UdpStream, (Some(131_072), None), (Some(4000), None)),
+    ];
+    for (test, by_default, asked) in cases {
+        let (spec, offer) = offered(StreamTest::new(test));
+        assert_eq!((spec.test, spec.receive_bytes, spec.send_bytes), (test, None, None));
+        assert_eq!((offer.receive_bytes, offer.send_bytes), by_default, "{test:?}");
+        let sized = StreamTest { receive_bytes: Some(4000), send_bytes: Some(5000), ..StreamTest::new(test) };
+        let (spec, offer) = offered(sized.clone());
+        assert_eq!((spec.receive_bytes, spec.send_bytes), asked, "{test:?}");
+        assert_eq!(
+            (offer.receive_bytes, offer.send_bytes),
+            (Some(4000), Some(5000)),
+            "in force, or repeated"
+        );
+        // A request size is also the size of what is received, a response size of what is sent, whatever else
+        // was asked for.
+        let both = StreamTest { request_bytes: Some(150), response_bytes: Some(250), ..sized };
+        let (spec, offer) = offered(both);
+        let taken = (asked.0.map(|_| 150), asked.1.map(|_| 250));
+        assert_eq!((spec.receive_bytes, spec.send_bytes), taken, "{test:?}");
+        let told = (taken.0.or(Some(4000)), taken.1.or(Some(5000)));
+        assert_eq!((offer.receive_bytes, offer.send_bytes), told, "{test:?}");
+    }
+}
+
+/// What the server makes of a request, and what the client reads of its response.
+fn offered(test: StreamTest) -> (TestSpec, RemoteOffer) {
+    let (client, output) =
+        Client::new(ClientConfig::default()).on(ClientInput::Start(test)).expect("a request");
+    let ClientOutput::Send(request) = output else { panic!("{output:?}") };
+    let (server, output) = Server::new(config(None)).on(ServerInput::Frame(request)).expect("an answer");
+    let ServerOutput::Prepare(spec) = output else { panic!("{output:?}") };
+    let output = server.on(ServerInput::Prepared(granted(&spec))).expect("a response").1;
+    let ServerOutput::ReplyThenRun(response) = output else { panic!("{output:?}") };
+    let client = client.on(ClientInput::Sent).expect("a wait").0;
+    match client.on(ClientInput::Frame(response)).expect("an offer").1 {
+        ClientOutput::Run(offer) => (spec, offer),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -224,22 +274,18 @@ fn one_connection_carries_a_probe_tests_a_calibration_and_reports() {
 
 #[test]
 fn a_repeated_test_goes_back_to_what_the_server_answered() {
-    let first = StreamTest { measure_cpu: true, priority: Some(3), ..StreamTest::default() };
-    let client = Client::new(ClientConfig::default());
-    let (client, output) = client.on(ClientInput::Start(first.clone())).expect("a request");
-    let ClientOutput::Send(request) = output else { panic!("{output:?}") };
-    let mut server = Pair::new(None, None, 0);
-    carry(&request, &mut server.to_server, 0);
-    server.serve();
-    let client = client.on(ClientInput::Sent).expect("a wait").0;
-    let response = server.to_client.next().expect("a response");
-    let ClientOutput::Run(offer) = client.on(ClientInput::Frame(response)).expect("an offer").1 else {
-        panic!()
-    };
-    assert_eq!((offer.port, offer.cpu_rate, offer.measures_cpu), (40001, 100.0, true));
-    let second = first.next_iteration(&offer);
-    assert_eq!((second.data_port, second.cpu_rate, second.priority), (40001, 100.0, Some(3)));
-    assert_eq!(StreamTest { data_port: 0, cpu_rate: 0.0, ..second }, first);
+    for test in [Test::TcpMaerts, Test::TcpStream, Test::UdpStream] {
+        let first = StreamTest { measure_cpu: true, priority: Some(3), ..StreamTest::new(test) };
+        let (_, offer) = offered(first.clone());
+        assert_eq!((offer.port, offer.cpu_rate, offer.measures_cpu), (40001, 100.0, true));
+        let second = first.next_iteration(&offer);
+        assert_eq!((second.data_port, second.cpu_rate, second.priority), (40001, 100.0, Some(3)));
+        assert_eq!(
+            StreamTest { data_port: 0, cpu_rate: 0.0, ..second },
+            first,
+            "sizes are asked for as before"
+        );
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use ringperf_proto::layout::{AddressWords, Text};
 use ringperf_proto::omni::{OmniRequest, flag};
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, Fault, Frame, IpVersion, Length, Limits, Party, Refusal,
-    StreamTest, Test, TestSpec, errno,
+    Client, ClientConfig, ClientInput, ClientOutput, Family, Fault, Frame, IpVersion, Length, Limits, Party,
+    Refusal, StreamTest, Test, TestSpec, errno,
 };
 
 /// What netperf 2.7.0 sends by default.
@@ -36,7 +36,8 @@ fn refused(change: impl FnOnce(&mut OmniRequest)) -> i32 {
 #[test]
 fn the_default_request_is_a_stream_of_ten_seconds() {
     let spec = parse(|_| {}).expect("a test");
-    assert_eq!(spec.test, Test::TcpStream);
+    assert_eq!((spec.test, spec.family), (Test::TcpStream, Family::Omni));
+    assert_eq!((spec.send_bytes, spec.exact_message), (None, None));
     assert_eq!((spec.ip_version, spec.length), (IpVersion::V4, Length::Seconds(10)));
     assert_eq!((spec.cpu, spec.data_address, spec.data_port), (None, None, 0));
     assert_eq!((spec.send_buffer, spec.receive_buffer, spec.receive_bytes), (None, None, None));
@@ -107,6 +108,50 @@ fn receive_sizes_are_bounded_before_anything_is_allocated() {
 }
 
 #[test]
+fn send_sizes_are_bounded_as_receive_sizes_are() {
+    let maerts = |change: fn(&mut OmniRequest)| {
+        let mut request = request_of(StreamTest::new(Test::TcpMaerts));
+        change(&mut request);
+        TestSpec::parse(-1, &request, &Limits::default())
+            .map(|spec| {
+                assert_eq!((spec.test, spec.receive_bytes), (Test::TcpMaerts, None), "it does not receive");
+                spec.send_bytes
+            })
+            .map_err(|refusal| refusal.errno)
+    };
+    assert_eq!(maerts(|_| {}), Ok(None));
+    assert_eq!(maerts(|request| request.send_size = 0), Ok(None));
+    assert_eq!(maerts(|request| request.send_size = 1), Ok(Some(1)));
+    assert_eq!(maerts(|request| request.send_size = 16 << 20), Ok(Some(16 << 20)));
+    assert_eq!(maerts(|request| request.send_size = (16 << 20) + 1), Err(errno::E2BIG));
+    assert_eq!(maerts(|request| request.send_size = -2), Err(errno::EINVAL));
+    assert_eq!(maerts(|request| request.response_size = 300), Ok(Some(300)));
+    assert_eq!(maerts(|request| request.response_size = i32::MAX), Err(errno::E2BIG));
+    // What it does not do is not judged: it is only repeated.
+    assert_eq!(maerts(|request| request.receive_size = i32::MIN), Ok(None));
+    assert_eq!(maerts(|request| request.request_size = i32::MAX), Ok(None));
+    let stream = parse(|request| (request.send_size, request.response_size) = (i32::MIN, 300));
+    assert_eq!(stream.expect("a test").send_bytes, None);
+}
+
+#[test]
+fn datagrams_are_received_up_to_any_size_and_never_routed_unless_asked() {
+    let udp = |test: StreamTest| TestSpec::parse(-1, &request_of(test), &Limits::default()).expect("a test");
+    let spec = udp(StreamTest::new(Test::UdpStream));
+    assert_eq!((spec.test, spec.family, spec.length), (Test::UdpStream, Family::Omni, Length::Seconds(10)));
+    assert_eq!((spec.receive_bytes, spec.send_bytes, spec.exact_message), (None, None, None));
+    assert!(spec.dont_route && !spec.want_congestion_control);
+    let routed = udp(StreamTest {
+        dont_route: false,
+        request_bytes: Some(150),
+        receive_bytes: Some(3100),
+        ..StreamTest::new(Test::UdpStream)
+    });
+    assert!(!routed.dont_route && !routed.want_congestion_control, "UDP has no congestion control to name");
+    assert_eq!((routed.receive_bytes, routed.exact_message), (Some(150), None));
+}
+
+#[test]
 fn ports_have_sixteen_bits() {
     assert_eq!(parse(|request| request.data_port = 65535).expect("a test").data_port, 65535);
     for port in [65536, u32::MAX] {
@@ -116,25 +161,35 @@ fn ports_have_sixteen_bits() {
 }
 
 #[test]
-fn only_tcp_streams_towards_the_server_are_served() {
-    for (socket_type, protocol, served) in [
-        (1, 6, true),
-        (-1, 6, true),
-        (1, 0, true),
-        (-1, 0, false),
-        (2, 17, false),
-        (2, 6, false),
-        (1, 132, false),
-        (i32::MIN, u32::MAX, false),
-    ] {
-        let parsed = parse(|request| (request.socket_type, request.protocol) = (socket_type, protocol));
-        match parsed {
-            Ok(_) => assert!(served, "{socket_type} {protocol}"),
-            Err(refusal) => assert_eq!((served, refusal.errno), (false, errno::EOPNOTSUPP)),
+fn streams_are_served_and_nothing_else() {
+    let (maerts, stream, udp) = (Some(Test::TcpMaerts), Some(Test::TcpStream), Some(Test::UdpStream));
+    // Socket type and protocol, and the test if the server is to send (2) or to receive (4).
+    let cases = [
+        (1, 6, maerts, stream),
+        (-1, 6, maerts, stream),
+        (1, 0, maerts, stream),
+        (2, 17, None, udp),
+        (-1, 17, None, udp),
+        (2, 0, None, udp),
+        (-1, 0, None, None),
+        (2, 6, None, None),
+        (1, 17, None, None),
+        (1, 132, None, None),
+        (2, 136, None, None),
+        (i32::MIN, u32::MAX, None, None),
+    ];
+    for (socket_type, protocol, sending, receiving) in cases {
+        for (direction, expected) in
+            [(2, sending), (4, receiving), (0, None), (1, None), (6, None), (u32::MAX, None)]
+        {
+            let parsed = parse(|request| {
+                (request.socket_type, request.protocol, request.direction) =
+                    (socket_type, protocol, direction);
+            });
+            let expected = expected.ok_or(errno::EOPNOTSUPP);
+            let found = parsed.map(|spec| spec.test).map_err(|refusal| refusal.errno);
+            assert_eq!(found, expected, "{socket_type} {protocol} {direction}");
         }
-    }
-    for direction in [0, 1, 2, 6, u32::MAX] {
-        assert_eq!(refused(|request| request.direction = direction), errno::EOPNOTSUPP, "{direction}");
     }
     assert_eq!(refused(|request| request.flags |= flag::CONNECT_TEST), errno::EOPNOTSUPP);
     for family in [0, 5, 7, u32::MAX] {
@@ -195,29 +250,32 @@ fn addresses_follow_the_family() {
 fn every_word_at_its_edges_is_judged_without_a_panic() {
     let edges =
         [0_u32, 1, 0x7f, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff, 0x7fc0_0000];
-    let usual = frame_of(StreamTest::default()).expect("a request");
     let mut served = 0;
-    for offset in (8..208).step_by(4) {
-        for edge in edges {
+    let bounded = |size: Option<u32>| size.is_none_or(|size| (1..=16 << 20).contains(&size));
+    for test in [Test::TcpMaerts, Test::TcpStream, Test::UdpStream] {
+        let usual = frame_of(StreamTest::new(test)).expect("a request");
+        for (offset, edge) in (8..208).step_by(4).flat_map(|offset| edges.map(|edge| (offset, edge))) {
             let mut bytes = *usual.as_bytes();
             bytes[offset..offset + 4].copy_from_slice(&edge.to_be_bytes());
             let request = OmniRequest::decode(&Frame::from_bytes(bytes));
             if let Ok(spec) = TestSpec::parse(edge.cast_signed(), &request, &Limits::default()) {
-                assert!(spec.receive_bytes.is_none_or(|size| (1..=16 << 20).contains(&size)));
+                assert!(bounded(spec.receive_bytes) && bounded(spec.send_bytes));
                 assert!(spec.receive_buffer.is_none_or(|size| size <= 512 << 20));
+                assert_eq!(spec.exact_message, None);
                 served += 1;
             }
         }
     }
-    assert!(served > 200, "{served}");
+    assert!(served > 600, "{served}");
 }
 
 #[test]
 fn what_kills_real_servers_or_does_not_fit_is_not_sent() {
-    let wrong: [fn(&mut StreamTest); 12] = [
+    let wrong: [fn(&mut StreamTest); 13] = [
         |test| test.receive_bytes = Some(0),
         |test| test.send_bytes = Some(0),
         |test| test.request_bytes = Some(0),
+        |test| test.response_bytes = Some(0),
         |test| test.receive_buffer = Some(1 << 31),
         |test| test.length = Length::Seconds(0),
         |test| test.length = Length::Bytes(0),
@@ -229,10 +287,12 @@ fn what_kills_real_servers_or_does_not_fit_is_not_sent() {
         |test| test.cpu = Some(1 << 31),
     ];
     for (index, change) in wrong.iter().enumerate() {
-        let mut test = StreamTest::default();
-        change(&mut test);
-        let fault = frame_of(test).expect_err("a misuse");
-        assert_eq!(fault.party(), Party::Caller, "{index}: {fault}");
+        for test in [Test::TcpMaerts, Test::TcpStream, Test::UdpStream] {
+            let mut test = StreamTest::new(test);
+            change(&mut test);
+            let fault = frame_of(test).expect_err("a misuse");
+            assert_eq!(fault.party(), Party::Caller, "{index}: {fault}");
+        }
     }
     let longest = StreamTest { length: Length::Bytes(1 << 31), ..StreamTest::default() };
     assert_eq!(request_of(longest).test_length, i32::MIN);
