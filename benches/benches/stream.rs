@@ -32,7 +32,7 @@ fn options(
 /// One whole stream; the sender's time.
 fn stream(engine: EngineChoice, message_bytes: u32, without: Without) -> Duration {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listen = Endpoint::Listen { local, peer: None };
+    let listen = Endpoint::Listen { local, peers: Vec::new() };
     let receiver =
         prepare(&options(Role::Receive, listen, engine, message_bytes, without)).expect("a receiver");
     let connect = Endpoint::Connect { local };
@@ -50,7 +50,7 @@ fn streams(criterion: &mut Criterion) {
     let plain = Without { registered_buffers: true, ..everything };
     let single = Without { buffer_ring: true, ..everything };
     let mut cases = vec![("epoll, 1 MiB", EngineChoice::Epoll, 1 << 20, everything)];
-    let listen = Endpoint::Listen { local: SocketAddr::from(([127, 0, 0, 1], 0)), peer: None };
+    let listen = Endpoint::Listen { local: SocketAddr::from(([127, 0, 0, 1], 0)), peers: Vec::new() };
     match prepare(&options(Role::Receive, listen, EngineChoice::Uring, 1 << 20, everything)) {
         Ok(_) => cases.extend([
             ("uring, 1 MiB from registered memory", EngineChoice::Uring, 1 << 20, everything),

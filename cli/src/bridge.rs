@@ -46,13 +46,17 @@ pub(crate) fn plan(spec: &proto::TestSpec, peer: IpAddr, defaults: Defaults) -> 
         proto::IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
         proto::IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
     });
-    let endpoint =
-        Endpoint::Listen { local: SocketAddr::new(address, spec.data_port), peer: Some(peer.to_canonical()) };
+    let endpoint = Endpoint::Listen {
+        local: SocketAddr::new(address, spec.data_port),
+        peers: vec![peer.to_canonical()],
+    };
     let mut options = PlanOptions::new(Role::Receive, endpoint);
     options.socket = SocketOptions {
         send_buffer: spec.send_buffer,
         receive_buffer: spec.receive_buffer,
         no_delay: spec.no_delay,
+        cork: false,
+        max_segment: None,
         keepalive: spec.keepalive,
         dont_route: spec.dont_route,
         priority: spec.priority,
@@ -157,6 +161,7 @@ fn report(outcome: &Outcome) -> proto::NativeReport {
     let uring = facts.uring.as_ref();
     proto::NativeReport {
         engine: match facts.engine {
+            Engine::Classic => engine::CLASSIC,
             Engine::Epoll => engine::EPOLL,
             Engine::Uring => engine::IO_URING,
         },

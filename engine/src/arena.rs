@@ -84,9 +84,15 @@ impl Arena {
         self.backing
     }
 
-    /// Writes the payload pattern into a span: see [`crate::pattern`].
-    pub(crate) fn fill_pattern(&mut self, span: Span) {
-        crate::pattern::fill(self.bytes_mut(span));
+    /// Writes what messages carry into a span: the payload, repeated, or the sequence of [`crate::pattern`].
+    pub(crate) fn fill(&mut self, span: Span, payload: Option<&[u8]>) {
+        let bytes = self.bytes_mut(span);
+        match payload {
+            None => crate::pattern::fill(bytes),
+            Some(payload) => bytes
+                .chunks_mut(payload.len())
+                .for_each(|piece| piece.copy_from_slice(&payload[..piece.len()])),
+        }
     }
 
     /// The bytes of a span that the kernel does not hold.

@@ -1,11 +1,13 @@
 //! What a worker asks of whatever moves its bytes.
 //!
-//! Five verbs over one attached socket. A backend knows operations and memory; it never calls a flow and
+//! A few verbs over one attached socket. A backend knows operations and memory; it never calls a flow and
 //! knows nothing of tests, clocks or counts beyond its own.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
+
+use socket2::SockAddr;
 
 use crate::arena::Span;
 use crate::outcome::Operations;
@@ -55,11 +57,18 @@ pub(crate) struct Undrained(pub(crate) u32);
 
 /// Moves bytes between one socket and the arena it owns.
 pub(crate) trait Backend {
-    /// Takes a connected socket into use and watches `stop`, whose first signal completes as [`Token::STOP`].
+    /// Takes a socket into use, which is connected unless sends are to name the address `to`.
     ///
     /// # Errors
     /// As the kernel says.
-    fn attach(&mut self, socket: BorrowedFd<'_>, stop: BorrowedFd<'_>) -> io::Result<()>;
+    fn attach(&mut self, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()>;
+
+    /// Watches an event, whose next signal completes as [`Token::STOP`], once. Nothing to do where it is
+    /// watched already.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()>;
 
     /// Queues an operation; it starts with the next [`Backend::wait`].
     fn push(&mut self, op: Op, token: Token);

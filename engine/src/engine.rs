@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::arena::Arena;
 use crate::backend::Backend;
+use crate::classic::Classic;
 use crate::cores::Seat;
 use crate::epoll::Epoll;
 use crate::error::Error;
@@ -17,6 +18,7 @@ use crate::sys;
 
 /// One of the backends; unpacked before the loop, which is compiled for each.
 pub(crate) enum AnyBackend {
+    Classic(Box<Classic>),
     Epoll(Box<Epoll>),
     Uring(Box<Ring>),
 }
@@ -28,6 +30,7 @@ pub(crate) enum AnyBackend {
 pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<AnyBackend, Error> {
     let epoll = |plan| Epoll::open(plan).map(|epoll| AnyBackend::Epoll(Box::new(epoll)));
     match plan.options().engine {
+        EngineChoice::Classic => Classic::open(plan).map(|classic| AnyBackend::Classic(Box::new(classic))),
         EngineChoice::Epoll => epoll(plan),
         EngineChoice::Uring => ring::open(plan, degraded).map(|ring| AnyBackend::Uring(Box::new(ring))),
         EngineChoice::Auto => {
@@ -53,6 +56,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<AnyBacke
 impl AnyBackend {
     fn arena(&self) -> &Arena {
         match self {
+            Self::Classic(classic) => classic.arena(),
             Self::Epoll(epoll) => epoll.arena(),
             Self::Uring(ring) => ring.arena(),
         }
@@ -62,6 +66,7 @@ impl AnyBackend {
     pub(crate) fn close(self, patience: Duration) {
         // Nothing was ever started, so nothing can be left.
         let _ = match self {
+            Self::Classic(classic) => classic.close(patience),
             Self::Epoll(epoll) => epoll.close(patience),
             Self::Uring(ring) => ring.close(patience),
         };
@@ -76,6 +81,7 @@ impl AnyBackend {
         degraded: Vec<Degraded>,
     ) -> Facts {
         let (engine, uring) = match self {
+            Self::Classic(_) => (Engine::Classic, None),
             Self::Epoll(_) => (Engine::Epoll, None),
             Self::Uring(ring) => (Engine::Uring, Some(ring.facts().clone())),
         };

@@ -8,12 +8,14 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
+use socket2::SockAddr;
+
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::error::Error;
 use crate::outcome::Operations;
-use crate::plan::Plan;
-use crate::sys::{self, EVENTS_MAX, Errno, Event};
+use crate::plan::{Plan, Protocol};
+use crate::sys::{self, EVENTS_MAX, Errno, Event, Patience};
 use crate::token::Token;
 
 /// Emulates completion by readiness, over one socket.
@@ -22,6 +24,10 @@ pub(crate) struct Epoll {
     arena: Arena,
     slot: Span,
     socket: RawFd,
+    /// Where sends go on a socket that is not connected.
+    to: Option<SockAddr>,
+    /// A receive that leaves room does not mean that nothing is left: there may be another datagram.
+    datagrams: bool,
     /// Sends in order; the head may have been sent in part.
     sends: VecDeque<PendingSend>,
     /// A receive is wanted; it stays so until cancelled or the stream ends.
@@ -33,6 +39,8 @@ pub(crate) struct Epoll {
     watched: (bool, bool),
     /// The stop event, until it is signalled: it stays readable, so it must not be watched any longer.
     stop: Option<RawFd>,
+    /// It is in the epoll set, watched or not.
+    stop_added: bool,
     /// Completions to be reaped.
     ready: VecDeque<Done>,
     /// Turns since the epoll set was looked at: a socket that is always ready must not hide the stop event.
@@ -60,7 +68,7 @@ impl Epoll {
     pub(crate) fn open(plan: &Plan) -> Result<Self, Error> {
         let layout = plan.layout();
         let mut arena = Arena::map(layout.arena_bytes).map_err(Error::memory)?;
-        arena.fill_pattern(layout.send);
+        arena.fill(layout.send, plan.options().payload.as_deref());
         let epoll = sys::Epoll::new().map_err(|source| Error::System {
             call: "epoll_create1",
             doing: "setting up the epoll engine",
@@ -70,14 +78,17 @@ impl Epoll {
         Ok(Self {
             epoll,
             arena,
-            slot: layout.receive,
+            slot: layout.single,
             socket: -1,
+            to: None,
+            datagrams: plan.options().protocol == Protocol::Udp,
             sends: VecDeque::with_capacity(layout.batch as usize),
             receiving: false,
             readable: false,
             writable: true,
             watched: (false, false),
             stop: None,
+            stop_added: false,
             // A whole chain, a receive, its cancel, and the stop.
             ready: VecDeque::with_capacity(layout.batch as usize + 8),
             turns: 0,
@@ -99,7 +110,8 @@ impl Epoll {
     fn make_sends(&mut self) {
         while let (true, Some(head)) = (self.writable, self.sends.front_mut()) {
             self.operations.sends_syscall += 1;
-            match sys::send(self.socket, self.arena.bytes(head.span.skip(head.sent))) {
+            let bytes = self.arena.bytes(head.span.skip(head.sent));
+            match sys::send(self.socket, bytes, self.to.as_ref(), Patience::Now) {
                 Ok(bytes) => {
                     head.sent += bytes as u32;
                     if head.sent == head.span.length {
@@ -135,7 +147,7 @@ impl Epoll {
         if !(self.receiving && self.readable) {
             return;
         }
-        match sys::receive(self.socket, self.arena.bytes_mut(self.slot)) {
+        match sys::receive(self.socket, self.arena.bytes_mut(self.slot), Patience::Now) {
             Ok(0) => {
                 self.receiving = false;
                 self.complete(Token::RECEIVE, Ok(0), false, Received::Nothing);
@@ -143,8 +155,9 @@ impl Epoll {
             Ok(bytes) => {
                 let bytes = bytes as u32;
                 self.operations.receives_syscall += 1;
-                // A receive that leaves room has emptied the socket.
-                self.readable = bytes == self.slot.length;
+                // A receive that leaves room has emptied the socket, unless it stopped at the end of a
+                // datagram.
+                self.readable = self.datagrams || bytes == self.slot.length;
                 self.complete(Token::RECEIVE, Ok(bytes), true, Received::Slot { bytes });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
@@ -203,11 +216,21 @@ impl Epoll {
 }
 
 impl Backend for Epoll {
-    fn attach(&mut self, socket: BorrowedFd<'_>, stop: BorrowedFd<'_>) -> io::Result<()> {
+    fn attach(&mut self, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
         self.socket = socket.as_raw_fd();
-        self.epoll.add(self.socket, SOCKET, false, false)?;
-        self.epoll.add(stop.as_raw_fd(), STOP, true, false)?;
-        self.stop = Some(stop.as_raw_fd());
+        self.to = to.cloned();
+        self.epoll.add(self.socket, SOCKET, false, false)
+    }
+
+    fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
+        let stop = stop.as_raw_fd();
+        if self.stop_added {
+            self.epoll.modify(stop, STOP, true, false)?;
+        } else {
+            self.epoll.add(stop, STOP, true, false)?;
+            self.stop_added = true;
+        }
+        self.stop = Some(stop);
         Ok(())
     }
 

@@ -10,6 +10,8 @@ use crate::plan::EngineChoice;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
+    /// One blocking system call a message.
+    Classic,
     /// Non-blocking system calls driven by epoll.
     Epoll,
     /// io_uring.

@@ -11,19 +11,22 @@
 //! lifts the barrier and returns the [`Outcome`]: counters, CPU time, and the facts that qualify them.
 //!
 //! One worker is one pinned core, one backend, one arena, one tally. The workload is a pure state machine
-//! (`flow.rs`); io_uring and epoll are two backends under it, neither of which knows what a test is.
+//! (`flow/`); io_uring, epoll and blocking calls are three backends under it, none of which knows what a
+//! test is.
 //!
 //! This crate knows nothing of netperf, of control connections or of output formats.
 #![deny(unsafe_code)]
 
 mod arena;
 mod backend;
+mod classic;
 mod cores;
 pub mod cpu;
 mod engine;
 mod epoll;
 pub mod error;
 pub mod facts;
+mod filter;
 mod flow;
 pub mod outcome;
 mod pattern;
@@ -40,4 +43,5 @@ pub use facts::Facts;
 pub use outcome::{End, Outcome};
 pub use plan::{EngineChoice, Plan, PlanOptions};
 pub use run::{Prepared, Stop, prepare};
+pub use socket::granted_buffers;
 pub use sys::errno_name;

@@ -20,11 +20,12 @@ pub enum End {
     Failed(i32),
     /// Nobody connected in time.
     NoConnection,
-    /// The peer ended the stream. For a sender: everything was read and the peer closed after us.
+    /// The peer ended the stream, over UDP by an empty datagram. For a sender: everything was read and the
+    /// peer closed after us, or it ended its side before our time was over.
     PeerClosed,
     /// [`crate::Stop::stop`] was called.
     Stopped,
-    /// A receiver's own time, grace included, was over.
+    /// A receiver's own time, grace included, was over; for a UDP sender, the time to send.
     Timer,
 }
 
@@ -41,9 +42,13 @@ pub struct Tally {
     pub receives: u64,
     /// Sends that the kernel completed only in part and that were continued.
     pub short_sends: u64,
+    /// UDP sends that the kernel refused because a queue on the way to the device was full (ENOBUFS): they
+    /// are no messages, and nothing was sent.
+    pub failed_sends: u64,
     /// Received bytes that were not what the sender sends, when the plan asked to check.
     pub wrong_bytes: u64,
-    /// Connections closed because they did not come from the peer.
+    /// Connections closed, and datagrams dropped before the first one that counts, because they did not come
+    /// from the peer.
     pub strangers: u64,
     /// The backend's own counters.
     pub operations: Operations,
@@ -88,7 +93,7 @@ pub struct Transport {
     pub retransmits: u32,
     /// Smoothed round-trip time in microseconds.
     pub rtt_us: u32,
-    /// Maximum segment size for sending, in bytes.
+    /// Maximum segment size for sending, in bytes (TCP_MAXSEG), as netperf reports it.
     pub segment_bytes: u32,
     /// Name of the congestion control in force.
     pub congestion_control: String,

@@ -4,6 +4,7 @@
 //! memory.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,6 +18,20 @@ pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
 /// Longest time of a plan. The clock can count this far, several times over.
 const TIME_MAX: Duration = Duration::from_secs(u32::MAX as u64);
 
+/// What carries the messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// A stream of bytes, delivered whole and in order.
+    #[default]
+    Tcp,
+    /// Datagrams: one message each, which may be lost. The sender connects, the receiver listens.
+    Udp,
+}
+
+/// Largest datagram of a sender, in bytes: 65535 less the headers of IPv4 and UDP.
+pub const DATAGRAM_BYTES_MAX: u32 = 65_535 - 20 - 8;
+
 /// Which backend moves the bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -25,42 +40,49 @@ pub enum EngineChoice {
     /// run.
     #[default]
     Auto,
+    /// One blocking system call a message, as netperf itself does.
+    Classic,
     /// Non-blocking system calls driven by epoll.
     Epoll,
     /// io_uring; an error where it is refused.
     Uring,
 }
 
-/// What this end of the stream does.
+/// What this end does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Read until the peer ends the stream, the count is reached or the time is over.
+    /// Read until the peer ends the stream, the count is reached or the time is over. An empty datagram is
+    /// the end of a stream over UDP.
     Receive,
     /// Write whole messages until the time is over or the count is reached, then end the stream and wait
-    /// until the peer has read it all and closed its side.
+    /// until the peer has read it all and closed its side. A sender that listens stops early when the peer
+    /// ends its side. Over UDP the end are empty datagrams, and nothing is waited for.
     Send,
 }
 
 /// How the data connection comes about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// Bind here, and connect to the address given to [`crate::Prepared::run`].
+    /// Bind here, and connect to the address given to [`crate::Prepared::run`]. A UDP socket that would be
+    /// its own peer (both ends share one address and port) stays unconnected and sends by address
+    /// instead.
     Connect {
         /// Address to bind before connecting; port 0 lets the kernel choose.
         local: SocketAddr,
     },
-    /// Listen here and serve the first connection.
+    /// Listen here and serve the first connection, or over UDP the source of the first datagram.
     Listen {
         /// Address to bind; port 0 lets the kernel choose. Where it cannot be bound the wildcard address
         /// with a port of the kernel's choice is taken instead, and that is recorded as degraded.
         local: SocketAddr,
-        /// Connections from any other address are closed and counted. `None` takes anybody.
-        peer: Option<IpAddr>,
+        /// Connections and datagrams from any other address are turned away and counted. Empty: anybody is
+        /// taken.
+        peers: Vec<IpAddr>,
     },
 }
 
-/// Options of the data socket. `None` leaves the system's default alone.
+/// Options of the data socket. `None` leaves the system's default alone. Those of TCP mean nothing over UDP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SocketOptions {
     /// SO_SNDBUF to ask for, in bytes; Linux grants the double within its limits.
@@ -69,6 +91,10 @@ pub struct SocketOptions {
     pub receive_buffer: Option<u32>,
     /// TCP_NODELAY.
     pub no_delay: bool,
+    /// TCP_CORK on a sender's socket: no segment that is not full, until the end of the stream.
+    pub cork: bool,
+    /// TCP_MAXSEG: the largest segment, in bytes.
+    pub max_segment: Option<u32>,
     /// SO_KEEPALIVE.
     pub keepalive: bool,
     /// SO_DONTROUTE: reach directly attached networks only.
@@ -117,18 +143,29 @@ pub struct Without {
 pub struct PlanOptions {
     /// This end's part.
     pub role: Role,
+    /// What carries the messages.
+    pub protocol: Protocol,
     /// How the connection comes about.
     pub endpoint: Endpoint,
     /// Socket options.
     pub socket: SocketOptions,
-    /// Bytes of one message: what one send carries. A receiver sizes its buffers after it, within 4 to 64
-    /// KiB for the provided buffers of a ring; the stream itself has no message boundaries.
+    /// Bytes of one message: what one send carries. A TCP receiver sizes its buffers after it, within 4 to
+    /// 64 KiB for the provided buffers of a ring; the stream itself has no message boundaries. A UDP
+    /// receiver takes up to so many bytes of a datagram, and the rest of a longer one is lost uncounted.
     pub message_bytes: u32,
+    /// At a UDP receiver a datagram of any other size ends the run as an empty one does, uncounted. It means
+    /// nothing elsewhere.
+    pub exact_message: bool,
     /// When it is over.
     pub length: Length,
     /// A receiver's patience past a [`Length::Time`] for the sender to end the stream first. A run that ends
     /// this way says [`crate::End::Timer`]. netperf uses four seconds.
     pub receive_grace: Duration,
+    /// How long a TCP receiver that connected goes on reading once its own run has ended, past the end of a
+    /// [`Length::Time`] that is not over yet, for the sender to close first: a connection closed with data
+    /// under way is reset, and that the sender would take for a failure. What comes then is not counted.
+    /// Zero closes at once.
+    pub receive_linger: Duration,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
     /// How long a sender waits, after its last byte, for the peer to have read everything and closed.
@@ -141,8 +178,12 @@ pub struct PlanOptions {
     pub core: Option<usize>,
     /// What to do without.
     pub without: Without,
-    /// A receiver compares every byte with what a sender with the same message size sends. For tests: the
-    /// result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in the measured path.
+    /// What a sender's messages carry: repeated, from its start, over the message slots of
+    /// [`Plan::message_slots_bytes`]. `None` is a pseudo-random sequence, which no link compresses.
+    pub payload: Option<Arc<[u8]>>,
+    /// A receiver compares every byte with what a sender with the same message size and no payload of its
+    /// own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in
+    /// the measured path. TCP only.
     pub check_payload: bool,
 }
 
@@ -151,16 +192,20 @@ impl PlanOptions {
     pub fn new(role: Role, endpoint: Endpoint) -> Self {
         Self {
             role,
+            protocol: Protocol::Tcp,
             endpoint,
             socket: SocketOptions::default(),
             message_bytes: 1 << 20,
+            exact_message: false,
             length: Length::Time(Duration::from_secs(10)),
             receive_grace: Duration::from_secs(4),
+            receive_linger: Duration::from_secs(4),
             connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(20),
             engine: EngineChoice::Auto,
             core: None,
             without: Without::default(),
+            payload: None,
             check_payload: false,
         }
     }
@@ -173,23 +218,27 @@ pub struct Plan {
     layout: Layout,
 }
 
-/// How the arena is cut, and how much may be under way at once. All of it follows from role and message size.
+/// How the arena is cut, and how much may be under way at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     /// Message slots, one behind the other; a sender goes around them.
     pub(crate) send: Span,
     /// How many there are.
     pub(crate) slots: u32,
-    /// Most messages in one chain; 1 where each goes by itself, and 0 at a receiver.
+    /// Most messages sent together; 1 where each goes by itself, and 0 at a receiver.
     pub(crate) batch: u32,
-    /// Memory to receive into: the provided buffers, or one slot.
+    /// Memory to receive into: the provided buffers, or what a single receive may fill.
     pub(crate) receive: Span,
+    /// The part of it that a single receive may fill.
+    pub(crate) single: Span,
     /// Bytes of one provided buffer.
     pub(crate) buffer_bytes: u32,
     /// How many there are; a power of two.
     pub(crate) buffers: u16,
     /// Where the ring of provided buffers itself lies, on a page of its own.
     pub(crate) buffer_ring: Span,
+    /// Room for the address of a socket that sends by address.
+    pub(crate) address: Span,
     /// Bytes of the whole arena.
     pub(crate) arena_bytes: usize,
 }
@@ -197,7 +246,7 @@ pub(crate) struct Layout {
 /// Payload kept ready or under way per direction. Two slots of 1 MiB sent and received fastest of all sizes
 /// tried (docs/performance.md), and it is one huge page.
 const REGION_BYTES: u32 = 2 << 20;
-/// Most sends in one chain, so that chain and cancel fit the submission queue.
+/// Most sends together, so that chain and cancel fit the submission queue.
 const BATCH_MAX: u32 = 64;
 /// From this message size on, messages are sent one at a time from registered memory: they are large enough
 /// that a chain gains nothing, and a write from registered memory, which may fall short, must not be part of
@@ -208,44 +257,61 @@ const REGISTERED_MESSAGE_BYTES: u32 = 512 << 10;
 const BUFFER_BYTES: std::ops::RangeInclusive<u32> = (4 << 10)..=(64 << 10);
 /// Page size the buffer ring is aligned to.
 const PAGE_BYTES: u32 = 4096;
+/// Largest datagram there is, rounded up: no receive of one fills more.
+const DATAGRAM_BUFFER_BYTES: u32 = 64 << 10;
+/// Bytes of the largest socket address (struct sockaddr_storage).
+const ADDRESS_BYTES: u32 = 128;
 /// Bytes of one entry of the kernel's buffer ring (struct io_uring_buf).
 const BUFFER_ENTRY_BYTES: u32 = 16;
 
 impl Layout {
-    fn new(role: Role, message_bytes: u32) -> Self {
+    fn new(options: &PlanOptions) -> Self {
+        let PlanOptions { role, protocol, engine, message_bytes, .. } = *options;
         // A sender receives nothing but the peer's end of stream, for which the least will do.
-        let (send_bytes, slots, batch, receive_bytes) = match role {
-            Role::Receive => (0, 0, 0, REGION_BYTES.max(message_bytes.next_multiple_of(*BUFFER_BYTES.end()))),
-            Role::Send => {
+        let (send_bytes, slots, batch, receive_bytes) = match (role, protocol) {
+            (Role::Receive, Protocol::Udp) => (0, 0, 0, REGION_BYTES),
+            (Role::Receive, Protocol::Tcp) => {
+                (0, 0, 0, REGION_BYTES.max(message_bytes.next_multiple_of(*BUFFER_BYTES.end())))
+            }
+            (Role::Send, _) => {
                 let slots = (REGION_BYTES / message_bytes).max(2);
-                let batch = match message_bytes {
-                    REGISTERED_MESSAGE_BYTES.. => 1,
+                let batch = match (engine, message_bytes) {
+                    (EngineChoice::Classic, _) | (_, REGISTERED_MESSAGE_BYTES..) => 1,
                     _ => (REGION_BYTES / message_bytes).min(BATCH_MAX),
                 };
                 (slots * message_bytes, slots, batch, 4 * BUFFER_BYTES.start())
             }
         };
-        let buffer_bytes = match role {
-            Role::Receive => {
+        let buffer_bytes = match (role, protocol) {
+            (Role::Receive, Protocol::Udp) => message_bytes.min(DATAGRAM_BUFFER_BYTES),
+            (Role::Receive, Protocol::Tcp) => {
                 message_bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end()).next_power_of_two()
             }
-            Role::Send => *BUFFER_BYTES.start(),
+            (Role::Send, _) => *BUFFER_BYTES.start(),
         };
         // The kernel takes a power of two.
         let buffers = (1 << (receive_bytes / buffer_bytes).ilog2()).min(512);
         let send = Span { offset: 0, length: send_bytes };
         let receive = Span { offset: send_bytes.next_multiple_of(PAGE_BYTES), length: receive_bytes };
+        let single = match (role, protocol, engine) {
+            (Role::Receive, Protocol::Udp, _) => receive.first(buffer_bytes),
+            (Role::Receive, Protocol::Tcp, EngineChoice::Classic) => receive.first(message_bytes),
+            _ => receive,
+        };
         let ring_offset = (receive.offset + receive.length).next_multiple_of(PAGE_BYTES);
         let buffer_ring = Span { offset: ring_offset, length: buffers * BUFFER_ENTRY_BYTES };
+        let address = Span { offset: buffer_ring.offset + buffer_ring.length, length: ADDRESS_BYTES };
         Self {
             send,
             slots,
             batch,
             receive,
+            single,
             buffer_bytes,
             buffers: buffers as u16,
             buffer_ring,
-            arena_bytes: (buffer_ring.offset + buffer_ring.length) as usize,
+            address,
+            arena_bytes: (address.offset + address.length) as usize,
         }
     }
 
@@ -269,17 +335,24 @@ impl Plan {
         if !(1..=MESSAGE_BYTES_MAX).contains(&options.message_bytes) {
             return Err(Error::Plan { option: "message size", range: "1 to 16777216 bytes" });
         }
+        if options.protocol == Protocol::Udp {
+            check_datagrams(&options)?;
+        }
+        if options.payload.as_ref().is_some_and(|payload| payload.is_empty()) {
+            return Err(Error::Plan { option: "payload", range: "at least 1 byte" });
+        }
         if options.length == Length::Bytes(0) {
             return Err(Error::Plan { option: "byte count", range: "at least 1" });
         }
         if options.length == Length::Time(Duration::ZERO) {
             return Err(Error::Plan { option: "test length", range: "above zero" });
         }
-        let PlanOptions { receive_grace, connect_timeout, drain_timeout, .. } = options;
+        let PlanOptions { receive_grace, receive_linger, connect_timeout, drain_timeout, .. } = options;
         let length = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
         for (option, time) in [
             ("test length", length),
             ("receiver's grace", receive_grace),
+            ("receiver's linger", receive_linger),
             ("connect timeout", connect_timeout),
             ("drain timeout", drain_timeout),
         ] {
@@ -287,13 +360,14 @@ impl Plan {
                 return Err(Error::Plan { option, range: "at most 4294967295 seconds" });
             }
         }
-        let layout = Layout::new(options.role, options.message_bytes);
+        let layout = Layout::new(&options);
         Ok(Self { options, layout })
     }
 
-    /// Bytes after which a sender with this message size repeats its payload.
-    pub(crate) fn payload_period(&self) -> usize {
-        Layout::new(Role::Send, self.options.message_bytes).send.length as usize
+    /// Bytes of all message slots of a sender with this message size: after so many it sends the same again.
+    pub fn message_slots_bytes(&self) -> usize {
+        let sender = PlanOptions { role: Role::Send, ..self.options.clone() };
+        Layout::new(&sender).send.length as usize
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -306,26 +380,91 @@ impl Plan {
     }
 }
 
+/// What is special about UDP.
+fn check_datagrams(options: &PlanOptions) -> Result<(), Error> {
+    match (options.role, &options.endpoint) {
+        (Role::Send, Endpoint::Connect { .. }) | (Role::Receive, Endpoint::Listen { .. }) => {}
+        _ => {
+            let range = "a sender that connects or a receiver that listens";
+            return Err(Error::Plan { option: "role over UDP", range });
+        }
+    }
+    if options.role == Role::Send && options.message_bytes > DATAGRAM_BYTES_MAX {
+        return Err(Error::Plan { option: "message size", range: "1 to 65507 bytes over UDP" });
+    }
+    if options.check_payload {
+        return Err(Error::Plan {
+            option: "check of the payload",
+            range: "of TCP only: datagrams may be lost",
+        });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn layouts() -> Vec<(PlanOptions, Layout)> {
+        let endpoint = Endpoint::Connect { local: "127.0.0.1:0".parse().unwrap() };
+        let sizes =
+            [1, 2, 100, 4096, 65_507, 65_535, 65_536, 131_072, 1 << 20, (1 << 20) + 1, MESSAGE_BYTES_MAX];
+        let mut layouts = Vec::new();
+        for message_bytes in sizes {
+            for role in [Role::Receive, Role::Send] {
+                for protocol in [Protocol::Tcp, Protocol::Udp] {
+                    for engine in [EngineChoice::Auto, EngineChoice::Classic] {
+                        let options = PlanOptions::new(role, endpoint.clone());
+                        let options = PlanOptions { protocol, engine, message_bytes, ..options };
+                        layouts.push((options.clone(), Layout::new(&options)));
+                    }
+                }
+            }
+        }
+        layouts
+    }
+
     #[test]
     fn parts_of_the_arena_never_overlap_and_lie_inside() {
-        for role in [Role::Receive, Role::Send] {
-            for message in [1, 2, 100, 4096, 65535, 65536, 131_072, 1 << 20, (1 << 20) + 1, MESSAGE_BYTES_MAX]
-            {
-                let layout = Layout::new(role, message);
-                let end = |span: Span| span.offset + span.length;
-                assert!(end(layout.send) <= layout.receive.offset, "{role:?} {message}");
-                assert!(end(layout.receive) <= layout.buffer_ring.offset, "{role:?} {message}");
-                assert!(end(layout.buffer_ring) as usize <= layout.arena_bytes, "{role:?} {message}");
-                assert_eq!(layout.buffer_ring.offset % PAGE_BYTES, 0);
-                assert!(layout.buffers.is_power_of_two());
-                let provided = u32::from(layout.buffers) * layout.buffer_bytes;
-                assert!(provided <= layout.receive.length, "{role:?} {message}");
-                assert_eq!(layout.send.length, layout.slots * if role == Role::Send { message } else { 0 });
-                assert!(role == Role::Receive || layout.batch <= layout.slots && layout.batch >= 1);
+        for (PlanOptions { role, message_bytes, .. }, layout) in layouts() {
+            let end = |span: Span| span.offset + span.length;
+            assert!(end(layout.send) <= layout.receive.offset, "{role:?} {message_bytes}");
+            assert!(end(layout.receive) <= layout.buffer_ring.offset, "{role:?} {message_bytes}");
+            assert!(end(layout.buffer_ring) <= layout.address.offset, "{role:?} {message_bytes}");
+            assert!(end(layout.address) as usize <= layout.arena_bytes, "{role:?} {message_bytes}");
+            assert!(end(layout.single) <= end(layout.receive) && layout.single.length > 0);
+            assert_eq!(layout.buffer_ring.offset % PAGE_BYTES, 0);
+            assert!(layout.buffers.is_power_of_two());
+            let provided = u32::from(layout.buffers) * layout.buffer_bytes;
+            assert!(provided <= layout.receive.length, "{role:?} {message_bytes}");
+            let message = if role == Role::Send { message_bytes } else { 0 };
+            assert_eq!(layout.send.length, layout.slots * message);
+            assert!(role == Role::Receive || layout.batch <= layout.slots && layout.batch >= 1);
+        }
+    }
+
+    /// What a datagram has beyond the message size is lost in the kernel, as netperf's receiver counts it,
+    /// and a message size that no datagram reaches costs no memory.
+    #[test]
+    fn a_receive_of_a_datagram_has_room_for_one_message_and_no_more() {
+        for (options, layout) in layouts() {
+            if (options.role, options.protocol) == (Role::Receive, Protocol::Udp) {
+                let room = options.message_bytes.min(64 << 10);
+                assert_eq!((layout.buffer_bytes, layout.single.length), (room, room));
+                assert!(layout.arena_bytes < 3 << 20, "{}", options.message_bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn the_classic_engine_takes_one_message_a_call() {
+        for (options, layout) in layouts() {
+            match (options.engine, options.role, options.protocol) {
+                (EngineChoice::Classic, Role::Send, _) => assert_eq!(layout.batch, 1),
+                (EngineChoice::Classic, Role::Receive, Protocol::Tcp) => {
+                    assert_eq!(layout.single.length, options.message_bytes);
+                }
+                _ => {}
             }
         }
     }
@@ -338,14 +477,39 @@ mod tests {
         for (bad, name) in [
             (PlanOptions { message_bytes: 0, ..good.clone() }, "message size"),
             (PlanOptions { message_bytes: MESSAGE_BYTES_MAX + 1, ..good.clone() }, "message size"),
+            (PlanOptions { payload: Some(Arc::default()), ..good.clone() }, "payload"),
             (PlanOptions { length: Length::Bytes(0), ..good.clone() }, "byte count"),
             (PlanOptions { length: Length::Time(Duration::ZERO), ..good.clone() }, "test length"),
             (PlanOptions { length: Length::Time(Duration::MAX), ..good.clone() }, "test length"),
             (PlanOptions { receive_grace: Duration::MAX, ..good.clone() }, "receiver's grace"),
+            (PlanOptions { receive_linger: Duration::MAX, ..good.clone() }, "receiver's linger"),
             (PlanOptions { connect_timeout: Duration::MAX, ..good.clone() }, "connect timeout"),
             (PlanOptions { drain_timeout: Duration::MAX, ..good.clone() }, "drain timeout"),
         ] {
             assert!(Plan::new(bad).unwrap_err().to_string().contains(name));
+        }
+    }
+
+    #[test]
+    fn datagrams_have_their_own_limits() {
+        let local = "127.0.0.1:0".parse().unwrap();
+        let udp = |role, endpoint| PlanOptions {
+            protocol: Protocol::Udp,
+            message_bytes: DATAGRAM_BYTES_MAX,
+            ..PlanOptions::new(role, endpoint)
+        };
+        let (connect, listen) = (Endpoint::Connect { local }, Endpoint::Listen { local, peers: Vec::new() });
+        let sender = udp(Role::Send, connect.clone());
+        let receiver = udp(Role::Receive, listen.clone());
+        assert!(Plan::new(sender.clone()).is_ok());
+        assert!(Plan::new(PlanOptions { message_bytes: MESSAGE_BYTES_MAX, ..receiver.clone() }).is_ok());
+        for (bad, name) in [
+            (udp(Role::Send, listen), "role over UDP"),
+            (udp(Role::Receive, connect), "role over UDP"),
+            (PlanOptions { message_bytes: DATAGRAM_BYTES_MAX + 1, ..sender }, "65507 bytes over UDP"),
+            (PlanOptions { check_payload: true, ..receiver }, "check of the payload"),
+        ] {
+            assert!(Plan::new(bad).unwrap_err().to_string().contains(name), "{name}");
         }
     }
 }

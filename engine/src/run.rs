@@ -3,14 +3,15 @@
 //! The calling thread binds the socket, so that the port is known; the worker's thread does everything else
 //! on its own core and shares nothing with anybody but the stop event.
 
+use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
+use socket2::SockAddr;
 
 use crate::backend::{Backend, Done};
 use crate::cores::Seat;
@@ -18,12 +19,12 @@ use crate::cpu::MachineSnapshot;
 use crate::engine::{self, AnyBackend};
 use crate::error::Error;
 use crate::facts::{Degraded, Facts, SocketBuffers};
-use crate::flow::{Flow, StreamReceive, StreamSend};
+use crate::flow::{DatagramSend, Flow, Linger, Receive, StreamSend};
 use crate::outcome::{End, Outcome, Tally};
 use crate::pattern::Checker;
-use crate::plan::{Endpoint, Length, Plan, PlanOptions, Role};
-use crate::socket::{self, Bound, Meeting};
-use crate::sys;
+use crate::plan::{Endpoint, Length, Plan, PlanOptions, Protocol, Role};
+use crate::socket::{self, Bound, Connection, Meeting};
+use crate::sys::{self, Errno, Patience};
 use crate::worker::{DONE_MAX, Timing, Worker, drive};
 
 /// How long operations may take to end once the run is over; then their memory is leaked and the outcome says
@@ -147,6 +148,7 @@ impl Job {
         let _ = ready.send(facts.clone());
         match go.recv() {
             Ok(remote) => match backend {
+                AnyBackend::Classic(backend) => self.run(*backend, seat, facts, remote),
                 AnyBackend::Epoll(backend) => self.run(*backend, seat, facts, remote),
                 AnyBackend::Uring(backend) => self.run(*backend, seat, facts, remote),
             },
@@ -165,28 +167,32 @@ impl Job {
         remote: Option<SocketAddr>,
     ) -> Result<Outcome, Error> {
         let options = self.plan.options();
-        let start = Instant::now();
-        let machine = MachineSnapshot::now();
+        let window = Window::open();
         let mut outcome = Outcome::never_ran(self.bound.local, facts.clone());
         let mut failed = None;
         // Open until the backend is closed: an operation may still name it by its number.
-        let mut connection = None;
+        let mut kept = None;
         let met = meet(self.bound, options, remote, &self.stop, &mut outcome.tally.strangers);
         match met {
-            Ok(Meeting::Connected(socket, peer)) => {
-                outcome.connected_after = Some(start.elapsed());
-                outcome.peer = Some(peer);
-                outcome.local = socket::local(&socket).unwrap_or(outcome.local);
-                let timing = Timing { stop: stop_at(options, start), drain: options.drain_timeout };
-                let socket = connection.insert(socket);
-                failed = serve(&self.plan, &mut backend, socket, &self.stop, timing, &mut outcome).err();
+            Ok(Meeting::Met(connection)) => {
+                outcome.connected_after = Some(window.start.elapsed());
+                outcome.peer = Some(connection.peer);
+                outcome.local = socket::local(&connection.socket).unwrap_or(outcome.local);
+                let connection = kept.insert(connection);
+                let mut done = Vec::with_capacity(DONE_MAX);
+                let serving = Serving {
+                    plan: &self.plan,
+                    connection,
+                    stop: &self.stop,
+                    window,
+                    ended: Cell::new(false),
+                };
+                failed = serving.serve(&mut backend, &mut done, &mut outcome).err();
             }
-            Ok(Meeting::Nobody) => outcome.end = End::NoConnection,
-            Ok(Meeting::Stopped) => outcome.end = End::Stopped,
+            Ok(Meeting::Nobody) => window.close(End::NoConnection, &mut outcome),
+            Ok(Meeting::Stopped) => window.close(End::Stopped, &mut outcome),
             Err(error) => failed = Some(error),
         }
-        outcome.elapsed = start.elapsed();
-        outcome.machine_cpu = MachineSnapshot::now().since(&machine, sys::clock_ticks());
         seat.verify();
         facts.core = seat.facts.clone();
         if let Err(undrained) = backend.close(CLOSE_PATIENCE) {
@@ -196,7 +202,7 @@ impl Job {
                 instead: "their memory is left to the kernel",
             });
         }
-        drop(connection);
+        drop(kept);
         outcome.facts = facts;
         failed.map_or(Ok(outcome), Err)
     }
@@ -210,83 +216,239 @@ fn meet(
     strangers: &mut u64,
 ) -> Result<Meeting, Error> {
     let stop = stop.0.as_fd();
-    match options.endpoint {
-        Endpoint::Listen { peer, .. } => bound.accept(peer, options.connect_timeout, stop, strangers),
-        Endpoint::Connect { .. } => match remote {
-            Some(remote) => bound.connect(remote, options.connect_timeout, stop),
-            None => Err(Error::Plan { option: "remote address", range: "any, but it has to be given" }),
+    let timeout = options.connect_timeout;
+    match (&options.endpoint, options.protocol) {
+        (Endpoint::Listen { peers, .. }, Protocol::Tcp) => bound.accept(peers, timeout, stop, strangers),
+        (Endpoint::Listen { peers, .. }, Protocol::Udp) => {
+            bound.await_datagram(peers, timeout, stop, strangers)
+        }
+        (Endpoint::Connect { .. }, protocol) => match (remote, protocol) {
+            (Some(remote), Protocol::Tcp) => bound.connect(remote, timeout, stop),
+            (Some(remote), Protocol::Udp) => bound.aim(remote),
+            (None, _) => Err(Error::Plan { option: "remote address", range: "any, but it has to be given" }),
         },
+    }
+}
+
+/// The measured time.
+struct Window {
+    start: Instant,
+    machine: MachineSnapshot,
+}
+
+impl Window {
+    fn open() -> Self {
+        Self { start: Instant::now(), machine: MachineSnapshot::now() }
+    }
+
+    /// Writes down what passed until now.
+    fn close(&self, end: End, outcome: &mut Outcome) {
+        outcome.end = end;
+        outcome.elapsed = self.start.elapsed();
+        outcome.machine_cpu = MachineSnapshot::now().since(&self.machine, sys::clock_ticks());
     }
 }
 
 /// When and how a timed run ends by the clock.
 fn stop_at(options: &PlanOptions, start: Instant) -> Option<(Instant, End)> {
-    match (options.length, options.role) {
-        (Length::Time(length), Role::Receive) => Some((start + length + options.receive_grace, End::Timer)),
+    match (options.length, options.role, options.protocol) {
+        (Length::Time(length), Role::Receive, _) => {
+            Some((start + length + options.receive_grace, End::Timer))
+        }
+        (Length::Time(length), Role::Send, Protocol::Udp) => Some((start + length, End::Timer)),
         // A sender that was stopped in time and drained ends as one whose peer has read everything.
-        (Length::Time(length), Role::Send) => Some((start + length, End::PeerClosed)),
-        (Length::Bytes(_) | Length::Endless, _) => None,
+        (Length::Time(length), Role::Send, Protocol::Tcp) => Some((start + length, End::PeerClosed)),
+        (Length::Bytes(_) | Length::Endless, _, _) => None,
     }
 }
 
-/// Runs the plan's flow on a connected socket, up to and including our own end of the stream.
-fn serve<B: Backend>(
-    plan: &Plan,
-    backend: &mut B,
-    socket: &Socket,
-    stop: &Stop,
-    timing: Timing,
-    outcome: &mut Outcome,
-) -> Result<(), Error> {
-    let broken = |source| Error::System {
-        call: "io_uring_enter or epoll_wait",
+/// Pause before the first mark behind the end of a stream of datagrams; each further one is twice as long.
+const MARK_PAUSE: Duration = Duration::from_millis(10);
+/// How many there are at most. Receivers on a busy machine were seen not to run for a fifth of a second, with
+/// their queue full all the while.
+const LATE_MARKS: u32 = 6;
+
+/// One connection, from its first byte to its last.
+struct Serving<'a> {
+    plan: &'a Plan,
+    connection: &'a Connection,
+    stop: &'a Stop,
+    window: Window,
+    /// We have ended our side of the stream.
+    ended: Cell<bool>,
+}
+
+impl Serving<'_> {
+    /// Runs the plan's flow, closes the window, and then does what the peer still needs.
+    fn serve<B: Backend>(
+        &self,
+        backend: &mut B,
+        done: &mut Vec<Done>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        let Connection { socket, peer, by_address } = self.connection;
+        let options = self.plan.options();
+        let to = by_address.then(|| SockAddr::from(*peer));
+        backend.attach(socket.as_fd(), to.as_ref()).map_err(broken)?;
+        backend.watch(self.stop.0.as_fd()).map_err(broken)?;
+        let mut checker = options.check_payload.then(|| Checker::new(self.plan.message_slots_bytes()));
+        let before = sys::thread_cpu();
+        let (end, tally) = self.transfer(backend, checker.as_mut(), done);
+        let elapsed = self.window.start.elapsed();
+        outcome.worker_cpu = sys::thread_cpu().since(before);
+        outcome.tally = combine(tally, outcome.tally.strangers, backend, checker.as_ref());
+        outcome.transport = socket::transport(socket);
+        outcome.buffers_at_end = socket::buffers(socket);
+        let lingers = end.as_ref().is_ok_and(|end| self.lingers(*end));
+        // The peer waits for this, and the ring's own reference would hold back the end of the stream at a
+        // close.
+        let _ = match options.protocol {
+            Protocol::Tcp if lingers => socket.shutdown(Shutdown::Write),
+            Protocol::Tcp => socket.shutdown(Shutdown::Both),
+            Protocol::Udp => Ok(()),
+        };
+        let end = end.map_err(broken)?;
+        self.window.close(end, outcome);
+        outcome.elapsed = elapsed;
+        if lingers {
+            self.linger(end, backend, done).map_err(broken)?;
+        } else if options.protocol == Protocol::Udp && options.role == Role::Send {
+            self.mark(end, to.as_ref());
+        }
+        // Ends what is still under way.
+        let _ = socket.shutdown(Shutdown::Both);
+        Ok(())
+    }
+
+    /// The measured part.
+    fn transfer<B: Backend>(
+        &self,
+        backend: &mut B,
+        checker: Option<&mut Checker>,
+        done: &mut Vec<Done>,
+    ) -> (io::Result<End>, Tally) {
+        let options = self.plan.options();
+        let layout = self.plan.layout();
+        let limit = if let Length::Bytes(bytes) = options.length { Some(bytes) } else { None };
+        let (bytes, slots, batch) = (options.message_bytes, layout.slots, layout.batch);
+        match (options.role, options.protocol) {
+            (Role::Receive, protocol) => {
+                let exact = (protocol == Protocol::Udp && options.exact_message).then_some(bytes);
+                self.follow(Receive::new(limit, exact), backend, checker, done)
+            }
+            (Role::Send, Protocol::Udp) => {
+                self.follow(DatagramSend::new(bytes, slots, batch, limit), backend, checker, done)
+            }
+            (Role::Send, Protocol::Tcp) => {
+                let flow = StreamSend::new(bytes, slots, batch, limit);
+                let flow = match options.endpoint {
+                    // Who connected to be sent to may end it, too.
+                    Endpoint::Listen { .. } => flow.watching_peer(),
+                    Endpoint::Connect { .. } => flow,
+                };
+                self.follow(flow, backend, checker, done)
+            }
+        }
+    }
+
+    /// Drives a flow to its end, whatever that is, and returns what it counted.
+    fn follow<B: Backend, F: Flow>(
+        &self,
+        mut flow: F,
+        backend: &mut B,
+        checker: Option<&mut Checker>,
+        done: &mut Vec<Done>,
+    ) -> (io::Result<End>, Tally) {
+        let options = self.plan.options();
+        let timing = Timing { stop: stop_at(options, self.window.start), drain: options.drain_timeout };
+        let end = self.drive(&mut flow, timing, backend, checker, done);
+        (end.map(|end| self.unless_reset(end)), flow.tally())
+    }
+
+    /// A reset whose error a send cut short has swallowed looks to the next receive like an end of the
+    /// stream. But then our side cannot be ended any more.
+    fn unless_reset(&self, end: End) -> End {
+        let early = self.plan.options().role == Role::Send && end == End::PeerClosed && !self.ended.get();
+        let gone = early && self.connection.socket.shutdown(Shutdown::Write).is_err();
+        if gone { End::Failed(Errno::RESET.0) } else { end }
+    }
+
+    fn drive<B: Backend, F: Flow>(
+        &self,
+        flow: &mut F,
+        timing: Timing,
+        backend: &mut B,
+        checker: Option<&mut Checker>,
+        done: &mut Vec<Done>,
+    ) -> io::Result<End> {
+        let end_stream = || {
+            self.ended.set(true);
+            let _ = self.connection.socket.shutdown(Shutdown::Write);
+        };
+        let mut worker = Worker {
+            backend,
+            flow,
+            layout: self.plan.layout(),
+            message_bytes: self.plan.options().message_bytes,
+            in_order: self.plan.options().protocol == Protocol::Tcp,
+            timing,
+            end_stream: &end_stream,
+            checker,
+        };
+        drive(&mut worker, done)
+    }
+
+    /// Whether the peer may still be sending, and would take a close for a failure.
+    fn lingers(&self, end: End) -> bool {
+        let options = self.plan.options();
+        let receives = (options.role, options.protocol) == (Role::Receive, Protocol::Tcp);
+        receives
+            && matches!(options.endpoint, Endpoint::Connect { .. })
+            && matches!(end, End::Count | End::Stopped | End::Timer)
+            && !options.receive_linger.is_zero()
+    }
+
+    /// Reads on until the peer has closed, or until it is stopped once more.
+    fn linger<B: Backend>(&self, end: End, backend: &mut B, done: &mut Vec<Done>) -> io::Result<()> {
+        let stop = self.stop.0.as_fd();
+        let heard = u64::from(end == End::Stopped);
+        if sys::take_signals(stop) > heard {
+            return Ok(());
+        }
+        backend.watch(stop)?;
+        let options = self.plan.options();
+        let planned = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
+        let until = Instant::now().max(self.window.start + planned) + options.receive_linger;
+        let timing = Timing { stop: Some((until, End::DrainTimeout)), drain: Duration::ZERO };
+        // However it ends, the outcome stands.
+        self.drive(&mut Linger, timing, backend, None, done).map(drop)
+    }
+
+    /// Sends some more marks, for those before may have been lost in the queue that the datagrams filled. The
+    /// first error ends it: a receiver that has gone has seen one.
+    fn mark(&self, end: End, to: Option<&SockAddr>) {
+        if !matches!(end, End::Count | End::Stopped | End::Timer) {
+            return;
+        }
+        for mark in 0..LATE_MARKS {
+            std::thread::sleep(MARK_PAUSE * (1 << mark));
+            let sent = sys::send(self.connection.socket.as_raw_fd(), &[], to, Patience::Now);
+            match sent.map_err(|error| Errno::of(&error)) {
+                Ok(_) | Err(Errno::NO_BUFFERS | Errno::AGAIN) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// A backend that cannot go on.
+fn broken(source: io::Error) -> Error {
+    Error::System {
+        call: "io_uring_enter, epoll_wait or setsockopt",
         doing: "moving payload",
         source,
         hint: "try the other --engine, and report the kernel release",
-    };
-    backend.attach(socket.as_fd(), stop.0.as_fd()).map_err(broken)?;
-    let options = plan.options();
-    let layout = plan.layout();
-    let limit = if let Length::Bytes(bytes) = options.length { Some(bytes) } else { None };
-    let mut checker = options.check_payload.then(|| Checker::new(plan.payload_period()));
-    let mut done = Vec::with_capacity(DONE_MAX);
-    let end_stream = || drop(socket.shutdown(std::net::Shutdown::Write));
-    let before = sys::thread_cpu();
-    let (end, tally) = match options.role {
-        Role::Receive => {
-            let flow = StreamReceive::new(limit);
-            follow(flow, plan, backend, &end_stream, timing, checker.as_mut(), &mut done)
-        }
-        Role::Send => {
-            let flow = StreamSend::new(options.message_bytes, layout.slots, layout.batch, limit);
-            follow(flow, plan, backend, &end_stream, timing, None, &mut done)
-        }
-    };
-    outcome.worker_cpu = sys::thread_cpu().since(before);
-    outcome.transport = socket::transport(socket);
-    outcome.buffers_at_end = socket::buffers(socket);
-    // The peer waits for this, and the ring's own reference would hold back the end of the stream at a close.
-    let _ = socket.shutdown(std::net::Shutdown::Both);
-    outcome.end = end.map_err(broken)?;
-    outcome.tally = combine(tally, outcome.tally.strangers, backend, checker.as_ref());
-    Ok(())
-}
-
-/// Drives a flow to its end, whatever that is, and returns what it counted.
-fn follow<B: Backend, F: Flow>(
-    mut flow: F,
-    plan: &Plan,
-    backend: &mut B,
-    end_stream: &dyn Fn(),
-    timing: Timing,
-    checker: Option<&mut Checker>,
-    done: &mut Vec<Done>,
-) -> (io::Result<End>, Tally) {
-    let message_bytes = plan.options().message_bytes;
-    let layout = plan.layout();
-    let mut worker = Worker { backend, flow: &mut flow, layout, message_bytes, timing, end_stream, checker };
-    let end = drive(&mut worker, done);
-    (end, flow.tally())
+    }
 }
 
 /// The counts of flow and backend in one.

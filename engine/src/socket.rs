@@ -7,12 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::Error;
 use crate::facts::{Degraded, SocketBuffers};
+use crate::filter;
 use crate::outcome::Transport;
-use crate::plan::{Endpoint, PlanOptions, SocketOptions};
+use crate::plan::{Endpoint, PlanOptions, Protocol, Role, SocketOptions};
 use crate::sys::{self, Readiness, Ready, error_name, option};
 
 /// One test has one connection; the rest of the queue is for strangers that are turned away.
@@ -26,9 +27,23 @@ pub(crate) struct Bound {
 
 /// How waiting for the connection ended.
 pub(crate) enum Meeting {
-    Connected(Socket, SocketAddr),
+    Met(Connection),
     Nobody,
     Stopped,
+}
+
+/// A data socket with its peer.
+pub(crate) struct Connection {
+    pub(crate) socket: Socket,
+    pub(crate) peer: SocketAddr,
+    /// The socket is not connected, so each send has to name the peer.
+    pub(crate) by_address: bool,
+}
+
+impl Connection {
+    fn new(socket: Socket, peer: SocketAddr) -> Self {
+        Self { socket, peer, by_address: false }
+    }
 }
 
 impl Bound {
@@ -37,11 +52,11 @@ impl Bound {
     pub(crate) fn open(options: &PlanOptions, degraded: &mut Vec<Degraded>) -> Result<Self, Error> {
         match options.endpoint {
             Endpoint::Connect { local } => {
-                let socket = new_socket(local, &options.socket, degraded)?;
+                let socket = new_socket(local, options, degraded)?;
                 bind(&socket, local).map_err(|source| Error::Bind { address: local, source })?;
                 Self::named(socket, local)
             }
-            Endpoint::Listen { local, .. } => match listen(local, &options.socket, degraded) {
+            Endpoint::Listen { local, .. } => match listen(local, options, degraded) {
                 Ok(bound) => Ok(bound),
                 // The second socket is refused the same options as the first, so these are not told twice.
                 Err(Error::Bind { source, .. }) => {
@@ -51,7 +66,7 @@ impl Bound {
                         reason: format!("{local}: {}", error_name(&source)),
                         instead: "the wildcard address and a port of the kernel's choice",
                     });
-                    listen(wildcard(local), &options.socket, degraded)
+                    listen(wildcard(local), options, degraded)
                 }
                 Err(error) => Err(error),
             },
@@ -104,16 +119,16 @@ impl Bound {
         // A ring completes operations of blocking sockets only; the epoll backend asks for no waiting per
         // call.
         self.socket.set_nonblocking(false).map_err(failed)?;
-        Ok(Meeting::Connected(self.socket, remote))
+        Ok(Meeting::Met(Connection::new(self.socket, remote)))
     }
 
-    /// Takes the first connection from `peer`, within the timeout; turns others away and counts them.
+    /// Takes the first connection from one of `peers`, within the timeout; turns others away and counts them.
     ///
     /// # Errors
     /// When accepting fails for another reason than a connection that was gone again.
     pub(crate) fn accept(
         self,
-        peer: Option<IpAddr>,
+        peers: &[IpAddr],
         timeout: Duration,
         stop: BorrowedFd<'_>,
         strangers: &mut u64,
@@ -139,14 +154,102 @@ impl Bound {
                 Err(error) => return Err(failed(error)),
             };
             let address = to_std(address).map_err(failed)?;
-            if peer.is_some_and(|peer| peer.to_canonical() != address.ip().to_canonical()) {
+            if !admits(peers, address.ip()) {
                 *strangers += 1;
+                // However many there are, they do not lengthen the wait.
+                if deadline <= Instant::now() {
+                    return Ok(Meeting::Nobody);
+                }
                 continue;
             }
             socket.set_nonblocking(false).map_err(failed)?;
-            return Ok(Meeting::Connected(socket, address));
+            return Ok(Meeting::Met(Connection::new(socket, address)));
         }
     }
+
+    /// Fixes where datagrams go: by connecting, so that the route is looked up once and ICMP errors come
+    /// back, unless the socket would then take its own datagrams for the peer's.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] with the kernel's reason.
+    pub(crate) fn aim(self, remote: SocketAddr) -> Result<Meeting, Error> {
+        let failed = |source| Error::Connect { remote, source };
+        let by_address = self.is_itself(remote).map_err(failed)?;
+        if !by_address {
+            self.socket.connect(&SockAddr::from(remote)).map_err(failed)?;
+        }
+        Ok(Meeting::Met(Connection { by_address, ..Connection::new(self.socket, remote) }))
+    }
+
+    /// Whether a datagram to `remote` would have the same address and port at both ends. Found out with
+    /// another socket: this one would move to the head of its port's list by connecting, before a
+    /// receiver that was bound to the same port after it.
+    fn is_itself(&self, remote: SocketAddr) -> io::Result<bool> {
+        if self.local.port() != remote.port() {
+            return Ok(false);
+        }
+        let probe = Socket::new(Domain::for_address(self.local), Type::DGRAM, Some(socket2::Protocol::UDP))?;
+        // With its scope, which an address of one interface needs.
+        let mut local = self.local;
+        local.set_port(0);
+        bind(&probe, local)?;
+        probe.connect(&remote.into())?;
+        // Not `remote` itself, which may be the wildcard address and then means this machine.
+        let (source, target) = (to_std(probe.local_addr()?)?, to_std(probe.peer_addr()?)?);
+        Ok(source.ip().to_canonical() == target.ip().to_canonical())
+    }
+
+    /// Waits for the first datagram from one of `peers`, within the timeout, and has the kernel let nobody
+    /// else's through from then on. Others are dropped and counted. The datagram stays to be received.
+    /// What strangers had queued behind it by then is received, too.
+    ///
+    /// # Errors
+    /// When receiving fails, or the kernel takes no filter.
+    pub(crate) fn await_datagram(
+        self,
+        peers: &[IpAddr],
+        timeout: Duration,
+        stop: BorrowedFd<'_>,
+        strangers: &mut u64,
+    ) -> Result<Meeting, Error> {
+        let failed = |source| Error::System {
+            call: "recvfrom or setsockopt(SO_ATTACH_FILTER)",
+            doing: "waiting for the first datagram",
+            source,
+            hint: "raise net.core.optmem_max if it is ENOMEM",
+        };
+        self.socket.set_nonblocking(true).map_err(failed)?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match wait(&self.socket, Readiness::Readable, stop, left).map_err(failed)? {
+                Ready::Socket => {}
+                Ready::Stop => return Ok(Meeting::Stopped),
+                Ready::TimedOut => return Ok(Meeting::Nobody),
+            }
+            let source = match self.socket.peek_from(&mut []) {
+                Ok((_, source)) => to_std(source).map_err(failed)?,
+                Err(error) if is_passing(&error) => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            if admits(peers, source.ip()) {
+                filter::admit_only(&self.socket, source).map_err(failed)?;
+                self.socket.set_nonblocking(false).map_err(failed)?;
+                return Ok(Meeting::Met(Connection::new(self.socket, source)));
+            }
+            *strangers += 1;
+            // What is dropped is what was looked at: nobody else reads here.
+            let _ = self.socket.recv(&mut []);
+            if deadline <= Instant::now() {
+                return Ok(Meeting::Nobody);
+            }
+        }
+    }
+}
+
+/// Whether `address` is among the peers, of which an empty list names everybody.
+fn admits(peers: &[IpAddr], address: IpAddr) -> bool {
+    peers.is_empty() || peers.iter().any(|peer| peer.to_canonical() == address.to_canonical())
 }
 
 /// Waits in full: an interrupted poll is repeated until the time is really over.
@@ -170,39 +273,63 @@ fn is_passing(error: &io::Error) -> bool {
 
 fn new_socket(
     local: SocketAddr,
-    options: &SocketOptions,
+    options: &PlanOptions,
     degraded: &mut Vec<Degraded>,
 ) -> Result<Socket, Error> {
-    let socket =
-        Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP)).map_err(|source| {
-            Error::System {
-                call: "socket",
-                doing: "opening the data socket",
-                source,
-                hint: "raise the limit on open files (ulimit -n) if it is EMFILE",
-            }
-        })?;
-    set_options(&socket, local.is_ipv4(), options, degraded);
+    let socket = open(options.protocol, local.is_ipv4())?;
+    set_options(&socket, local.is_ipv4(), &options.socket, degraded);
+    match (options.protocol, options.role) {
+        (Protocol::Tcp, role) => set_tcp_options(&socket, role, &options.socket, degraded),
+        (Protocol::Udp, Role::Send) => {
+            let errors = if local.is_ipv4() { option::IP_ERRORS } else { option::IPV6_ERRORS };
+            // Without it a datagram that a full queue drops counts as sent.
+            note("report of full queues", sys::set_option(socket.as_raw_fd(), errors, 1), degraded);
+        }
+        (Protocol::Udp, Role::Receive) => {}
+    }
     Ok(socket)
+}
+
+fn open(protocol: Protocol, v4: bool) -> Result<Socket, Error> {
+    let domain = if v4 { Domain::IPV4 } else { Domain::IPV6 };
+    let (kind, protocol) = match protocol {
+        Protocol::Tcp => (Type::STREAM, socket2::Protocol::TCP),
+        Protocol::Udp => (Type::DGRAM, socket2::Protocol::UDP),
+    };
+    Socket::new(domain, kind, Some(protocol)).map_err(|source| Error::System {
+        call: "socket",
+        doing: "opening the data socket",
+        source,
+        hint: "raise the limit on open files (ulimit -n) if it is EMFILE",
+    })
+}
+
+/// The socket buffers that a data socket with these options gets, in bytes as getsockopt reports them: for
+/// callers whose other sizes follow from them. Opens a socket to find out, and closes it.
+///
+/// # Errors
+/// [`Error::System`] when there is no socket to be had. Sizes that the kernel clamps are no error.
+pub fn granted_buffers(
+    protocol: Protocol,
+    v4: bool,
+    options: &SocketOptions,
+) -> Result<SocketBuffers, Error> {
+    let socket = open(protocol, v4)?;
+    // A data socket of the same options will say what was refused.
+    set_options(&socket, v4, options, &mut Vec::new());
+    Ok(buffers(&socket))
 }
 
 /// Sets every option that was asked for; what the kernel refuses is recorded, as its effect can be read back.
 fn set_options(socket: &Socket, v4: bool, options: &SocketOptions, degraded: &mut Vec<Degraded>) {
     let fd = socket.as_raw_fd();
-    let mut tried = |feature, result: io::Result<()>| {
-        if let Err(error) = result {
-            degraded.push(Degraded { feature, reason: error_name(&error), instead: "the system's default" });
-        }
-    };
+    let mut tried = |feature, result| note(feature, result, degraded);
     tried("SO_REUSEADDR", socket.set_reuse_address(true));
     if let Some(bytes) = options.send_buffer {
         tried("SO_SNDBUF", socket.set_send_buffer_size(bytes as usize));
     }
     if let Some(bytes) = options.receive_buffer {
         tried("SO_RCVBUF", socket.set_recv_buffer_size(bytes as usize));
-    }
-    if options.no_delay {
-        tried("TCP_NODELAY", socket.set_tcp_nodelay(true));
     }
     if options.keepalive {
         tried("SO_KEEPALIVE", socket.set_keepalive(true));
@@ -217,15 +344,39 @@ fn set_options(socket: &Socket, v4: bool, options: &SocketOptions, degraded: &mu
         let name = if v4 { option::IP_TYPE_OF_SERVICE } else { option::IPV6_TRAFFIC_CLASS };
         tried("type of service", sys::set_option(fd, name, tos));
     }
+}
+
+/// The options that only TCP has. An accepted connection inherits them from its listener.
+fn set_tcp_options(socket: &Socket, role: Role, options: &SocketOptions, degraded: &mut Vec<Degraded>) {
+    let mut tried = |feature, result| note(feature, result, degraded);
+    if options.no_delay {
+        tried("TCP_NODELAY", socket.set_tcp_nodelay(true));
+    }
+    if options.cork && role == Role::Send {
+        tried("TCP_CORK", socket.set_tcp_cork(true));
+    }
+    if let Some(bytes) = options.max_segment {
+        tried("TCP_MAXSEG", socket.set_tcp_mss(bytes));
+    }
     if let Some(name) = &options.congestion_control {
         tried("TCP_CONGESTION", socket.set_tcp_congestion(name.as_bytes()));
     }
 }
 
-fn listen(local: SocketAddr, options: &SocketOptions, degraded: &mut Vec<Degraded>) -> Result<Bound, Error> {
+/// Records an option that was refused.
+fn note(feature: &'static str, result: io::Result<()>, degraded: &mut Vec<Degraded>) {
+    if let Err(error) = result {
+        degraded.push(Degraded { feature, reason: error_name(&error), instead: "the system's default" });
+    }
+}
+
+fn listen(local: SocketAddr, options: &PlanOptions, degraded: &mut Vec<Degraded>) -> Result<Bound, Error> {
     let socket = new_socket(local, options, degraded)?;
     bind(&socket, local)
-        .and_then(|()| socket.listen(BACKLOG))
+        .and_then(|()| match options.protocol {
+            Protocol::Tcp => socket.listen(BACKLOG),
+            Protocol::Udp => Ok(()),
+        })
         .map_err(|source| Error::Bind { address: local, source })?;
     Bound::named(socket, local)
 }
@@ -259,6 +410,7 @@ pub(crate) fn buffers(socket: &Socket) -> SocketBuffers {
 /// The connection's own figures.
 pub(crate) fn transport(socket: &Socket) -> Option<Transport> {
     let mut transport = sys::tcp_info(socket.as_raw_fd()).ok()?;
+    transport.segment_bytes = socket.tcp_mss().unwrap_or_default();
     let name = socket.tcp_congestion().unwrap_or_default();
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     transport.congestion_control = String::from_utf8_lossy(&name[..end]).into_owned();

@@ -10,6 +10,8 @@ use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use socket2::SockAddr;
+
 use crate::cpu::ThreadCpu;
 use crate::outcome::Transport;
 
@@ -18,11 +20,13 @@ use crate::outcome::Transport;
 pub(crate) struct Errno(pub(crate) i32);
 
 impl Errno {
+    pub(crate) const AGAIN: Self = Self(libc::EAGAIN);
     pub(crate) const BROKEN_PIPE: Self = Self(libc::EPIPE);
     pub(crate) const CANCELED: Self = Self(libc::ECANCELED);
     pub(crate) const INTERRUPTED: Self = Self(libc::EINTR);
     pub(crate) const NO_BUFFERS: Self = Self(libc::ENOBUFS);
     pub(crate) const NO_ENTRY: Self = Self(libc::ENOENT);
+    pub(crate) const RESET: Self = Self(libc::ECONNRESET);
 
     /// The error of an [`io::Error`] that came from a system call; EIO where there is none.
     pub(crate) fn of(error: &io::Error) -> Self {
@@ -228,17 +232,85 @@ impl Epoll {
     }
 }
 
-/// Sends without waiting. The slice is only read.
-pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    // SAFETY: pointer and length are those of a live slice.
-    check_size(unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
+/// Takes the signals off an event counter, so that it can be waited for again; how many there were.
+pub(crate) fn take_signals(event: BorrowedFd<'_>) -> u64 {
+    let mut count = 0u64;
+    // SAFETY: reads the eight bytes of a live local. It does not block, and fails where there is no signal.
+    let read = unsafe { libc::read(event.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
+    if read == size_of::<u64>() as libc::ssize_t { count } else { 0 }
 }
 
-/// Receives without waiting.
-pub(crate) fn receive(fd: RawFd, into: &mut [u8]) -> io::Result<usize> {
+/// Whether a call may block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// For as long as the socket's own time limit allows.
+    Wait,
+    /// Not at all.
+    Now,
+}
+
+impl Patience {
+    fn flag(self) -> libc::c_int {
+        match self {
+            Self::Wait => 0,
+            Self::Now => libc::MSG_DONTWAIT,
+        }
+    }
+}
+
+/// Sends, on an unconnected socket to this address. The slice is only read.
+pub(crate) fn send(fd: RawFd, bytes: &[u8], to: Option<&SockAddr>, patience: Patience) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | patience.flag();
+    let (address, length) = to.map_or((std::ptr::null(), 0), |to| (to.as_ptr().cast(), to.len()));
+    // SAFETY: pointers and lengths are those of a live slice and of a live address, or none.
+    check_size(unsafe { libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), flags, address, length) })
+}
+
+/// Receives.
+pub(crate) fn receive(fd: RawFd, into: &mut [u8], patience: Patience) -> io::Result<usize> {
     // SAFETY: pointer and length are those of a live, exclusively borrowed slice.
-    check_size(unsafe { libc::recv(fd, into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) })
+    check_size(unsafe { libc::recv(fd, into.as_mut_ptr().cast(), into.len(), patience.flag()) })
+}
+
+/// The address as the kernel reads it.
+pub(crate) fn address_bytes(address: &SockAddr) -> &[u8] {
+    // SAFETY: pointer and length are those of the live address, all of which is initialised: it was zeroed
+    // before it was filled in.
+    unsafe { std::slice::from_raw_parts(address.as_ptr().cast(), address.len() as usize) }
+}
+
+/// Which calls [`set_timeout`] limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timeout {
+    Receive,
+    Send,
+}
+
+/// Limits how long a blocking call on a socket may take (SO_RCVTIMEO, SO_SNDTIMEO); zero is no limit.
+pub(crate) fn set_timeout(fd: RawFd, which: Timeout, limit: Duration) -> io::Result<()> {
+    let name = match which {
+        Timeout::Receive => libc::SO_RCVTIMEO,
+        Timeout::Send => libc::SO_SNDTIMEO,
+    };
+    let limit = libc::timeval {
+        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_usec: limit.subsec_micros().into(),
+    };
+    let length = size_of::<libc::timeval>() as libc::socklen_t;
+    // SAFETY: points at a live local of the length given.
+    let result = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, name, (&raw const limit).cast(), length) };
+    check(result).map(drop)
+}
+
+/// Whether a descriptor can be read right now.
+pub(crate) fn is_readable(descriptor: &impl AsRawFd) -> io::Result<bool> {
+    let mut polled = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: the one entry lives through the call.
+    match check(unsafe { libc::poll(&raw mut polled, 1, 0) }) {
+        Ok(ready) => Ok(ready > 0),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Sets an integer socket option.
@@ -260,9 +332,11 @@ pub(crate) mod option {
     pub(crate) const DONT_ROUTE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_DONTROUTE);
     pub(crate) const PRIORITY: (i32, i32) = (libc::SOL_SOCKET, libc::SO_PRIORITY);
     pub(crate) const IPV6_TRAFFIC_CLASS: (i32, i32) = (libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
+    pub(crate) const IP_ERRORS: (i32, i32) = (libc::IPPROTO_IP, libc::IP_RECVERR);
+    pub(crate) const IPV6_ERRORS: (i32, i32) = (libc::IPPROTO_IPV6, libc::IPV6_RECVERR);
 }
 
-/// TCP_INFO of a connection; the congestion control's name is left empty.
+/// TCP_INFO of a connection; segment size and congestion control are options of their own and left empty.
 pub(crate) fn tcp_info(fd: RawFd) -> io::Result<Transport> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -281,7 +355,7 @@ pub(crate) fn tcp_info(fd: RawFd) -> io::Result<Transport> {
     Ok(Transport {
         retransmits: info.tcpi_total_retrans,
         rtt_us: info.tcpi_rtt,
-        segment_bytes: info.tcpi_snd_mss,
+        segment_bytes: 0,
         congestion_control: String::new(),
     })
 }

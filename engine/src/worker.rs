@@ -6,8 +6,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::arena::Span;
 use crate::backend::{Backend, Done, Op};
-use crate::flow::{Batch, Flow, Next};
+use crate::flow::{Batch, Flow, MARKS, Next};
 use crate::outcome::End;
 use crate::pattern::Checker;
 use crate::plan::Layout;
@@ -31,6 +32,8 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) flow: &'a mut F,
     pub(crate) layout: &'a Layout,
     pub(crate) message_bytes: u32,
+    /// Sends of a batch must not overtake each other.
+    pub(crate) in_order: bool,
     pub(crate) timing: Timing,
     /// Shuts down the write side of the connection.
     pub(crate) end_stream: &'a dyn Fn(),
@@ -87,9 +90,22 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.backend.push(Op::Cancel(target), Token::CANCEL);
                 self.limit(self.timing.drain);
             }
-            Next::EndStream => {
-                (self.end_stream)();
+            Next::SendAndReceive(batch) => {
                 self.backend.push(Op::Receive, Token::RECEIVE);
+                self.send(batch);
+            }
+            Next::SendMarks => {
+                for index in 0..MARKS {
+                    let empty = Op::Send { span: Span::default(), linked: false };
+                    self.backend.push(empty, Token::send(index));
+                }
+                self.limit(self.timing.drain);
+            }
+            Next::EndStream { receive } => {
+                (self.end_stream)();
+                if receive {
+                    self.backend.push(Op::Receive, Token::RECEIVE);
+                }
                 self.grant(self.timing.drain);
             }
             Next::Finish(end) => return Some(end),
@@ -102,7 +118,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             let slot = (batch.slot + index) % self.layout.slots;
             let message = self.layout.slot(slot, self.message_bytes);
             let span = if index == 0 { message.skip(batch.skip) } else { message };
-            let linked = index + 1 < batch.messages;
+            let linked = self.in_order && index + 1 < batch.messages;
             self.backend.push(Op::Send { span, linked }, Token::send(index));
         }
     }

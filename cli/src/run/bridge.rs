@@ -308,6 +308,7 @@ fn receiver(
         engine: report.and_then(|report| match report.engine {
             native::engine::IO_URING => Some(engine_name(Engine::Uring)),
             native::engine::EPOLL => Some(engine_name(Engine::Epoll)),
+            native::engine::CLASSIC => Some(engine_name(Engine::Classic)),
             _ => None,
         }),
         core: report.and_then(|report| usize::try_from(report.core).ok()),
@@ -342,6 +343,7 @@ fn receiver_facts(report: &NativeReport) -> ReceiverFacts {
 
 fn engine_name(engine: Engine) -> &'static str {
     match engine {
+        Engine::Classic => "classic",
         Engine::Epoll => "epoll",
         Engine::Uring => "io_uring",
     }

@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue};
+use socket2::SockAddr;
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::facts::UringFacts;
 use crate::outcome::Operations;
-use crate::sys::Errno;
+use crate::sys::{self, Errno};
 use crate::token::{Kind, Token};
 use buffers::BufferRing;
 use handle::Handle;
@@ -42,6 +43,8 @@ enum ReceivePath {
 /// How sends are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SendPath {
+    /// SEND of a datagram from plain memory.
+    Datagram,
     /// SEND with MSG_WAITALL from plain memory, linked where the flow says so.
     Plain,
     /// WRITE_FIXED from registered memory. It may fall short without breaking a link, so only unlinked.
@@ -57,11 +60,16 @@ pub(crate) struct Ring {
     slot: Span,
     receive_path: ReceivePath,
     send_path: SendPath,
+    /// Room for an address, and the part of it that holds the one that sends name.
+    address: Span,
+    to: Option<Span>,
+    /// The stop event is watched.
+    watching: bool,
     /// The socket by its own number, where there is no registered file.
     socket: RawFd,
     facts: UringFacts,
-    /// Most sends in one chain.
-    chain: u32,
+    /// Most sends at once.
+    batch: u32,
     /// Operations queued or started whose last completion has not been reaped.
     in_flight: u32,
     /// Buffers skipped before the run.
@@ -90,11 +98,6 @@ impl Ring {
         &self.arena
     }
 
-    /// Fills the message slots.
-    fn fill(&mut self, span: Span) {
-        self.arena.fill_pattern(span);
-    }
-
     fn send_entry(&mut self, span: Span, linked: bool) -> squeue::Entry {
         let pointer = self.arena.pointer(span).cast_const();
         if self.send_path == SendPath::Registered {
@@ -107,11 +110,17 @@ impl Ring {
         }
         self.operations.sends_plain += 1;
         // WAITALL: the kernel goes on by itself until all is sent, and a short send breaks the chain.
-        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-        let entry = match self.file() {
-            Ok(file) => opcode::Send::new(file, pointer, span.length).flags(flags).build(),
-            Err(fd) => opcode::Send::new(fd, pointer, span.length).flags(flags).build(),
+        let all = if self.send_path == SendPath::Plain { libc::MSG_WAITALL } else { 0 };
+        let flags = all | libc::MSG_NOSIGNAL;
+        let send = match self.file() {
+            Ok(file) => opcode::Send::new(file, pointer, span.length),
+            Err(fd) => opcode::Send::new(fd, pointer, span.length),
         };
+        let send = match self.to {
+            Some(to) => send.dest_addr(self.arena.pointer(to).cast_const().cast()).dest_addr_len(to.length),
+            None => send,
+        };
+        let entry = send.flags(flags).build();
         if linked { entry.flags(squeue::Flags::IO_LINK) } else { entry }
     }
 
@@ -160,6 +169,7 @@ impl Ring {
         }
         self.operations.completions += 1;
         let token = Token::from_bits(entry.user_data());
+        self.watching &= token.kind != Kind::Stop;
         let result = u32::try_from(entry.result()).map_err(|_| Errno(entry.result().saturating_neg()));
         let received = match (token.kind, result) {
             (Kind::Receive, Ok(bytes)) if bytes > 0 => {
@@ -210,7 +220,7 @@ impl Ring {
 
     /// By name, one by one: to cancel whatever there is takes Linux 5.19.
     fn cancel_all(&mut self) {
-        let sends = (0..self.chain).map(Token::send);
+        let sends = (0..self.batch).map(Token::send);
         for target in [Token::STOP, Token::RECEIVE].into_iter().chain(sends) {
             self.push(Op::Cancel(target), Token::CANCEL);
         }
@@ -223,13 +233,27 @@ impl Ring {
 }
 
 impl Backend for Ring {
-    fn attach(&mut self, socket: BorrowedFd<'_>, stop: BorrowedFd<'_>) -> io::Result<()> {
+    fn attach(&mut self, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
         self.socket = socket.as_raw_fd();
+        if let Some(to) = to {
+            // In the arena, because older kernels look at it only when they send.
+            let bytes = sys::address_bytes(to);
+            let place = self.address.first(bytes.len() as u32);
+            self.arena.bytes_mut(place).copy_from_slice(bytes);
+            self.to = Some(place);
+        }
         if self.facts.registered_files {
             self.register_file(self.socket)?;
         }
-        let poll = opcode::PollAdd::new(Fd(stop.as_raw_fd()), libc::POLLIN as u32).build();
-        self.queue(&poll.user_data(Token::STOP.to_bits()));
+        Ok(())
+    }
+
+    fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
+        if !self.watching {
+            let poll = opcode::PollAdd::new(Fd(stop.as_raw_fd()), libc::POLLIN as u32).build();
+            self.queue(&poll.user_data(Token::STOP.to_bits()));
+            self.watching = true;
+        }
         Ok(())
     }
 
@@ -338,11 +362,10 @@ mod tests {
 
     use super::*;
     use crate::plan::{Endpoint, Plan, PlanOptions, Role};
-    use crate::sys;
 
     /// A ring with a socket attached, where io_uring is to be had.
     fn attached() -> Option<(Ring, UnixStream, UnixStream, OwnedFd)> {
-        let endpoint = Endpoint::Listen { local: ([127, 0, 0, 1], 0).into(), peer: None };
+        let endpoint = Endpoint::Listen { local: ([127, 0, 0, 1], 0).into(), peers: Vec::new() };
         let plan = Plan::new(PlanOptions::new(Role::Receive, endpoint)).unwrap();
         let mut ring = match open(&plan, &mut Vec::new()) {
             Ok(ring) => ring,
@@ -355,7 +378,8 @@ mod tests {
         };
         let (socket, peer) = UnixStream::pair().unwrap();
         let stop = sys::event().unwrap();
-        ring.attach(socket.as_fd(), stop.as_fd()).unwrap();
+        ring.attach(socket.as_fd(), None).unwrap();
+        ring.watch(stop.as_fd()).unwrap();
         Some((ring, socket, peer, stop))
     }
 

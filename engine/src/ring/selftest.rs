@@ -1,14 +1,16 @@
 //! The self-test by doing: what the probe promised is tried on a pair of local sockets before a run relies on
 //! it.
 //!
-//! Sends a chain and receives a pattern through the very ring, memory and registrations of the run. A receive
+//! Sends a batch and receives a pattern through the very ring, memory and registrations of the run. A receive
 //! path that fails is replaced by the next simpler one; the run never learns a kernel's defect from wrong
 //! bytes.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use super::buffers::BufferRing;
 use super::{ReceivePath, Ring, SendPath};
@@ -17,7 +19,7 @@ use crate::error::Error;
 use crate::facts::Degraded;
 use crate::outcome::Operations;
 use crate::pattern::{self, Checker};
-use crate::plan::{Plan, Role};
+use crate::plan::{Plan, Protocol, Role};
 use crate::sys::{self, Errno, errno_name};
 use crate::token::{Kind, Token};
 
@@ -30,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// When not even the simplest path works.
 pub(super) fn run(mut ring: Ring, plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Error> {
     let result = match plan.options().role {
-        Role::Receive => choose_receive_path(&mut ring, degraded),
+        Role::Receive => choose_receive_path(&mut ring, plan, degraded),
         Role::Send => {
             // Only the end of the stream is received, one message long.
             ring.receive_path = ReceivePath::Single;
@@ -54,9 +56,9 @@ pub(super) fn run(mut ring: Ring, plan: &Plan, degraded: &mut Vec<Degraded>) -> 
     Err(error)
 }
 
-fn choose_receive_path(ring: &mut Ring, degraded: &mut Vec<Degraded>) -> Result<(), String> {
+fn choose_receive_path(ring: &mut Ring, plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<(), String> {
     loop {
-        let tested = test_receive(ring);
+        let tested = test_receive(ring, plan);
         // What is left of one attempt would complete into the next, or into the run.
         if ring.in_flight > 0 {
             return Err(format!("{} operations could not be cancelled", ring.in_flight));
@@ -73,28 +75,35 @@ fn choose_receive_path(ring: &mut Ring, degraded: &mut Vec<Degraded>) -> Result<
 }
 
 /// A pattern of a good many buffers, written in uneven pieces, has to come out whole and in order, and the
-/// end of the stream after it.
-fn test_receive(ring: &mut Ring) -> Result<(), String> {
+/// end of the stream after it. A datagram fills its buffer, so there are so many of them.
+fn test_receive(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     let skipped_before = ring.operations.skipped_buffers;
-    let mut stream = Attached::new(ring).map_err(|e| describe(&e))?;
-    let mut payload = vec![0; 100_003];
+    let datagrams = plan.options().protocol == Protocol::Udp;
+    let mut stream = Attached::new(ring, datagrams).map_err(|e| describe(&e))?;
+    let longest = if datagrams { 7001.min(plan.layout().buffer_bytes as usize) } else { 7001 };
+    let mut payload = vec![0; (1201 * longest).min(100_003)];
     pattern::fill(&mut payload);
     let mut checker = Checker::new(payload.len());
     let mut left = payload.as_slice();
     let mut received = 0;
-    let mut ended = false;
+    let (mut told, mut ended) = (false, false);
     stream.ring.push(Op::Receive, Token::RECEIVE);
     let deadline = Instant::now() + PATIENCE;
     while !ended {
-        while let Some(piece) = left.get(..left.len().min(7001)).filter(|piece| !piece.is_empty()) {
+        while let Some(piece) = left.get(..left.len().min(longest)).filter(|piece| !piece.is_empty()) {
             match stream.peer.write(piece) {
                 Ok(count) => left = &left[count..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(describe(&error)),
             }
         }
-        if left.is_empty() {
-            let _ = stream.peer.shutdown(std::net::Shutdown::Write);
+        if left.is_empty() && !told {
+            told = if datagrams {
+                stream.peer.send(&[])
+            } else {
+                stream.peer.shutdown(Shutdown::Write).map(|()| 0)
+            }
+            .is_ok();
         }
         for done in stream.turn(deadline)? {
             match done.result {
@@ -120,21 +129,22 @@ fn test_receive(ring: &mut Ring) -> Result<(), String> {
     Ok(())
 }
 
-/// A chain of two sends, or one registered write, has to arrive whole and in order.
+/// Two sends, of a stream in a chain, or one registered write, has to arrive whole and in order.
 fn test_send(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     let whole = plan.layout().send.first(8000);
     // What the run does: a chain, or one registered write at a time, which goes without.
-    let chain = if ring.send_path == SendPath::Plain { 5000 } else { whole.length };
-    let parts = [whole.first(chain), whole.skip(chain)];
+    let first = if ring.send_path == SendPath::Registered { whole.length } else { 5000 };
+    let parts = [whole.first(first), whole.skip(first)];
     let expected = ring.arena.bytes(whole).to_vec();
-    let chained = parts[1].length > 0;
-    let mut stream = Attached::new(ring).map_err(|e| describe(&e))?;
-    stream.ring.push(Op::Send { span: parts[0], linked: chained }, Token::send(0));
-    if chained {
+    let two = parts[1].length > 0;
+    let datagrams = ring.send_path == SendPath::Datagram;
+    let mut stream = Attached::new(ring, datagrams).map_err(|e| describe(&e))?;
+    stream.ring.push(Op::Send { span: parts[0], linked: two && !datagrams }, Token::send(0));
+    if two {
         stream.ring.push(Op::Send { span: parts[1], linked: false }, Token::send(1));
     }
     let deadline = Instant::now() + PATIENCE;
-    let mut open = 1 + usize::from(chained);
+    let mut open = 1 + usize::from(two);
     while open > 0 {
         for done in stream.turn(deadline)? {
             let wanted = parts.get(done.token.index as usize).map(|span| span.length);
@@ -155,19 +165,21 @@ fn test_send(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
 /// The ring with one end of a socket pair attached, and all of it undone when dropped.
 struct Attached<'a> {
     ring: &'a mut Ring,
-    peer: UnixStream,
+    peer: Socket,
     done: Vec<Done>,
     /// Kept open until the ring has let go of them.
-    _socket: UnixStream,
+    _socket: Socket,
     _stop: OwnedFd,
 }
 
 impl<'a> Attached<'a> {
-    fn new(ring: &'a mut Ring) -> io::Result<Self> {
-        let (socket, peer) = UnixStream::pair()?;
+    fn new(ring: &'a mut Ring, datagrams: bool) -> io::Result<Self> {
+        let kind = if datagrams { Type::DGRAM } else { Type::STREAM };
+        let (socket, peer) = Socket::pair(Domain::UNIX, kind, None)?;
         peer.set_nonblocking(true)?;
         let stop = sys::event()?;
-        ring.attach(socket.as_fd(), stop.as_fd())?;
+        ring.attach(socket.as_fd(), None)?;
+        ring.watch(stop.as_fd())?;
         Ok(Self { ring, peer, done: Vec::with_capacity(64), _socket: socket, _stop: stop })
     }
 

@@ -16,10 +16,10 @@ use crate::arena::Arena;
 use crate::error::Error;
 use crate::facts::{Degraded, UringFacts};
 use crate::outcome::Operations;
-use crate::plan::{Layout, Plan, Role, Without};
+use crate::plan::{Layout, Plan, PlanOptions, Protocol, Role, Without};
 use crate::sys::{errno_name, error_name};
 
-/// Submission queue entries: the longest chain, its cancel, a receive and the watch on the stop event.
+/// Submission queue entries: the largest batch, its cancel, a receive and the watch on the stop event.
 const SUBMISSION_ENTRIES: u32 = 128;
 /// Operations of a run beside its sends and provided buffers: the watch on the stop event, cancels, a
 /// receive.
@@ -55,21 +55,28 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         Role::Send => None,
     };
     let mut ring = Ring {
-        receive_path: first_receive_path(&uring, buffers.is_some(), without, degraded),
-        send_path: if facts.registered_buffers { SendPath::Registered } else { SendPath::Plain },
+        receive_path: first_receive_path(&uring, buffers.is_some(), plan.options(), degraded),
+        send_path: match plan.options().protocol {
+            Protocol::Udp => SendPath::Datagram,
+            Protocol::Tcp if facts.registered_buffers => SendPath::Registered,
+            Protocol::Tcp => SendPath::Plain,
+        },
         uring,
         arena,
         buffers,
-        slot: layout.receive,
+        slot: layout.single,
+        address: layout.address,
+        to: None,
+        watching: false,
         socket: -1,
         facts,
-        chain: layout.batch,
+        batch: layout.batch,
         in_flight: 0,
         skipped_before: 0,
         refused: None,
         operations: Operations::default(),
     };
-    ring.fill(layout.send);
+    ring.arena.fill(layout.send, plan.options().payload.as_deref());
     selftest::run(ring, plan, degraded)
 }
 
@@ -289,13 +296,14 @@ fn register_buffer_ring(
 fn first_receive_path(
     uring: &Handle,
     buffer_ring: bool,
-    without: Without,
+    options: &PlanOptions,
     degraded: &mut Vec<Degraded>,
 ) -> ReceivePath {
-    if !buffer_ring || without.multishot {
+    if !buffer_ring || options.without.multishot {
         return ReceivePath::Single;
     }
-    if without.bundles {
+    // A bundle would run datagrams together.
+    if options.without.bundles || options.protocol == Protocol::Udp {
         return ReceivePath::Multishot;
     }
     if !uring.uring().params().is_feature_recvsend_bundle() {

@@ -152,7 +152,8 @@ fn saturated_ends_can_be_stopped_and_need_no_kernel_workers() {
         let (stop, port) = (receiver.stop(), receiver.local());
         let receiving = std::thread::spawn(move || receiver.run(None).unwrap());
         let sending = std::thread::spawn(move || sender.run(Some(port)).unwrap());
-        std::thread::sleep(Duration::from_millis(50));
+        // Long enough for the two to have met.
+        std::thread::sleep(Duration::from_millis(500));
         assert_eq!(kernel_workers(), 0, "{}", way.name);
         stop.stop();
         let (received, sent) = (receiving.join().unwrap(), sending.join().unwrap());
@@ -170,7 +171,8 @@ fn a_reset_is_a_failed_end_with_its_errno() {
         let mut peer = TcpStream::connect(receiver.local()).unwrap();
         let run = std::thread::spawn(move || receiver.run(None).unwrap());
         peer.write_all(&[7; 1000]).unwrap();
-        std::thread::sleep(Duration::from_millis(100));
+        // Long enough for it to be received: a reset discards what is not.
+        std::thread::sleep(Duration::from_millis(500));
         SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
         drop(peer);
         let outcome = run.join().unwrap();
@@ -228,8 +230,8 @@ fn a_timed_receiver_ends_by_its_own_clock_when_the_sender_does_not() {
 #[test]
 fn strangers_are_turned_away_and_counted() {
     each_way("strangers_are_turned_away_and_counted", |way| {
-        let peer = Some([127, 0, 0, 2].into());
-        let options = way.options(Role::Receive, Endpoint::Listen { local: ([0, 0, 0, 0], 0).into(), peer });
+        let peers = vec![[127, 0, 0, 2].into()];
+        let options = way.options(Role::Receive, Endpoint::Listen { local: ([0, 0, 0, 0], 0).into(), peers });
         let receiver = ready(options);
         let port: SocketAddr = ([127, 0, 0, 1], receiver.local().port()).into();
         let mut stranger = TcpStream::connect(port).unwrap();
@@ -279,7 +281,7 @@ fn a_taken_port_falls_back_for_a_listener_and_fails_for_a_connector() {
     each_way("a_taken_port_falls_back_for_a_listener_and_fails_for_a_connector", |way| {
         let taken = TcpListener::bind(loopback()).unwrap();
         let local = taken.local_addr().unwrap();
-        let mut options = way.options(Role::Receive, Endpoint::Listen { local, peer: None });
+        let mut options = way.options(Role::Receive, Endpoint::Listen { local, peers: Vec::new() });
         options.socket.congestion_control = Some("no such algorithm".to_owned());
         let receiver = ready(options);
         assert_ne!(receiver.local().port(), local.port());

@@ -1,5 +1,9 @@
 //! Runs of the engine over loopback, on every backend and on every degraded path of it.
 
+mod classic;
+mod datagrams;
 mod edges;
+mod maerts;
+mod payload;
 mod stream;
 mod support;

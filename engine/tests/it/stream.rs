@@ -7,7 +7,7 @@ use ringperf_engine::outcome::End;
 use ringperf_engine::plan::{Length, Role, Without};
 use ringperf_engine::{EngineChoice, Outcome, PlanOptions};
 
-use crate::support::{self, EPOLL, URING, Way, connect, each_way, listen, run_pair, ways};
+use crate::support::{self, CLASSIC, EPOLL, URING, Way, connect, each_way, listen, run_pair, ways};
 
 fn checked(way: Way, message_bytes: u32, length: Length) -> (Outcome, Outcome) {
     let sender = PlanOptions { message_bytes, length, ..way.options(Role::Send, connect()) };
@@ -89,7 +89,7 @@ fn unlike_ends_understand_each_other() {
     if !support::uring_or_skip("unlike_ends_understand_each_other") {
         return;
     }
-    for (one, other) in [(EPOLL, URING), (URING, EPOLL)] {
+    for (one, other) in [(EPOLL, URING), (URING, EPOLL), (CLASSIC, URING), (EPOLL, CLASSIC)] {
         let sender = one.options(Role::Send, connect());
         let receiver = PlanOptions { check_payload: true, ..other.options(Role::Receive, listen()) };
         let (sent, received) = run_pair(sender, receiver);
@@ -141,7 +141,8 @@ fn the_facts_name_the_engine_and_what_it_has() {
             assert_eq!(facts.core.pinned.is_some(), facts.core.verified, "{:?}", facts.core);
             assert!(facts.arena_bytes > 0 && !facts.kernel.is_empty());
             let Some(ring) = facts.uring else {
-                assert_eq!(facts.engine, Engine::Epoll);
+                let plain = if way == CLASSIC { Engine::Classic } else { Engine::Epoll };
+                assert_eq!(facts.engine, plain);
                 continue;
             };
             assert_eq!(facts.engine, Engine::Uring);

@@ -8,7 +8,7 @@ use ringperf_engine::plan::{Endpoint, Length, Role, Without};
 use ringperf_engine::{EngineChoice, Error, Outcome, Plan, PlanOptions, prepare};
 
 /// One way to run a test.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Way {
     pub(crate) name: &'static str,
     pub(crate) engine: EngineChoice,
@@ -28,6 +28,7 @@ const fn uring(name: &'static str, without: Without) -> Way {
     Way { name, engine: EngineChoice::Uring, without }
 }
 
+pub(crate) const CLASSIC: Way = Way { name: "classic", engine: EngineChoice::Classic, without: EVERYTHING };
 pub(crate) const EPOLL: Way = Way { name: "epoll", engine: EngineChoice::Epoll, without: EVERYTHING };
 pub(crate) const URING: Way = uring("uring", EVERYTHING);
 
@@ -42,9 +43,9 @@ pub(crate) const URING_WAYS: [Way; 7] = [
     uring("uring without registered buffers", Without { registered_buffers: true, ..EVERYTHING }),
 ];
 
-/// The ways that this machine can go: all of them, or epoll alone, with a word of why.
+/// The ways that this machine can go: all of them, or those without a ring, with a word of why.
 pub(crate) fn ways(test: &str) -> Vec<Way> {
-    let mut ways = vec![EPOLL];
+    let mut ways = vec![CLASSIC, EPOLL];
     if uring_or_skip(test) {
         ways.extend(URING_WAYS);
     }
@@ -66,15 +67,20 @@ pub(crate) fn uring_or_skip(test: &str) -> bool {
     let plan = Plan::new(URING.options(Role::Receive, listen())).unwrap();
     let Err(error) = prepare(&plan) else { return true };
     assert!(matches!(error, Error::UringRefused { .. }), "{error}");
-    let required = std::env::var("RINGPERF_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|word| word == "uring"), "io_uring is required: {error}");
-    // Past the test harness, which would keep the line to itself because the test passes.
-    let _ = writeln!(std::io::stdout(), "SKIP {test} on io_uring: {error}");
+    skip(&format!("{test} on io_uring"), "uring", &error.to_string());
     false
 }
 
+/// Says that `test` is left out because `what` is missing, or fails where `RINGPERF_REQUIRE` names it.
+pub(crate) fn skip(test: &str, what: &str, reason: &str) {
+    let required = std::env::var("RINGPERF_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|word| word == what), "{test} needs {what}: {reason}");
+    // Past the test harness, which would keep the line to itself because the test passes.
+    let _ = writeln!(std::io::stdout(), "SKIP {test}: {reason}");
+}
+
 pub(crate) fn listen() -> Endpoint {
-    Endpoint::Listen { local: loopback(), peer: None }
+    Endpoint::Listen { local: loopback(), peers: Vec::new() }
 }
 
 pub(crate) fn connect() -> Endpoint {
@@ -105,12 +111,13 @@ impl Way {
     }
 }
 
-/// Runs a sender against a receiver; both outcomes.
+/// Runs a sender against a receiver, whichever of them listens; both outcomes.
 pub(crate) fn run_pair(sender: PlanOptions, receiver: PlanOptions) -> (Outcome, Outcome) {
+    let sender_listens = matches!(sender.endpoint, Endpoint::Listen { .. });
     let receiver = prepare(&Plan::new(receiver).unwrap()).unwrap();
     let sender = prepare(&Plan::new(sender).unwrap()).unwrap();
-    let port = receiver.local();
-    let receiving = std::thread::spawn(move || receiver.run(None).unwrap());
-    let sent = sender.run(Some(port)).unwrap();
+    let (to_sender, to_receiver) = (sender.local(), receiver.local());
+    let receiving = std::thread::spawn(move || receiver.run(sender_listens.then_some(to_sender)).unwrap());
+    let sent = sender.run((!sender_listens).then_some(to_receiver)).unwrap();
     (sent, receiving.join().unwrap())
 }

@@ -1,52 +1,13 @@
-//! The workloads, as pure state machines: a completion goes in, the next thing to do comes out.
+//! The sender of a TCP stream.
 //!
-//! Nothing here touches a socket, a clock or the arena, so every path is tested without a kernel. The worker
-//! translates a [`Next`] into operations of a backend.
+//! Whole messages in order, one batch after the other, whatever a batch's sends return; then the end of the
+//! stream, and the wait for the peer's.
 
+use super::{Batch, Flow, Next, retry_cancel};
 use crate::backend::Done;
 use crate::outcome::{End, Tally};
 use crate::sys::Errno;
 use crate::token::{Kind, Token};
-
-/// What a flow wants done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// End the named operation.
-    Cancel(Token),
-    /// Shut down the write side, then receive until the peer has closed its own.
-    EndStream,
-    /// The flow is over.
-    Finish(End),
-    /// Receive.
-    Receive,
-    /// Send these messages, in order.
-    Send(Batch),
-    /// Nothing until the next completion.
-    Wait,
-}
-
-/// Consecutive messages to send as one chain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Batch {
-    /// Arena slot of the first message; the following ones follow, around the end.
-    pub(crate) slot: u32,
-    /// Bytes of the first message that have been sent already.
-    pub(crate) skip: u32,
-    /// How many messages.
-    pub(crate) messages: u32,
-}
-
-/// One connection's workload.
-pub(crate) trait Flow {
-    /// The first thing to do.
-    fn start(&mut self) -> Next;
-    /// Takes a completion.
-    fn step(&mut self, done: &Done) -> Next;
-    /// Asks for an orderly end with this result; asked again, for an immediate one.
-    fn stop(&mut self, end: End) -> Next;
-    /// Counters so far, those of the backend left at zero.
-    fn tally(&self) -> Tally;
-}
 
 /// Sends whole messages until stopped or the count is reached, then ends the stream and waits for the peer's
 /// end.
@@ -65,6 +26,12 @@ pub(crate) struct StreamSend {
     /// Bytes sent of the batch's first message that is not whole yet.
     partial: u32,
     failed: Option<Errno>,
+    /// The peer's end of the stream is waited for while sending, too.
+    watches_peer: bool,
+    /// A receive is under way.
+    receiving: bool,
+    /// The peer has ended its side.
+    peer_ended: bool,
     tally: Tally,
 }
 
@@ -91,8 +58,16 @@ impl StreamSend {
             full: 0,
             partial: 0,
             failed: None,
+            watches_peer: false,
+            receiving: false,
+            peer_ended: false,
             tally: Tally::default(),
         }
+    }
+
+    /// Keeps a receive under way from the start, so that sending stops when the peer ends its side.
+    pub(crate) fn watching_peer(self) -> Self {
+        Self { watches_peer: true, ..self }
     }
 
     /// Bytes that the batch's message `index` still has to send.
@@ -109,7 +84,7 @@ impl StreamSend {
     }
 
     /// The next batch, from where the last one stopped.
-    fn send(&mut self) -> Next {
+    fn next_batch(&mut self) -> Batch {
         let messages = match self.limit {
             None => self.batch_max,
             Some(limit) => {
@@ -122,12 +97,15 @@ impl StreamSend {
         self.completed = 0;
         self.full = 0;
         self.partial = self.batch.skip;
-        Next::Send(self.batch)
+        self.batch
     }
 
     fn drain(&mut self, end: End) -> Next {
+        if self.peer_ended {
+            return self.finish(end);
+        }
         self.state = SendState::Draining(end);
-        Next::EndStream
+        Next::EndStream { receive: !std::mem::replace(&mut self.receiving, true) }
     }
 
     fn finish(&mut self, end: End) -> Next {
@@ -175,9 +153,30 @@ impl StreamSend {
             return self.finish(end);
         }
         match self.state {
+            // A receiver that has its count may end its side before we know of our last bytes.
+            SendState::Stopping(End::PeerClosed) if self.reached_limit() => self.drain(End::Count),
             SendState::Stopping(end) => self.drain(end),
             _ if self.reached_limit() && self.batch.skip == 0 => self.drain(End::Count),
-            _ => self.send(),
+            _ => Next::Send(self.next_batch()),
+        }
+    }
+
+    /// What a receive tells while sending.
+    fn heard(&mut self, done: &Done) -> Next {
+        self.receiving = done.more;
+        match done.result {
+            Ok(0) => self.peer_ended = true,
+            // Nothing is expected from the peer; what comes is not counted.
+            Ok(_) | Err(Errno::NO_BUFFERS | Errno::INTERRUPTED) => {
+                let again = !std::mem::replace(&mut self.receiving, true);
+                return if again { Next::Receive } else { Next::Wait };
+            }
+            Err(errno) => self.failed = self.failed.or(Some(errno)),
+        }
+        match self.state {
+            SendState::Sending => self.stop(End::PeerClosed),
+            // What is being cancelled comes back and sees what was heard.
+            SendState::Stopping(_) | SendState::Draining(_) | SendState::Over => Next::Wait,
         }
     }
 
@@ -196,7 +195,9 @@ impl StreamSend {
 
 impl Flow for StreamSend {
     fn start(&mut self) -> Next {
-        self.send()
+        let batch = self.next_batch();
+        self.receiving = self.watches_peer;
+        if self.watches_peer { Next::SendAndReceive(batch) } else { Next::Send(batch) }
     }
 
     fn step(&mut self, done: &Done) -> Next {
@@ -204,6 +205,7 @@ impl Flow for StreamSend {
             (_, SendState::Over) => Next::Wait,
             (Kind::Send, _) => self.sent(done),
             (Kind::Receive, SendState::Draining(end)) => self.drained(done, end),
+            (Kind::Receive, _) => self.heard(done),
             (Kind::Cancel, SendState::Stopping(_)) if retry_cancel(done) && self.outstanding() > 0 => {
                 Next::Cancel(Token::send(self.completed))
             }
@@ -229,126 +231,12 @@ impl Flow for StreamSend {
     }
 }
 
-/// Whether a cancel missed its target between two of its steps and has to be repeated: it was not found
-/// although it has not completed. One that is just running (EALREADY) will complete by itself.
-fn retry_cancel(done: &Done) -> bool {
-    done.result == Err(Errno::NO_ENTRY)
-}
-
-/// Receives until the peer ends the stream, the count is reached or it is stopped.
-#[derive(Debug)]
-pub(crate) struct StreamReceive {
-    limit: Option<u64>,
-    state: ReceiveState,
-    /// A receive is under way.
-    armed: bool,
-    tally: Tally,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReceiveState {
-    Receiving,
-    /// The receive is being cancelled; then it is over with this result.
-    Stopping(End),
-    Over,
-}
-
-impl StreamReceive {
-    pub(crate) fn new(limit: Option<u64>) -> Self {
-        Self { limit, state: ReceiveState::Receiving, armed: false, tally: Tally::default() }
-    }
-
-    fn arm(&mut self) -> Next {
-        self.armed = true;
-        Next::Receive
-    }
-
-    fn finish(&mut self, end: End) -> Next {
-        self.state = ReceiveState::Over;
-        Next::Finish(end)
-    }
-
-    fn received(&mut self, done: &Done) -> Next {
-        self.armed = done.more;
-        match done.result {
-            Ok(0) => {
-                let end = if let ReceiveState::Stopping(end) = self.state { end } else { End::PeerClosed };
-                return self.finish(end);
-            }
-            Ok(bytes) => {
-                self.tally.bytes_received += u64::from(bytes);
-                self.tally.receives += 1;
-            }
-            Err(Errno::NO_BUFFERS) => self.tally.operations.no_buffers += 1,
-            Err(Errno::INTERRUPTED) => {}
-            Err(Errno::CANCELED) if self.state != ReceiveState::Receiving => {}
-            Err(errno) => return self.finish(End::Failed(errno.0)),
-        }
-        match self.state {
-            ReceiveState::Stopping(end) if !self.armed => self.finish(end),
-            ReceiveState::Receiving if self.limit.is_some_and(|limit| self.tally.bytes_received >= limit) => {
-                self.stop(End::Count)
-            }
-            ReceiveState::Receiving if !self.armed => {
-                self.tally.operations.rearmed += 1;
-                self.arm()
-            }
-            _ => Next::Wait,
-        }
-    }
-}
-
-impl Flow for StreamReceive {
-    fn start(&mut self) -> Next {
-        self.arm()
-    }
-
-    fn step(&mut self, done: &Done) -> Next {
-        match (done.token.kind, self.state) {
-            (_, ReceiveState::Over) => Next::Wait,
-            (Kind::Receive, _) => self.received(done),
-            (Kind::Cancel, ReceiveState::Stopping(_)) if retry_cancel(done) && self.armed => {
-                Next::Cancel(Token::RECEIVE)
-            }
-            _ => Next::Wait,
-        }
-    }
-
-    fn stop(&mut self, end: End) -> Next {
-        match self.state {
-            ReceiveState::Receiving if self.armed => {
-                self.state = ReceiveState::Stopping(end);
-                Next::Cancel(Token::RECEIVE)
-            }
-            ReceiveState::Receiving | ReceiveState::Stopping(_) => self.finish(end),
-            ReceiveState::Over => Next::Wait,
-        }
-    }
-
-    fn tally(&self) -> Tally {
-        self.tally
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{CANCELED, RESET, done, missed, received, sent};
     use super::*;
-    use crate::backend::Received;
 
-    fn done(token: Token, result: Result<u32, Errno>, more: bool) -> Done {
-        Done { token, result, more, received: Received::Nothing }
-    }
-
-    fn sent(index: u32, bytes: u32) -> Done {
-        done(Token::send(index), Ok(bytes), false)
-    }
-
-    fn received(bytes: u32, more: bool) -> Done {
-        done(Token::RECEIVE, Ok(bytes), more)
-    }
-
-    const CANCELED: Result<u32, Errno> = Err(Errno::CANCELED);
-    const RESET: Result<u32, Errno> = Err(Errno(104));
+    const END_STREAM: Next = Next::EndStream { receive: true };
 
     #[test]
     fn a_batch_follows_a_batch_around_the_slots() {
@@ -418,13 +306,23 @@ mod tests {
                     next = flow.step(&step);
                 }
             }
-            assert_eq!(next, Next::EndStream, "seed {seed}");
+            assert_eq!(next, END_STREAM, "seed {seed}");
             assert_eq!(
                 (at, flow.tally().bytes_sent, flow.tally().messages_sent),
                 (105, 105, 15),
                 "seed {seed}"
             );
         }
+    }
+
+    #[test]
+    fn a_count_may_be_larger_than_32_bits() {
+        let mut flow = StreamSend::new(1, 5, 2, Some((1 << 32) + 1));
+        assert_eq!(flow.start(), Next::Send(Batch { slot: 0, skip: 0, messages: 2 }));
+        flow.tally.bytes_sent = (1 << 32) - 2;
+        flow.step(&sent(0, 1));
+        assert_eq!(flow.step(&sent(1, 1)), Next::Send(Batch { slot: 2, skip: 0, messages: 1 }));
+        assert_eq!(flow.step(&sent(0, 1)), END_STREAM);
     }
 
     #[test]
@@ -435,10 +333,9 @@ mod tests {
         assert_eq!(flow.stop(End::Stopped), Next::Cancel(Token::send(1)));
         // The cancel missed: message 1 was just completing, message 2 is under way.
         assert_eq!(flow.step(&sent(1, 100)), Next::Wait);
-        let missed = done(Token::CANCEL, Err(Errno::NO_ENTRY), false);
-        assert_eq!(flow.step(&missed), Next::Cancel(Token::send(2)));
+        assert_eq!(flow.step(&missed()), Next::Cancel(Token::send(2)));
         assert_eq!(flow.step(&done(Token::CANCEL, Ok(0), false)), Next::Wait);
-        assert_eq!(flow.step(&sent(2, 40)), Next::EndStream);
+        assert_eq!(flow.step(&sent(2, 40)), END_STREAM);
         assert_eq!(flow.step(&received(5, true)), Next::Wait);
         assert_eq!(flow.step(&received(5, false)), Next::Receive);
         assert_eq!(flow.step(&received(0, false)), Next::Finish(End::Stopped));
@@ -452,10 +349,6 @@ mod tests {
         flow.start();
         flow.stop(End::PeerClosed);
         assert_eq!(flow.stop(End::DrainTimeout), Next::Finish(End::DrainTimeout));
-        let mut flow = StreamReceive::new(None);
-        flow.start();
-        assert_eq!(flow.stop(End::Timer), Next::Cancel(Token::RECEIVE));
-        assert_eq!(flow.stop(End::DrainTimeout), Next::Finish(End::DrainTimeout));
         assert_eq!(flow.stop(End::Stopped), Next::Wait);
     }
 
@@ -468,7 +361,7 @@ mod tests {
         assert_eq!(next, Next::Finish(End::Failed(104)));
         let mut counted = StreamSend::new(100, 5, 1, Some(100));
         counted.start();
-        assert_eq!(counted.step(&sent(0, 100)), Next::EndStream);
+        assert_eq!(counted.step(&sent(0, 100)), END_STREAM);
         assert_eq!(counted.step(&done(Token::RECEIVE, RESET, false)), Next::Finish(End::Count));
     }
 
@@ -480,9 +373,6 @@ mod tests {
         assert_eq!(sender.step(&done(Token::send(0), interrupted, false)), Next::Wait);
         let next = sender.step(&done(Token::send(1), CANCELED, false));
         assert_eq!(next, Next::Send(Batch { slot: 0, skip: 0, messages: 2 }));
-        let mut receiver = StreamReceive::new(None);
-        receiver.start();
-        assert_eq!(receiver.step(&done(Token::RECEIVE, interrupted, false)), Next::Receive);
     }
 
     #[test]
@@ -495,32 +385,44 @@ mod tests {
     }
 
     #[test]
-    fn a_receive_that_ends_is_armed_again_until_the_stream_ends() {
-        let mut flow = StreamReceive::new(None);
-        assert_eq!(flow.start(), Next::Receive);
-        assert_eq!(flow.step(&received(10, true)), Next::Wait);
-        assert_eq!(flow.step(&received(10, false)), Next::Receive);
-        assert_eq!(flow.step(&done(Token::RECEIVE, Err(Errno::NO_BUFFERS), false)), Next::Receive);
-        assert_eq!(flow.step(&received(0, false)), Next::Finish(End::PeerClosed));
-        let tally = flow.tally();
-        assert_eq!((tally.bytes_received, tally.receives), (20, 2));
-        assert_eq!((tally.operations.rearmed, tally.operations.no_buffers), (2, 1));
+    fn a_sender_that_watches_its_peer_stops_when_the_peer_ends_its_side() {
+        let mut flow = StreamSend::new(100, 5, 2, None).watching_peer();
+        assert_eq!(flow.start(), Next::SendAndReceive(Batch { slot: 0, skip: 0, messages: 2 }));
+        // What the peer sends is dropped.
+        assert_eq!(flow.step(&received(5, true)), Next::Wait);
+        assert_eq!(flow.step(&received(5, false)), Next::Receive);
+        assert_eq!(flow.step(&sent(0, 100)), Next::Wait);
+        assert_eq!(flow.step(&received(0, false)), Next::Cancel(Token::send(1)));
+        assert_eq!(flow.step(&done(Token::CANCEL, Ok(0), false)), Next::Wait);
+        assert_eq!(flow.step(&done(Token::send(1), CANCELED, false)), Next::Finish(End::PeerClosed));
+        assert_eq!((flow.tally().bytes_sent, flow.tally().bytes_received), (100, 0));
     }
 
     #[test]
-    fn a_receiver_with_its_count_cancels_and_takes_what_is_under_way() {
-        let mut flow = StreamReceive::new(Some(15));
+    fn a_watching_sender_ends_its_stream_with_the_receive_it_has() {
+        let mut flow = StreamSend::new(100, 5, 1, Some(100)).watching_peer();
         flow.start();
-        assert_eq!(flow.step(&received(10, true)), Next::Wait);
-        assert_eq!(flow.step(&received(10, true)), Next::Cancel(Token::RECEIVE));
-        let missed = done(Token::CANCEL, Err(Errno::NO_ENTRY), false);
-        assert_eq!(flow.step(&missed), Next::Cancel(Token::RECEIVE));
-        assert_eq!(flow.step(&done(Token::RECEIVE, CANCELED, false)), Next::Finish(End::Count));
-        let mut single = StreamReceive::new(Some(15));
-        single.start();
-        assert_eq!(single.step(&received(15, false)), Next::Finish(End::Count));
-        let mut reset = StreamReceive::new(None);
-        reset.start();
-        assert_eq!(reset.step(&done(Token::RECEIVE, RESET, false)), Next::Finish(End::Failed(104)));
+        assert_eq!(flow.step(&sent(0, 100)), Next::EndStream { receive: false });
+        assert_eq!(flow.step(&received(0, false)), Next::Finish(End::Count));
+        // The peer has its count and says so before our last send has.
+        let mut flow = StreamSend::new(100, 5, 1, Some(100)).watching_peer();
+        flow.start();
+        assert_eq!(flow.step(&received(0, false)), Next::Cancel(Token::send(0)));
+        assert_eq!(flow.step(&sent(0, 100)), Next::Finish(End::Count));
+        // Stopped by us, and the peer's end comes while the batch is cancelled.
+        let mut flow = StreamSend::new(100, 5, 1, None).watching_peer();
+        flow.start();
+        assert_eq!(flow.stop(End::Stopped), Next::Cancel(Token::send(0)));
+        assert_eq!(flow.step(&received(0, false)), Next::Wait);
+        assert_eq!(flow.step(&sent(0, 30)), Next::Finish(End::Stopped));
+    }
+
+    #[test]
+    fn a_reset_that_the_receive_meets_is_the_failure() {
+        let mut flow = StreamSend::new(100, 5, 1, None).watching_peer();
+        flow.start();
+        assert_eq!(flow.step(&done(Token::RECEIVE, RESET, false)), Next::Cancel(Token::send(0)));
+        let broken = done(Token::send(0), Err(Errno::BROKEN_PIPE), false);
+        assert_eq!(flow.step(&broken), Next::Finish(End::Failed(104)));
     }
 }

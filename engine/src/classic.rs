@@ -1,0 +1,234 @@
+//! The classic backend: one blocking system call a message, as netperf itself does it.
+//!
+//! The control that shows what netperf would measure, and so what the other engines buy. Nothing is asked
+//! before a call: no readiness, no low-water mark, no batch. What ends a call that would block for ever is
+//! the socket's own time limit, and only between calls are the clock and the stop event looked at.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use socket2::SockAddr;
+
+use crate::arena::{Arena, Span};
+use crate::backend::{Backend, Done, Op, Received, Undrained};
+use crate::error::Error;
+use crate::outcome::Operations;
+use crate::plan::Plan;
+use crate::sys::{self, Errno, Patience, Timeout};
+use crate::token::Token;
+
+/// Blocking calls over one socket.
+pub(crate) struct Classic {
+    arena: Arena,
+    slot: Span,
+    socket: RawFd,
+    /// Where sends go on a socket that is not connected.
+    to: Option<SockAddr>,
+    /// Sends in order. One at a time, but for the marks at the end of a stream of datagrams.
+    sends: VecDeque<(Span, Token)>,
+    /// A receive is wanted; it stays so until cancelled or the stream ends.
+    receiving: bool,
+    /// How long a send and a receive may block: what the socket has been told.
+    send_slice: Duration,
+    receive_slice: Duration,
+    /// The stop event, until it is signalled.
+    stop: Option<RawFd>,
+    /// When the stop event, and the peer's end while sending, are looked at next.
+    next_look: Instant,
+    /// Completions to be reaped.
+    ready: VecDeque<Done>,
+    operations: Operations,
+}
+
+/// Longest time in one call, and between two looks at what else there is.
+const SLICE: Duration = Duration::from_millis(100);
+/// Shortest time limit that is set: the kernel takes zero for none.
+const SLICE_MIN: Duration = Duration::from_millis(1);
+
+impl Classic {
+    /// # Errors
+    /// When memory cannot be had.
+    pub(crate) fn open(plan: &Plan) -> Result<Self, Error> {
+        let layout = plan.layout();
+        let mut arena = Arena::map(layout.arena_bytes).map_err(Error::memory)?;
+        arena.fill(layout.send, plan.options().payload.as_deref());
+        Ok(Self {
+            arena,
+            slot: layout.single,
+            socket: -1,
+            to: None,
+            sends: VecDeque::with_capacity(8),
+            receiving: false,
+            send_slice: Duration::ZERO,
+            receive_slice: Duration::ZERO,
+            stop: None,
+            next_look: Instant::now(),
+            ready: VecDeque::with_capacity(16),
+            operations: Operations::default(),
+        })
+    }
+
+    /// The backend's memory.
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    fn complete(&mut self, token: Token, result: Result<u32, Errno>, more: bool, received: Received) {
+        self.operations.completions += 1;
+        self.ready.push_back(Done { token, result, more, received });
+    }
+
+    /// Sends the first message, or as much of it as goes within the time limit.
+    fn make_send(&mut self, span: Span, token: Token) {
+        self.operations.sends_syscall += 1;
+        let result = sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait);
+        let result = match result {
+            Ok(bytes) => Ok(bytes as u32),
+            // Nothing has gone out; it is tried again, once the clock has been looked at.
+            Err(error) if is_no_answer(&error) => return,
+            Err(error) => Err(Errno::of(&error)),
+        };
+        self.sends.pop_front();
+        self.complete(token, result, false, Received::Nothing);
+    }
+
+    /// Receives once. The slot is free: the worker has seen and released the last receive before it waits
+    /// again.
+    fn make_receive(&mut self, patience: Patience) {
+        match sys::receive(self.socket, self.arena.bytes_mut(self.slot), patience) {
+            Ok(0) => {
+                self.receiving = false;
+                self.complete(Token::RECEIVE, Ok(0), false, Received::Nothing);
+            }
+            Ok(bytes) => {
+                let bytes = bytes as u32;
+                self.operations.receives_syscall += 1;
+                self.complete(Token::RECEIVE, Ok(bytes), true, Received::Slot { bytes });
+            }
+            Err(error) if is_no_answer(&error) => {}
+            Err(error) => {
+                self.receiving = false;
+                self.complete(Token::RECEIVE, Err(Errno::of(&error)), false, Received::Nothing);
+            }
+        }
+    }
+
+    fn cancel(&mut self, target: Token) {
+        let found = if target == Token::RECEIVE && self.receiving {
+            self.receiving = false;
+            true
+        } else if self.sends.front().is_some_and(|(_, token)| *token == target) {
+            self.sends.pop_front();
+            true
+        } else {
+            false
+        };
+        if found {
+            self.complete(target, Err(Errno::CANCELED), false, Received::Nothing);
+        }
+        let result = if found { Ok(0) } else { Err(Errno::NO_ENTRY) };
+        self.complete(Token::CANCEL, result, false, Received::Nothing);
+    }
+
+    /// Looks at what no blocking call tells: the stop event, and what the peer says while we send.
+    fn look(&mut self) -> io::Result<()> {
+        self.next_look = Instant::now() + SLICE;
+        if let Some(stop) = self.stop.take() {
+            if sys::is_readable(&stop)? {
+                self.complete(Token::STOP, Ok(0), false, Received::Nothing);
+            } else {
+                self.stop = Some(stop);
+            }
+        }
+        if self.receiving && !self.sends.is_empty() {
+            self.make_receive(Patience::Now);
+        }
+        Ok(())
+    }
+
+    /// Limits the time of the next call to what is left. The limit follows the time left by halves, so that
+    /// it is set some few times at the end of a run and never before.
+    fn limit(&mut self, timeout: Timeout, left: Option<Duration>) -> io::Result<()> {
+        let wanted = left.unwrap_or(SLICE).clamp(SLICE_MIN, SLICE);
+        let slice = match timeout {
+            Timeout::Send => &mut self.send_slice,
+            Timeout::Receive => &mut self.receive_slice,
+        };
+        if wanted * 2 <= *slice || wanted >= *slice * 2 {
+            sys::set_timeout(self.socket, timeout, wanted)?;
+            *slice = wanted;
+        }
+        Ok(())
+    }
+}
+
+/// The call's time was over, or a signal came.
+fn is_no_answer(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+impl Backend for Classic {
+    fn attach(&mut self, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
+        self.socket = socket.as_raw_fd();
+        self.to = to.cloned();
+        Ok(())
+    }
+
+    fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
+        self.stop = Some(stop.as_raw_fd());
+        Ok(())
+    }
+
+    fn push(&mut self, op: Op, token: Token) {
+        match op {
+            Op::Cancel(target) => self.cancel(target),
+            Op::Receive => self.receiving = true,
+            Op::Send { span, .. } => self.sends.push_back((span, token)),
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if Instant::now() >= self.next_look {
+            self.look()?;
+        }
+        if !self.ready.is_empty() {
+            return Ok(());
+        }
+        if let Some(&(span, token)) = self.sends.front() {
+            self.limit(Timeout::Send, timeout)?;
+            self.make_send(span, token);
+        } else if self.receiving {
+            self.limit(Timeout::Receive, timeout)?;
+            self.make_receive(Patience::Wait);
+        } else {
+            std::thread::sleep(timeout.unwrap_or(SLICE).min(SLICE));
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self, done: &mut Vec<Done>) {
+        while done.len() < done.capacity() {
+            let Some(next) = self.ready.pop_front() else { return };
+            done.push(next);
+        }
+    }
+
+    fn show(&self, received: Received, see: &mut dyn FnMut(&[u8])) {
+        if let Received::Slot { bytes } = received {
+            see(self.arena.bytes(self.slot.first(bytes)));
+        }
+    }
+
+    fn release(&mut self, _received: Received) {}
+
+    fn operations(&self) -> Operations {
+        self.operations
+    }
+
+    fn close(self, _patience: Duration) -> Result<(), Undrained> {
+        // Nothing outlives a system call.
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! The workloads, as pure state machines: a completion goes in, the next thing to do comes out.
+//!
+//! Nothing here touches a socket, a clock or the arena, so every path is tested without a kernel. The worker
+//! translates a [`Next`] into operations of a backend.
+
+mod datagram_send;
+mod linger;
+mod receive;
+mod stream_send;
+
+use crate::backend::Done;
+use crate::outcome::{End, Tally};
+use crate::sys::Errno;
+use crate::token::Token;
+
+pub(crate) use datagram_send::{DatagramSend, MARKS};
+pub(crate) use linger::Linger;
+pub(crate) use receive::Receive;
+pub(crate) use stream_send::StreamSend;
+
+/// What a flow wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// End the named operation.
+    Cancel(Token),
+    /// Shut down the write side and wait for the peer to close its own; `receive` where no receive that would
+    /// tell is under way.
+    EndStream { receive: bool },
+    /// The flow is over.
+    Finish(End),
+    /// Receive.
+    Receive,
+    /// Send these messages; those of a stream in order.
+    Send(Batch),
+    /// Receive, and send these messages.
+    SendAndReceive(Batch),
+    /// Send [`MARKS`] empty datagrams, which is how a stream of datagrams ends.
+    SendMarks,
+    /// Nothing until the next completion.
+    Wait,
+}
+
+/// Consecutive messages to send together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// Arena slot of the first message; the following ones follow, around the end.
+    pub(crate) slot: u32,
+    /// Bytes of the first message that have been sent already.
+    pub(crate) skip: u32,
+    /// How many messages.
+    pub(crate) messages: u32,
+}
+
+/// One connection's workload.
+pub(crate) trait Flow {
+    /// The first thing to do.
+    fn start(&mut self) -> Next;
+    /// Takes a completion.
+    fn step(&mut self, done: &Done) -> Next;
+    /// Asks for an orderly end with this result; asked again, for an immediate one.
+    fn stop(&mut self, end: End) -> Next;
+    /// Counters so far, those of the backend left at zero.
+    fn tally(&self) -> Tally;
+}
+
+/// Whether a cancel missed its target between two of its steps and has to be repeated: it was not found
+/// although it has not completed. One that is just running (EALREADY) will complete by itself.
+fn retry_cancel(done: &Done) -> bool {
+    done.result == Err(Errno::NO_ENTRY)
+}
+
+/// Completions as a backend makes them.
+#[cfg(test)]
+mod testing {
+    use super::*;
+    use crate::backend::Received;
+
+    pub(super) const CANCELED: Result<u32, Errno> = Err(Errno::CANCELED);
+    pub(super) const RESET: Result<u32, Errno> = Err(Errno(104));
+
+    pub(super) fn done(token: Token, result: Result<u32, Errno>, more: bool) -> Done {
+        Done { token, result, more, received: Received::Nothing }
+    }
+
+    pub(super) fn sent(index: u32, bytes: u32) -> Done {
+        done(Token::send(index), Ok(bytes), false)
+    }
+
+    pub(super) fn received(bytes: u32, more: bool) -> Done {
+        done(Token::RECEIVE, Ok(bytes), more)
+    }
+
+    /// A cancel that found nothing to end.
+    pub(super) fn missed() -> Done {
+        done(Token::CANCEL, Err(Errno::NO_ENTRY), false)
+    }
+}
