@@ -132,7 +132,7 @@ Serves tests to netperf 2.7 and ringperf clients.
   -V                  print the version of netperf this is compatible with
   -Z passphrase       refuse sessions that do not open with this passphrase
   --core N            pin data workers to core N unless the client asks for one
-  --engine NAME       auto, uring or epoll: how data is moved (auto)
+  --engine NAME       auto, uring, epoll or classic: how data is moved (auto)
   --help              print this text on standard output
 ";
 
@@ -261,8 +261,9 @@ fn number<N: std::str::FromStr>(text: &str, name: &str) -> Result<N, String> {
 fn engine(text: &str) -> Result<EngineChoice, String> {
     match text {
         "auto" => Ok(EngineChoice::Auto),
+        "classic" => Ok(EngineChoice::Classic),
         "epoll" => Ok(EngineChoice::Epoll),
         "uring" => Ok(EngineChoice::Uring),
-        other => Err(format!("netserver: --engine takes auto, uring or epoll, not '{other}'")),
+        other => Err(format!("netserver: --engine takes auto, uring, epoll or classic, not '{other}'")),
     }
 }

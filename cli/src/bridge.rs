@@ -1,21 +1,22 @@
 //! Where the control channel and the engine meet: what a peer asked for becomes a plan, and what the engine
 //! found becomes what the peer is told.
 //!
-//! Total functions on values; opens nothing and waits for nothing.
+//! Total functions on values that wait for nothing. One opens a socket, and closes it, to learn what buffers
+//! the kernel grants.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ringperf_engine::facts::{Backing, Engine, Facts, UringFacts};
-use ringperf_engine::plan::{Endpoint, Length, Role, SocketOptions};
-use ringperf_engine::{End, EngineChoice, Error, Outcome, Plan, PlanOptions, Prepared};
+use ringperf_engine::plan::{Endpoint, Length, MESSAGE_BYTES_MAX, Protocol, Role, SocketOptions};
+use ringperf_engine::{End, EngineChoice, Error, Outcome, Plan, PlanOptions, Prepared, granted_buffers};
 use ringperf_proto as proto;
 use ringperf_proto::native::{degraded, engine, feature};
 
 use crate::netperf_cpu::utilisation;
 
 /// A netserver's timer runs this much longer than the test that it receives, so that the sender ends it
-/// first.
+/// first. A test that it sends gets nothing on top.
 const GRACE: Duration = Duration::from_secs(4);
 
 /// How long a test without a time limit waits for its data connection. netserver waits for ever; a client may
@@ -23,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(4);
 const UNTIMED_CONNECT: Duration = Duration::from_secs(300);
 
 /// netperf's number for CPU figures that come from `/proc/stat`.
-const METHOD_PROC_STAT: u32 = 8;
+pub(crate) const METHOD_PROC_STAT: u32 = 8;
 
 /// errno where the engine names none: EIO.
 const EIO: i32 = 5;
@@ -37,33 +38,43 @@ pub(crate) struct Defaults {
     pub engine: EngineChoice,
 }
 
-/// The plan of a test that `peer`, the other end of the control connection, asked for.
+/// The control connection that a test was asked for on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    /// Our address of it.
+    pub local: IpAddr,
+    /// The client's, with its port.
+    pub peer: SocketAddr,
+}
+
+impl Ends {
+    /// Takes IPv4 addresses out of their IPv6 clothes.
+    pub(crate) fn new(local: SocketAddr, peer: SocketAddr) -> Self {
+        Self {
+            local: local.ip().to_canonical(),
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+        }
+    }
+}
+
+/// The plan of a test.
 ///
 /// # Errors
-/// [`Error::Plan`] for a value that the engine's limits exclude.
-pub(crate) fn plan(spec: &proto::TestSpec, peer: IpAddr, defaults: Defaults) -> Result<Plan, Error> {
+/// [`Error::Plan`] for a value that the engine's limits exclude, [`Error::System`] where no socket can be had
+/// to ask for the sizes that netperf derives from its buffers.
+pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: Defaults) -> Result<Plan, Error> {
     let address = spec.data_address.unwrap_or(match spec.ip_version {
         proto::IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
         proto::IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
     });
-    let endpoint = Endpoint::Listen {
-        local: SocketAddr::new(address, spec.data_port),
-        peers: vec![peer.to_canonical()],
-    };
-    let mut options = PlanOptions::new(Role::Receive, endpoint);
-    options.socket = SocketOptions {
-        send_buffer: spec.send_buffer,
-        receive_buffer: spec.receive_buffer,
-        no_delay: spec.no_delay,
-        cork: false,
-        max_segment: None,
-        keepalive: spec.keepalive,
-        dont_route: spec.dont_route,
-        priority: spec.priority,
-        type_of_service: spec.type_of_service,
-        congestion_control: spec.congestion_control.clone(),
-    };
-    options.message_bytes = spec.receive_bytes.unwrap_or(options.message_bytes);
+    let role = role(spec.test);
+    let peers = peers(spec, control);
+    let endpoint = Endpoint::Listen { local: SocketAddr::new(address, spec.data_port), peers };
+    let mut options = PlanOptions::new(role, endpoint);
+    options.protocol = protocol(spec.test);
+    options.socket = socket_options(spec);
+    options.message_bytes = message_bytes(spec, options.protocol, &options.socket)?;
+    options.exact_message = spec.exact_message.is_some();
     options.receive_grace = GRACE;
     options.engine = defaults.engine;
     options.core = spec.cpu.and_then(|cpu| usize::try_from(cpu).ok()).or(defaults.core);
@@ -72,10 +83,86 @@ pub(crate) fn plan(spec: &proto::TestSpec, peer: IpAddr, defaults: Defaults) -> 
         proto::Length::Endless => (Length::Endless, UNTIMED_CONNECT),
         proto::Length::Seconds(seconds) => {
             let time = Duration::from_secs(seconds.into());
-            (Length::Time(time), time + GRACE)
+            (Length::Time(time), time + grace(role))
         }
     };
     Plan::new(options)
+}
+
+/// Our part in a test, which is named as the client sees it.
+pub(crate) fn role(test: proto::Test) -> Role {
+    match test {
+        proto::Test::TcpMaerts => Role::Send,
+        proto::Test::TcpStream | proto::Test::UdpStream => Role::Receive,
+    }
+}
+
+/// What carries a test's data.
+pub(crate) fn protocol(test: proto::Test) -> Protocol {
+    match test {
+        proto::Test::UdpStream => Protocol::Udp,
+        proto::Test::TcpMaerts | proto::Test::TcpStream => Protocol::Tcp,
+    }
+}
+
+/// What our timer gives on top of the time that was asked for.
+fn grace(role: Role) -> Duration {
+    match role {
+        Role::Receive => GRACE,
+        Role::Send => Duration::ZERO,
+    }
+}
+
+/// Who may be the other end of the data connection; empty: anybody.
+///
+/// Data is sent to the control peer alone, so that nobody can point a netserver at a third host. Receiving
+/// sends nothing: there the data address that the client declares counts too, and where it names one of ours
+/// beside that of the control connection, data has a network of its own, whose addresses are not known here.
+fn peers(spec: &proto::TestSpec, control: Ends) -> Vec<IpAddr> {
+    let peer = control.peer.ip();
+    if role(spec.test) == Role::Send {
+        return vec![peer];
+    }
+    if spec.data_address.is_some_and(|named| named.to_canonical() != control.local) {
+        return Vec::new();
+    }
+    let declared = spec.client_data.0.map(|declared| declared.to_canonical());
+    [peer].into_iter().chain(declared.filter(|declared| *declared != peer)).collect()
+}
+
+fn socket_options(spec: &proto::TestSpec) -> SocketOptions {
+    SocketOptions {
+        send_buffer: spec.send_buffer,
+        receive_buffer: spec.receive_buffer,
+        no_delay: spec.no_delay,
+        keepalive: spec.keepalive,
+        dont_route: spec.dont_route,
+        priority: spec.priority,
+        type_of_service: spec.type_of_service,
+        congestion_control: spec.congestion_control.clone(),
+        ..SocketOptions::default()
+    }
+}
+
+/// Bytes of one send or receive: as asked for, else what netperf takes, the socket buffer that the kernel
+/// grants. The engine's buffers are no smaller than what such a socket buffer holds, so a small one costs no
+/// more system calls than it does anyway.
+fn message_bytes(spec: &proto::TestSpec, protocol: Protocol, options: &SocketOptions) -> Result<u32, Error> {
+    let role = role(spec.test);
+    let asked = match role {
+        Role::Receive => spec.receive_bytes,
+        Role::Send => spec.send_bytes,
+    };
+    if let Some(bytes) = asked {
+        return Ok(bytes);
+    }
+    let v4 = spec.ip_version == proto::IpVersion::V4;
+    let granted = granted_buffers(protocol, v4, options)?;
+    let bytes = match role {
+        Role::Receive => granted.receive,
+        Role::Send => granted.send,
+    };
+    Ok(bytes.clamp(1, MESSAGE_BYTES_MAX))
 }
 
 /// What the peer is told before it connects: the port and buffers in force.
@@ -99,23 +186,60 @@ pub(crate) fn errno(error: &Error) -> i32 {
 }
 
 /// What the machine is told after a run: figures, or the errno the data connection died of.
-pub(crate) fn ran(spec: &proto::TestSpec, outcome: &Outcome) -> proto::ServerInput {
+pub(crate) fn ran(spec: &proto::TestSpec, outcome: &Outcome, message_bytes: u32) -> proto::ServerInput {
     match outcome.end {
         End::Failed(errno) => proto::ServerInput::Failed { errno },
         End::Count | End::DrainTimeout | End::NoConnection | End::PeerClosed | End::Stopped | End::Timer => {
-            proto::ServerInput::Ran(results(spec, outcome), Some(report(outcome)))
+            proto::ServerInput::Ran(results(spec, outcome, message_bytes), Some(report(outcome)))
         }
     }
 }
 
-fn results(spec: &proto::TestSpec, outcome: &Outcome) -> proto::Results {
+/// A finished test as a line of the log: direction, rate while connected, bytes, and datagrams where there
+/// are such.
+pub(crate) fn line(test: proto::Test, outcome: &Outcome) -> String {
+    let connected = outcome.connected_after.unwrap_or(outcome.elapsed);
+    let seconds = outcome.elapsed.saturating_sub(connected).as_secs_f64();
+    let (direction, bytes) = match role(test) {
+        Role::Receive => ("received", outcome.tally.bytes_received),
+        Role::Send => ("sent", outcome.tally.bytes_sent),
+    };
+    let megabits = if seconds > 0.0 { bytes as f64 * 8.0 / seconds / 1e6 } else { 0.0 };
+    let (name, datagrams) = match protocol(test) {
+        Protocol::Tcp => ("TCP", String::new()),
+        Protocol::Udp => ("UDP", format!(" in {} datagrams", outcome.tally.receives)),
+    };
+    format!("{name} stream {direction}: {megabits:.2} Mbit/s, {bytes} bytes{datagrams} in {seconds:.3} s")
+}
+
+/// What may be behind a test without a data connection.
+pub(crate) fn nobody_came(test: proto::Test) -> &'static str {
+    match role(test) {
+        Role::Receive => {
+            "no data came; a firewall on the data port, or a client whose data address is neither that of \
+             its control connection nor one that it declares"
+        }
+        Role::Send => {
+            "nobody came for the data; a firewall on the data port, or a client whose data address is not \
+             that of its control connection"
+        }
+    }
+}
+
+fn results(spec: &proto::TestSpec, outcome: &Outcome, message_bytes: u32) -> proto::Results {
     let reported = reported(spec, outcome);
-    let cpu = spec.measure_cpu.then(|| cpu(outcome, reported)).flatten();
+    // netperf spreads what a padded timer measured over the time without the pad. What we send ends in a wait
+    // for the peer instead, which is as busy as the rest.
+    let charged = match role(spec.test) {
+        Role::Receive => reported,
+        Role::Send => outcome.elapsed,
+    };
+    let cpu = spec.measure_cpu.then(|| cpu(outcome, charged)).flatten();
     let transport = outcome.transport.as_ref();
     proto::Results {
         bytes_received: outcome.tally.bytes_received,
         receives: outcome.tally.receives,
-        bytes_sent: outcome.tally.bytes_sent,
+        bytes_sent: whole_bytes_sent(outcome, message_bytes),
         sends: outcome.tally.messages_sent,
         send_buffer: outcome.buffers_at_end.send,
         receive_buffer: outcome.buffers_at_end.receive,
@@ -128,18 +252,26 @@ fn results(spec: &proto::TestSpec, outcome: &Outcome) -> proto::Results {
     }
 }
 
-/// The time the peer is told: where our own timer ended a timed test the grace was not part of it.
+/// What a sender is told to have sent: netperf leaves out the message that the end of the test cut short.
+fn whole_bytes_sent(outcome: &Outcome, message_bytes: u32) -> u64 {
+    outcome.tally.messages_sent.saturating_mul(message_bytes.into())
+}
+
+/// The time the peer is told: where our own timer ended a timed test the grace was not part of it, and where
+/// we sent, neither was the wait for the peer to read what was under way.
 fn reported(spec: &proto::TestSpec, outcome: &Outcome) -> Duration {
-    let timed = matches!(spec.length, proto::Length::Seconds(_));
-    if timed && matches!(outcome.end, End::NoConnection | End::Timer) {
-        outcome.elapsed.saturating_sub(GRACE)
-    } else {
-        outcome.elapsed
+    let proto::Length::Seconds(seconds) = spec.length else { return outcome.elapsed };
+    match role(spec.test) {
+        Role::Send => outcome.elapsed.min(Duration::from_secs(seconds.into())),
+        Role::Receive if matches!(outcome.end, End::NoConnection | End::Timer) => {
+            outcome.elapsed.saturating_sub(GRACE)
+        }
+        Role::Receive => outcome.elapsed,
     }
 }
 
-fn cpu(outcome: &Outcome, reported: Duration) -> Option<proto::CpuReport> {
-    let found = utilisation(&outcome.machine_cpu, outcome.elapsed, reported)?;
+fn cpu(outcome: &Outcome, charged: Duration) -> Option<proto::CpuReport> {
+    let found = utilisation(&outcome.machine_cpu, outcome.elapsed, charged)?;
     Some(proto::CpuReport {
         utilisation: found.busy as f32,
         user: found.user as f32,
@@ -262,6 +394,73 @@ fn nanoseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A request as netperf sends it without options, with changes.
+    fn spec(test: proto::Test, change: impl FnOnce(&mut proto::omni::OmniRequest)) -> proto::TestSpec {
+        let frame = proto::Frame::request(proto::RequestCode::Omni, -1);
+        let mut request = proto::omni::OmniRequest::decode(&frame);
+        (request.socket_type, request.protocol) = match test {
+            proto::Test::UdpStream => (proto::omni::SOCKET_DATAGRAM, proto::omni::PROTOCOL_UDP),
+            proto::Test::TcpMaerts | proto::Test::TcpStream => {
+                (proto::omni::SOCKET_STREAM, proto::omni::PROTOCOL_TCP)
+            }
+        };
+        request.direction = match test {
+            proto::Test::TcpMaerts => proto::omni::direction::TRANSMIT,
+            proto::Test::TcpStream | proto::Test::UdpStream => proto::omni::direction::RECEIVE,
+        };
+        request.ipfamily = proto::omni::FAMILY_V4;
+        (request.test_length, request.receive_size, request.send_size) = (7, 1000, 2000);
+        change(&mut request);
+        let spec = proto::TestSpec::parse(-1, &request, &proto::Limits::default());
+        spec.expect("it is what netperf sends")
+    }
+
+    fn words(ip: [u8; 4]) -> proto::layout::AddressWords {
+        proto::address::encode(Some(ip.into()))
+    }
+
+    const CONTROL: Ends = Ends {
+        local: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+        peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 40_000),
+    };
+
+    #[test]
+    fn each_test_has_its_plan() {
+        let defaults = Defaults { core: None, engine: EngineChoice::Auto };
+        let options =
+            |test| plan(&spec(test, |_| ()), CONTROL, defaults).expect("in range").options().clone();
+        let seven = Duration::from_secs(7);
+        let stream = options(proto::Test::TcpStream);
+        assert_eq!((stream.role, stream.protocol), (Role::Receive, Protocol::Tcp));
+        assert_eq!((stream.message_bytes, stream.connect_timeout), (1000, seven + GRACE));
+        let maerts = options(proto::Test::TcpMaerts);
+        assert_eq!((maerts.role, maerts.protocol), (Role::Send, Protocol::Tcp));
+        // The timer of a netserver that sends has no pad.
+        assert_eq!((maerts.message_bytes, maerts.connect_timeout), (2000, seven));
+        let udp = options(proto::Test::UdpStream);
+        assert_eq!((udp.role, udp.protocol), (Role::Receive, Protocol::Udp));
+        assert_eq!((udp.message_bytes, udp.exact_message, udp.length), (1000, false, Length::Time(seven)));
+    }
+
+    #[test]
+    fn data_goes_to_the_control_peer_and_comes_from_whom_it_declares() {
+        let client = |ip| move |request: &mut proto::omni::OmniRequest| request.netperf_ip = words(ip);
+        let ours = |ip| move |request: &mut proto::omni::OmniRequest| request.netserver_ip = words(ip);
+        let (peer, declared): (IpAddr, IpAddr) = (CONTROL.peer.ip(), [10, 9, 9, 9].into());
+        for test in [proto::Test::TcpStream, proto::Test::UdpStream] {
+            assert_eq!(peers(&spec(test, |_| ()), CONTROL), [peer]);
+            assert_eq!(peers(&spec(test, client([10, 0, 0, 2])), CONTROL), [peer]);
+            assert_eq!(peers(&spec(test, client([10, 9, 9, 9])), CONTROL), [peer, declared]);
+            assert_eq!(peers(&spec(test, ours([10, 0, 0, 1])), CONTROL), [peer]);
+            assert!(peers(&spec(test, ours([10, 9, 9, 1])), CONTROL).is_empty());
+        }
+        let mapped = |last| SocketAddr::new(Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped().into(), 40_000);
+        let dual = Ends::new(mapped(1), mapped(2));
+        assert_eq!(peers(&spec(proto::Test::TcpStream, ours([10, 0, 0, 1])), dual), [peer]);
+        assert_eq!(peers(&spec(proto::Test::TcpMaerts, client([10, 9, 9, 9])), CONTROL), [peer]);
+        assert_eq!(peers(&spec(proto::Test::TcpMaerts, ours([10, 9, 9, 1])), CONTROL), [peer]);
+    }
 
     #[test]
     fn what_was_lacking_is_named_across_the_wire() {

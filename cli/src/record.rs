@@ -1,10 +1,13 @@
 //! The versioned result of one run: what was asked, what came of it, and the facts that qualify it.
 //!
-//! Plain data and the arithmetic between its numbers. It is all that a renderer sees; it knows no socket, no
-//! ring and no frame.
+//! Plain data and the arithmetic between its numbers. It is all that a renderer sees; it opens nothing. What
+//! an engine's outcome and a netserver's results amount to is worked out in [`mod@build`], what has to be
+//! said about it in [`rules`].
 //!
 //! Every number is finite: a ratio whose divisor is zero is absent, not infinite.
 
+mod build;
+mod rules;
 mod warning;
 
 use std::net::SocketAddr;
@@ -14,10 +17,14 @@ use ringperf_engine::Facts;
 use serde::Serialize;
 
 use crate::error::FailureJson;
-pub(crate) use warning::{End, Note, Warning};
+pub(crate) use build::{Contact, Measured, build};
+pub(crate) use warning::{Note, Warning};
 
 /// Version of the JSON shape. It grows when a field changes its meaning or goes; new fields do not change it.
-pub(crate) const RECORD_VERSION: u32 = 1;
+///
+/// 2: either end may be this one, so that what was told of sender and receiver by their place is told of the
+/// local and the remote end, and what was asked for is told of each end.
+pub(crate) const RECORD_VERSION: u32 = 2;
 
 /// Share of its core above which a worker is called the limit of the result, in percent.
 pub(crate) const CORE_BUSY_PERCENT: f64 = 95.0;
@@ -35,24 +42,55 @@ pub(crate) struct Record {
     pub(crate) time: Times,
     /// Name of the test.
     pub(crate) test: &'static str,
+    /// Which end of the data connection this process was; the netserver was the other one.
+    pub(crate) local: End,
     /// The other end.
     pub(crate) target: Target,
     /// What was asked for.
     pub(crate) asked: Asked,
     /// What was measured.
     pub(crate) result: StreamResult,
-    /// The sending end, which is this one.
+    /// The sending end.
     pub(crate) sender: Side,
-    /// The receiving end, as the netserver reports it.
+    /// The receiving end.
     pub(crate) receiver: Side,
-    /// Facts behind the sender's numbers.
-    pub(crate) sender_facts: Facts,
-    /// Facts behind the receiver's numbers; only a ringperf netserver tells them.
-    pub(crate) receiver_facts: Option<ReceiverFacts>,
+    /// Facts behind the numbers of this end.
+    pub(crate) local_facts: Facts,
+    /// Facts behind those of the netserver; only a ringperf netserver tells them.
+    pub(crate) remote_facts: Option<RemoteFacts>,
     /// What the reader of the numbers has to know.
     pub(crate) warnings: Vec<Note>,
     /// Name of the signal that ended the test early.
     pub(crate) interrupted: Option<&'static str>,
+}
+
+/// An end of the data connection, by its part in the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum End {
+    /// Takes the payload.
+    Receiver,
+    /// Sends it.
+    Sender,
+}
+
+impl End {
+    /// The one at the other side.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Receiver => Self::Sender,
+            Self::Sender => Self::Receiver,
+        }
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Receiver => "receiver",
+            Self::Sender => "sender",
+        })
+    }
 }
 
 /// The program that made a record.
@@ -76,8 +114,9 @@ impl Tool {
 pub(crate) struct Times {
     /// Wall clock at the start of the data transfer: UTC, RFC 3339.
     pub(crate) started: String,
-    /// From just before the data connection was made until the netserver had closed it, by the monotonic
-    /// clock.
+    /// By this end's monotonic clock, from just before the data connection was made: a TCP sender's runs
+    /// until the netserver had closed the connection, a UDP sender's until its last datagram, a
+    /// receiver's until the end of the stream or of the time asked for.
     pub(crate) elapsed_ns: u64,
     /// The part of it until the data connection was there.
     pub(crate) connected_after_ns: Option<u64>,
@@ -113,50 +152,93 @@ pub(crate) enum Netserver {
         /// Version of the extension it speaks.
         version: u32,
     },
+    /// Not asked: the drop-in says nothing on the control connection that netperf does not say.
+    #[expect(dead_code, reason = "the netperf drop-in is what constructs it")]
+    Unknown,
 }
 
 /// What was asked for. `None` left the default alone.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Asked {
-    /// Length of the test in seconds.
+    /// Length of the test in seconds. A test with neither seconds nor bytes runs until a signal.
     pub(crate) seconds: Option<u32>,
     /// Length of the test in bytes, before it was rounded up to whole messages.
     pub(crate) bytes: Option<u64>,
-    /// Bytes of a message.
-    pub(crate) message_bytes: u32,
-    /// SO_SNDBUF here and SO_RCVBUF there, in bytes.
-    pub(crate) socket_buffer: Option<u32>,
-    /// Core of our worker.
-    pub(crate) core: Option<usize>,
+    /// Of the sending end.
+    pub(crate) sender: AskedEnd,
+    /// Of the receiving end.
+    pub(crate) receiver: AskedEnd,
     /// Backend of our worker.
     pub(crate) engine: &'static str,
-    /// Data port of both ends.
-    pub(crate) data_port: Option<u16>,
 }
 
-/// What was measured.
+impl Asked {
+    /// What was asked of one end.
+    pub(crate) fn of(&self, end: End) -> &AskedEnd {
+        match end {
+            End::Receiver => &self.receiver,
+            End::Sender => &self.sender,
+        }
+    }
+}
+
+/// What was asked of one end. `None` left the default alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct AskedEnd {
+    /// Bytes of one send of the sender, or of one receive of the receiver.
+    pub(crate) message_bytes: Option<u32>,
+    /// SO_SNDBUF in bytes.
+    pub(crate) send_buffer: Option<u32>,
+    /// SO_RCVBUF in bytes.
+    pub(crate) receive_buffer: Option<u32>,
+    /// Port of its data socket.
+    pub(crate) data_port: Option<u16>,
+    /// Core of its worker.
+    pub(crate) core: Option<usize>,
+}
+
+impl AskedEnd {
+    /// The socket buffer that its payload passes.
+    pub(crate) fn socket_buffer(&self, end: End) -> Option<u32> {
+        match end {
+            End::Receiver => self.receive_buffer,
+            End::Sender => self.send_buffer,
+        }
+    }
+}
+
+/// What was measured. A message of UDP is a datagram.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct StreamResult {
-    /// Bytes the receiver counted, in bits, over the sender's elapsed time. Bits a second.
+    /// Bytes the receiver counted, in bits, over this end's elapsed time. Bits a second.
     pub(crate) goodput_bits_per_second: f64,
+    /// Bytes the sender counted, in bits, over the sender's own elapsed time, which may be longer than ours.
+    /// Bits a second.
+    pub(crate) sent_bits_per_second: Option<f64>,
     /// Bytes the receiver counted.
     pub(crate) bytes_received: u64,
-    /// Bytes the sender's kernel took.
+    /// Bytes the sender's kernel took. A netserver that sends leaves out the message that the end of the
+    /// test cut short.
     pub(crate) bytes_sent: u64,
     /// Whole messages sent.
     pub(crate) messages_sent: u64,
-    /// Receive calls or completions that returned data.
+    /// Receive calls or completions that returned data, of a TCP stream that a netserver receives modulo
+    /// 2^32; over UDP, datagrams received.
     pub(crate) receives: u64,
-    /// Sends that were completed in part and continued.
+    /// Sends that were completed in part and continued, where the sender is this end.
     pub(crate) short_sends: u64,
-    /// How the sender's run ended.
+    /// Datagrams that the sender's kernel had no room for; they count neither as sent nor as lost.
+    pub(crate) failed_sends: u64,
+    /// Share of the datagrams sent that the receiver did not count, 0 to 1; UDP only.
+    pub(crate) loss: Option<f64>,
+    /// How this end's run ended.
     pub(crate) end: ringperf_engine::End,
-    /// The connection's own figures, from the sender's TCP_INFO.
+    /// The TCP connection's own figures at this end (TCP_INFO).
     pub(crate) transport: Option<ringperf_engine::outcome::Transport>,
-    /// Congestion control at the receiver.
-    pub(crate) receiver_congestion_control: Option<String>,
-    /// Segments that the receiver's end retransmitted.
-    pub(crate) receiver_retransmits: Option<u32>,
+    /// Congestion control at the netserver.
+    pub(crate) remote_congestion_control: Option<String>,
+    /// Segments that the netserver's end retransmitted.
+    pub(crate) remote_retransmits: Option<u32>,
 }
 
 /// One end of the connection.
@@ -172,8 +254,12 @@ pub(crate) struct Side {
     pub(crate) worker: Option<WorkerCost>,
     /// The whole machine, as netperf computes it.
     pub(crate) machine: Option<MachineCost>,
+    /// Bytes of one send of the sender, or of one receive of the receiver, in force.
+    pub(crate) message_bytes: Option<u32>,
     /// The socket buffer that matters at this end: SO_SNDBUF of the sender, SO_RCVBUF of the receiver.
     pub(crate) socket_buffer: BufferSizes,
+    /// Receives that came out of the provided-buffer ring, in percent of all; a receiver's only.
+    pub(crate) buffer_ring_percent: Option<f64>,
 }
 
 /// CPU cost of one worker.
@@ -277,24 +363,32 @@ pub(crate) struct BufferSizes {
     pub(crate) end: Option<u32>,
 }
 
-/// What a ringperf netserver tells about the receiving worker.
+/// What a ringperf netserver tells about its worker.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct ReceiverFacts {
-    /// Flags of io_uring_setup, as the kernel's bit mask; 0 for epoll.
+pub(crate) struct RemoteFacts {
+    /// Flags of io_uring_setup, as the kernel's bit mask; 0 without io_uring.
     pub(crate) setup_bits: u32,
     /// Parts of io_uring in use.
     pub(crate) features: Vec<&'static str>,
-    /// The receiver's own elapsed time in nanoseconds.
+    /// Its own elapsed time in nanoseconds.
     pub(crate) elapsed_ns: u64,
-    /// Receives that came out of the provided-buffer ring, in percent of all.
-    pub(crate) buffer_ring_percent: Option<f64>,
     /// Times the buffer ring was found empty.
     pub(crate) no_buffers: u64,
     /// Which memory backs its buffers; absent where its word for it is not known here.
     pub(crate) arena_backing: Option<ringperf_engine::facts::Backing>,
-    /// Wishes that the receiver went on without; `netserver -d` logs why.
+    /// Wishes that it went on without; `netserver -d` logs why.
     pub(crate) degraded: Vec<&'static str>,
 }
+
+impl RemoteFacts {
+    /// Whether its buffers are registered with its ring; `None` without a ring.
+    pub(crate) fn registers_buffers(&self) -> Option<bool> {
+        (self.setup_bits != 0).then(|| self.features.contains(&REGISTERED_BUFFERS))
+    }
+}
+
+/// The name under which [`RemoteFacts::features`] lists registered buffers.
+pub(crate) const REGISTERED_BUFFERS: &str = "registered_buffers";
 
 /// A run that has no result, in the same envelope.
 #[derive(Clone, Debug, Serialize)]

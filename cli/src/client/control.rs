@@ -40,7 +40,6 @@ pub(crate) enum NoFrame {
 /// An open control connection.
 pub(crate) struct Control {
     stream: TcpStream,
-    local: SocketAddr,
     peer: SocketAddr,
     frames: FrameReader,
     /// The first bytes since the last whole frame.
@@ -69,14 +68,9 @@ impl Control {
             .with_retries(3);
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_user_timeout(Some(DEAD_PEER))?;
-        let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
+        let peer = stream.peer_addr()?;
         let frames = FrameReader::default();
-        Ok(Self { stream, local, peer, frames, head: Vec::new(), deadlines, interrupt })
-    }
-
-    /// Our address.
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.local
+        Ok(Self { stream, peer, frames, head: Vec::new(), deadlines, interrupt })
     }
 
     /// The netserver's address.

@@ -9,13 +9,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::log::{RateLimit, reason};
 use super::session::{self, Settings};
-use super::transport::{Acceptor, Transport};
+use super::transport::Transport;
+use crate::bridge::Ends;
 
 /// Sessions at once. There is no smaller limit for one address: test suites open a dozen from one host.
 pub(super) const SESSIONS_MAX: u32 = 256;
@@ -57,12 +59,12 @@ impl Hall {
         }
     }
 
-    /// Serves every connection of `acceptors` until told to stop, then waits for the sessions to close.
-    pub(super) async fn serve<A: Acceptor>(self: Rc<Self>, acceptors: Vec<A>) {
+    /// Serves every connection of `listeners` until told to stop, then waits for the sessions to close.
+    pub(super) async fn serve<T: Transport>(self: Rc<Self>, listeners: Vec<TcpListener>) {
         let mut loops = JoinSet::new();
-        for acceptor in acceptors {
+        for listener in listeners {
             let hall = Rc::clone(&self);
-            loops.spawn_local(async move { hall.accept(&acceptor).await });
+            loops.spawn_local(async move { hall.accept::<T>(&listener).await });
         }
         let mut stop = self.stop.clone();
         // An error means that nobody is left who could say stop, which is as good as stop.
@@ -73,12 +75,17 @@ impl Hall {
         }
     }
 
-    async fn accept<A: Acceptor>(self: Rc<Self>, acceptor: &A) {
+    async fn accept<T: Transport>(self: Rc<Self>, listener: &TcpListener) {
         loop {
-            match acceptor.accept().await {
-                Ok((stream, peer)) => {
-                    if let Some(seat) = self.seat(&stream, peer).await {
-                        Rc::clone(&self).open(stream, peer, seat);
+            // Our address is asked for here because tokio-uring has no call for it.
+            let accepted = listener.accept().await.and_then(|(stream, peer)| {
+                let ends = Ends::new(stream.local_addr()?, peer);
+                Ok((T::adopt(stream)?, ends))
+            });
+            match accepted {
+                Ok((stream, ends)) => {
+                    if let Some(seat) = self.seat(&stream, ends.peer).await {
+                        Rc::clone(&self).open(stream, ends, seat);
                     }
                 }
                 Err(error) => {
@@ -97,7 +104,6 @@ impl Hall {
             if self.serial { seats.acquire_owned().await.ok() } else { seats.try_acquire_owned().ok() };
         if seat.is_none() {
             if let Some(held_back) = self.turned_away.pass() {
-                let peer = session::canonical(peer);
                 tracing::warn!(%peer, held_back, "POLICY: turned away: {SESSIONS_MAX} sessions are open");
             }
             // The stream is dropped next, which closes it whether or not this worked.
@@ -106,22 +112,22 @@ impl Hall {
         seat
     }
 
-    fn open<T: Transport>(self: Rc<Self>, stream: T, peer: SocketAddr, seat: OwnedSemaphorePermit) {
+    fn open<T: Transport>(self: Rc<Self>, stream: T, ends: Ends, seat: OwnedSemaphorePermit) {
         // Not joined: the seat comes back when the task ends, also by a panic, and that is all anybody waits
         // for.
         tokio::task::spawn_local(async move {
             let _seat = seat;
-            self.attend(stream, peer).await;
+            self.attend(stream, ends).await;
         });
     }
 
     /// Serves one connection to its end.
-    pub(super) async fn attend<T: Transport>(&self, stream: T, peer: SocketAddr) {
-        let peer = session::canonical(peer);
+    pub(super) async fn attend<T: Transport>(&self, stream: T, ends: Ends) {
+        let peer = ends.peer;
         let number = self.served.get().wrapping_add(1);
         self.served.set(number);
         tracing::debug!(%peer, number, "session opened");
-        let over = session::serve(Rc::new(stream), peer, number, &self.settings, self.stop.clone()).await;
+        let over = session::serve(Rc::new(stream), ends, number, &self.settings, self.stop.clone()).await;
         session::log_end(peer, &over);
     }
 

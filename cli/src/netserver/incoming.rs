@@ -2,7 +2,7 @@
 //!
 //! The reading task never stops in the middle of a read because somebody lost patience: a timed-out wait
 //! drops nothing but its place at the channel. What the peer may pile up is bounded by the channel and the
-//! frame reader.
+//! frame reader; during a test, when nothing is taken out, it is bounded by the frame reader.
 
 use std::io;
 use std::rc::Rc;
@@ -33,6 +33,8 @@ pub(super) enum Never {
     Ended { cut_short: Option<Fault> },
     /// The connection failed, with this text.
     Failed(String),
+    /// More came than is taken in while nobody takes frames out, so that its end would not be seen.
+    Flooded,
 }
 
 enum Chunk {
@@ -92,17 +94,15 @@ impl Incoming {
         }
     }
 
-    /// Resolves when the connection fails, and only then; takes in what arrives meanwhile as long as there is
-    /// room.
-    pub(super) async fn failure(&mut self) -> String {
+    /// Resolves when nothing more can come, whole frames that wait left aside; takes in what arrives
+    /// meanwhile. May be dropped and called again.
+    pub(super) async fn never(&mut self) -> Never {
         while self.held.is_empty() {
-            match self.more().await {
-                Ok(()) => {}
-                Err(Never::Failed(error)) => return error,
-                Err(Never::Ended { .. }) => break,
+            if let Err(never) = self.more().await {
+                return never;
             }
         }
-        std::future::pending().await
+        Never::Flooded
     }
 
     /// Throws away what comes until nothing more can.

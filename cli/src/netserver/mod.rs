@@ -28,9 +28,9 @@ use tokio::sync::watch;
 use self::accept::Hall;
 use self::listen::{Bound, Target};
 use self::session::Settings;
-use self::transport::{Acceptor, ControlPlane, EpollAcceptor, UringAcceptor};
+use self::transport::ControlPlane;
 use crate::args::{NETSERVER_USAGE, Netserver, NetserverOptions};
-use crate::bridge::Defaults;
+use crate::bridge::{Defaults, Ends};
 use crate::netperf_cpu;
 
 /// The release this netserver is compatible with.
@@ -102,18 +102,23 @@ fn serve(
     let hall = Rc::new(Hall::new(settings(options), options.serial, stop));
     match plane {
         ControlPlane::Epoll(runtime, tasks) => tasks.block_on(&runtime, async move {
-            hall.serve(adopt::<EpollAcceptor>(bound)?).await;
+            hall.serve::<tokio::net::TcpStream>(adopt(bound)?).await;
             Ok(())
         }),
         ControlPlane::Uring(runtime) => runtime.block_on(async move {
-            hall.serve(adopt::<UringAcceptor>(bound)?).await;
+            hall.serve::<tokio_uring::net::TcpStream>(adopt(bound)?).await;
             Ok(())
         }),
     }
 }
 
-fn adopt<A: Acceptor>(bound: Bound) -> io::Result<Vec<A>> {
-    bound.listeners.into_iter().map(A::adopt).collect()
+/// Hands the listening sockets to the runtime around. Connections are awaited by epoll on either plane.
+fn adopt(bound: Bound) -> io::Result<Vec<tokio::net::TcpListener>> {
+    let adopt = |listener: std::net::TcpListener| {
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    };
+    bound.listeners.into_iter().map(adopt).collect()
 }
 
 fn settings(options: &NetserverOptions) -> Settings {
@@ -128,7 +133,7 @@ fn settings(options: &NetserverOptions) -> Settings {
 
 /// io_uring unless it is refused, or the user wants none of it.
 fn control_plane(engine: EngineChoice) -> io::Result<ControlPlane> {
-    if engine == EngineChoice::Epoll {
+    if matches!(engine, EngineChoice::Classic | EngineChoice::Epoll) {
         return ControlPlane::epoll();
     }
     ControlPlane::uring().or_else(|error| {
@@ -154,7 +159,7 @@ fn announce(bound: &Bound, options: &NetserverOptions, plane: &ControlPlane) {
     };
     tracing::info!("listening on {bound}; control plane on {plane}; engine {:?}", options.engine);
     tracing::info!(
-        "open to {who}; data only from the control peer; no file named by a peer is opened; \
+        "open to {who}; data is sent to the control peer only; no file named by a peer is opened; \
          {} sessions at most",
         if options.serial { 1 } else { accept::SESSIONS_MAX }
     );
@@ -203,12 +208,13 @@ fn inetd_stream(options: &NetserverOptions) -> Option<TcpStream> {
 /// inetd's child: one session and no log, because standard error is the control connection, too.
 fn serve_one(stream: TcpStream, options: &NetserverOptions) -> io::Result<ExitCode> {
     background::close_streams()?;
-    let peer = stream.peer_addr()?;
+    let ends = Ends::new(stream.local_addr()?, stream.peer_addr()?);
+    stream.set_nonblocking(true)?;
     let stop = watch_for_the_end(false)?;
     let hall = Hall::new(settings(options), false, stop);
     let (runtime, tasks) = transport::epoll_runtime()?;
     tasks.block_on(&runtime, async move {
-        hall.attend(transport::adopt_connection(stream)?, peer).await;
+        hall.attend(tokio::net::TcpStream::from_std(stream)?, ends).await;
         Ok(ExitCode::SUCCESS)
     })
 }

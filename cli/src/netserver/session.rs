@@ -11,22 +11,26 @@ use std::time::Duration;
 
 use ringperf_engine::{End, Outcome, errno_name};
 use ringperf_proto::errno::UNKNOWN_REQUEST;
-use ringperf_proto::{Frame, Length, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, TestSpec};
+use ringperf_proto::{Frame, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, Test, TestSpec};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::incoming::{Incoming, Never};
 use super::log::{RateLimit, reason};
 use super::testrun::{self, Ready, Refused, Running};
 use super::transport::Transport;
 use crate::args::Deadlines;
-use crate::bridge::{self, Defaults};
+use crate::bridge::{self, Defaults, Ends};
 
 /// How long a closing session lets the peer take what was sent and close its own side.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a stopped test may take to give its resources back.
-const STOPPED: Duration = Duration::from_secs(3);
+/// How long a stopped test may take to give its resources back. One that sends ends its stream and waits for
+/// the client's end of it, 20 s at most; the session keeps its seat until then.
+const STOPPED: Duration = Duration::from_secs(25);
+
+/// The same where netserver ends, which takes the rest with it.
+const STOPPED_AT_THE_END: Duration = Duration::from_secs(3);
 
 /// What every session is made with.
 pub(super) struct Settings {
@@ -70,7 +74,7 @@ pub(super) enum Over {
 /// Serves `stream` until it is over, then closes it.
 pub(super) async fn serve<T: Transport>(
     stream: Rc<T>,
-    peer: SocketAddr,
+    ends: Ends,
     number: u64,
     settings: &Settings,
     stop: watch::Receiver<bool>,
@@ -78,7 +82,7 @@ pub(super) async fn serve<T: Transport>(
     let mut session = Session {
         incoming: Incoming::new(Rc::clone(&stream)),
         stream,
-        peer,
+        ends,
         number,
         settings,
         stop,
@@ -93,7 +97,7 @@ pub(super) async fn serve<T: Transport>(
 struct Session<'a, T: Transport> {
     incoming: Incoming,
     stream: Rc<T>,
-    peer: SocketAddr,
+    ends: Ends,
     number: u64,
     settings: &'a Settings,
     stop: watch::Receiver<bool>,
@@ -176,7 +180,7 @@ impl<T: Transport> Session<'_, T> {
                 }
                 Err(fault) => {
                     // No bytes of a peer lead here, so the session's own steps did.
-                    tracing::error!(peer = %self.peer, "BUG: {fault}");
+                    tracing::error!(peer = %self.ends.peer, "BUG: {fault}");
                     return ControlFlow::Break(Over::Failed);
                 }
             };
@@ -215,79 +219,76 @@ impl<T: Transport> Session<'_, T> {
 
     async fn prepare(&self, spec: &TestSpec) -> Result<Ready, Refused> {
         if spec.ignored_fill_file && self.refusals.pass().is_some() {
-            let peer = self.peer;
+            let peer = self.ends.peer;
             tracing::warn!(%peer, "the peer names a fill file; files that peers name are never opened");
         }
-        let ready = testrun::prepare(spec.clone(), self.peer.ip(), self.settings.defaults, self.number).await;
+        let ready = testrun::prepare(spec.clone(), self.ends, self.settings.defaults, self.number).await;
         if let Err(Refused { reason, .. }) = &ready
             && self.refusals.pass().is_some()
         {
-            tracing::warn!(peer = %self.peer, "test cannot be prepared: {reason}");
+            tracing::warn!(peer = %self.ends.peer, "test cannot be prepared: {reason}");
         }
         ready
     }
 
     async fn run(&mut self, spec: &TestSpec, ready: Ready) -> ControlFlow<Over, ServerInput> {
-        self.last_length = match spec.length {
-            Length::Seconds(seconds) => Duration::from_secs(seconds.into()),
-            Length::Bytes(_) | Length::Endless => Duration::ZERO,
-        };
+        let message_bytes = ready.offer.send_bytes;
         let mut running = ready.start();
         let outcome = tokio::select! {
             outcome = running.outcome() => outcome,
-            over = lost(&mut self.incoming, &mut self.stop) => {
-                return ControlFlow::Break(self.abandon(running, over).await);
+            over = lost(&mut self.incoming, &mut self.stop, self.settings.deadlines.idle) => {
+                return ControlFlow::Break(self.abandon(spec.test, running, over).await);
             }
         };
         match outcome {
             Ok(outcome) => {
-                self.log(&outcome);
-                ControlFlow::Continue(bridge::ran(spec, &outcome))
+                self.last_length = outcome.elapsed;
+                self.log(spec.test, &outcome);
+                ControlFlow::Continue(bridge::ran(spec, &outcome, message_bytes))
             }
             Err(Refused { errno, reason }) => {
-                tracing::warn!(peer = %self.peer, errno, "test failed: {reason}");
+                tracing::warn!(peer = %self.ends.peer, errno, "test failed: {reason}");
                 ControlFlow::Continue(ServerInput::Failed { errno })
             }
         }
     }
 
-    async fn abandon(&self, mut running: Running, over: Over) -> Over {
+    async fn abandon(&self, test: Test, mut running: Running, over: Over) -> Over {
         running.stop.stop();
-        match timeout(STOPPED, running.outcome()).await {
-            Ok(Ok(outcome)) => self.log(&outcome),
-            Ok(Err(Refused { reason, .. })) => tracing::warn!(peer = %self.peer, "test failed: {reason}"),
-            Err(_) => tracing::error!(peer = %self.peer, "BUG: a stopped test did not end in time"),
+        let at_the_end = matches!(over, Over::Stopping);
+        let patience = if at_the_end { STOPPED_AT_THE_END } else { STOPPED };
+        match timeout(patience, running.outcome()).await {
+            Ok(Ok(outcome)) => self.log(test, &outcome),
+            Ok(Err(Refused { reason, .. })) => {
+                tracing::warn!(peer = %self.ends.peer, "test failed: {reason}")
+            }
+            Err(_) if at_the_end => {
+                tracing::warn!(peer = %self.ends.peer, "test given up: its client does not end its side");
+            }
+            Err(_) => tracing::error!(peer = %self.ends.peer, "BUG: a stopped test did not end in time"),
         }
         over
     }
 
-    fn log(&self, outcome: &Outcome) {
-        let connected = outcome.connected_after.unwrap_or(outcome.elapsed);
-        let seconds = outcome.elapsed.saturating_sub(connected).as_secs_f64();
-        let bytes = outcome.tally.bytes_received;
-        let megabits = if seconds > 0.0 { bytes as f64 * 8.0 / seconds / 1e6 } else { 0.0 };
+    fn log(&self, test: Test, outcome: &Outcome) {
         let facts = &outcome.facts;
         tracing::info!(
-            peer = %self.peer,
+            peer = %self.ends.peer,
             engine = ?facts.engine,
             core = ?facts.core.pinned,
             degraded = facts.degraded.len(),
             end = ?outcome.end,
-            "TCP stream received: {megabits:.2} Mbit/s, {bytes} bytes in {seconds:.3} s"
+            strangers = (outcome.tally.strangers > 0).then_some(outcome.tally.strangers),
+            "{}", bridge::line(test, outcome)
         );
         for degraded in &facts.degraded {
             tracing::debug!(
-                peer = %self.peer,
+                peer = %self.ends.peer,
                 "without {}: {}; instead: {}", degraded.feature, degraded.reason, degraded.instead
             );
         }
         if matches!(outcome.end, End::NoConnection) {
-            tracing::warn!(
-                peer = %self.peer,
-                strangers = outcome.tally.strangers,
-                "no data connection came; a firewall on the data port, or a client whose data address is not \
-                 that of its control connection"
-            );
+            tracing::warn!(peer = %self.ends.peer, "{}", bridge::nobody_came(test));
         }
     }
 
@@ -301,7 +302,8 @@ impl<T: Transport> Session<'_, T> {
                 UNKNOWN_REQUEST => "unknown request".to_owned(),
                 errno => errno_name(errno),
             };
-            tracing::info!(peer = %self.peer, held_back, "request {asked:?} refused with {errno} ({name})");
+            let peer = self.ends.peer;
+            tracing::info!(%peer, held_back, "request {asked:?} refused with {errno} ({name})");
         }
     }
 
@@ -332,10 +334,22 @@ impl<T: Transport> Session<'_, T> {
 }
 
 /// Resolves when the session must end although its test still runs. The end of the control stream is no
-/// reason: a receiving netserver finishes the test and sends the results.
-async fn lost(incoming: &mut Incoming, stop: &mut watch::Receiver<bool>) -> Over {
+/// reason by itself: netperf's netserver finishes the test and sends the results. But it may also be the last
+/// that is ever heard of a client, whose test then has `patience` to end.
+async fn lost(incoming: &mut Incoming, stop: &mut watch::Receiver<bool>, patience: Duration) -> Over {
+    let gone = async {
+        match incoming.never().await {
+            Never::Ended { .. } => {
+                sleep(patience).await;
+                let seconds = patience.as_secs_f32();
+                Over::Silent(format!("the control stream ended during a test that went on for {seconds} s"))
+            }
+            Never::Failed(error) => Over::Broken(format!("control connection lost during a test: {error}")),
+            flooded @ Never::Flooded => flooded.into(),
+        }
+    };
     tokio::select! {
-        error = incoming.failure() => Over::Broken(format!("control connection lost during a test: {error}")),
+        over = gone => over,
         () = stopping(stop) => Over::Stopping,
     }
 }
@@ -351,6 +365,7 @@ impl From<Never> for Over {
             Never::Ended { cut_short: None } => Self::Done,
             Never::Ended { cut_short: Some(fault) } => Self::Broken(format!("end of stream: {fault}")),
             Never::Failed(error) => Self::Broken(error),
+            Never::Flooded => Self::Refused("requests piled up during a test".to_owned()),
         }
     }
 }
@@ -365,9 +380,4 @@ pub(super) fn log_end(peer: SocketAddr, over: &Over) {
         Over::Failed => tracing::info!(%peer, "session closed after a failed test"),
         Over::Stopping => tracing::info!(%peer, "session closed: netserver ends"),
     }
-}
-
-/// The peer's address, an IPv4 address in IPv6 clothes undressed.
-pub(super) fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }

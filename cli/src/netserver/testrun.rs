@@ -5,16 +5,14 @@
 //! this session and no other.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::mpsc;
 
 use ringperf_engine::{Error, Outcome, Stop};
-use ringperf_proto::errno::EOPNOTSUPP;
-use ringperf_proto::{Family, Offer, Test, TestSpec};
+use ringperf_proto::{Offer, TestSpec};
 use tokio::sync::oneshot;
 
 use super::log::reason;
-use crate::bridge::{self, Defaults};
+use crate::bridge::{self, Defaults, Ends};
 
 /// errno for a thread that ended without an answer: EIO.
 const EIO: i32 = 5;
@@ -70,27 +68,23 @@ impl Running {
     }
 }
 
-/// Prepares the test that `peer` asked for. `number` names the thread.
+/// Prepares the test that was asked for on `control`. `number` names the thread.
 pub(super) async fn prepare(
     spec: TestSpec,
-    peer: IpAddr,
+    control: Ends,
     defaults: Defaults,
     number: u64,
 ) -> Result<Ready, Refused> {
-    if (spec.family, spec.test) != (Family::Omni, Test::TcpStream) {
-        let reason = "the protocol knows this test and the netserver does not run it".to_owned();
-        return Err(Refused { errno: EOPNOTSUPP, reason });
-    }
     let (told, prepared) = oneshot::channel();
     std::thread::Builder::new()
         .name(format!("rp-test-{number}"))
-        .spawn(move || work(&spec, peer, defaults, told))
+        .spawn(move || work(&spec, control, defaults, told))
         .map_err(|error| no_thread(&error))?;
     prepared.await.unwrap_or_else(|_| Err(gone()))
 }
 
-fn work(spec: &TestSpec, peer: IpAddr, defaults: Defaults, told: oneshot::Sender<Result<Ready, Refused>>) {
-    let prepared = bridge::plan(spec, peer, defaults)
+fn work(spec: &TestSpec, control: Ends, defaults: Defaults, told: oneshot::Sender<Result<Ready, Refused>>) {
+    let prepared = bridge::plan(spec, control, defaults)
         .and_then(|plan| ringperf_engine::prepare(&plan).map(|prepared| (plan, prepared)));
     let (plan, prepared) = match prepared {
         Ok(both) => both,

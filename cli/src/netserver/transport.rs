@@ -1,23 +1,28 @@
 //! The control plane's two ways to wait for control connections: io_uring where it is granted, epoll where
 //! not.
 //!
-//! Everything above is generic over [`Acceptor`] and [`Transport`] and the same for both. Buffers are handed
-//! over and handed back, because io_uring has to own them while an operation is in flight. Data connections
-//! never come here.
+//! Everything above is generic over [`Transport`] and the same for both. Buffers are handed over and handed
+//! back, because io_uring has to own them while an operation is in flight. Data connections never come here.
 
 use std::future::Future;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
 /// How long the self-test of io_uring may take; it moves one byte between two ends of one socket pair.
 const SELF_TEST: Duration = Duration::from_secs(1);
 
 /// One control connection. Every call can be made while others are pending.
-pub(super) trait Transport: 'static {
+pub(super) trait Transport: Sized + 'static {
+    /// Takes over a connection. Must be called on the control plane.
+    ///
+    /// # Errors
+    /// The kernel's, where the socket cannot be made ready.
+    fn adopt(stream: TcpStream) -> io::Result<Self>;
     /// Reads what has arrived, at most the buffer's length; 0 is the end of the stream. The buffer comes
     /// back.
     fn read(&self, buffer: Vec<u8>) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
@@ -27,36 +32,14 @@ pub(super) trait Transport: 'static {
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 }
 
-/// One listening socket.
-pub(super) trait Acceptor: Sized + 'static {
-    /// Its connections.
-    type Connection: Transport;
-    /// Takes over a listening socket in blocking mode. Must be called on the control plane.
-    ///
-    /// # Errors
-    /// The kernel's, where the socket cannot be made ready.
-    fn adopt(listener: TcpListener) -> io::Result<Self>;
-    /// Waits for the next connection.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Connection, SocketAddr)>>;
-}
-
-/// Waits by io_uring.
-pub(super) struct UringAcceptor(tokio_uring::net::TcpListener);
-
-impl Acceptor for UringAcceptor {
-    type Connection = tokio_uring::net::TcpStream;
-
-    // The socket stays in blocking mode: with O_NONBLOCK the ring would report EAGAIN instead of waiting.
-    fn adopt(listener: TcpListener) -> io::Result<Self> {
-        Ok(Self(tokio_uring::net::TcpListener::from_std(listener)))
-    }
-
-    async fn accept(&self) -> io::Result<(Self::Connection, SocketAddr)> {
-        self.0.accept().await
-    }
-}
-
 impl Transport for tokio_uring::net::TcpStream {
+    // With O_NONBLOCK the ring would report EAGAIN instead of waiting.
+    fn adopt(stream: TcpStream) -> io::Result<Self> {
+        let stream = stream.into_std()?;
+        stream.set_nonblocking(false)?;
+        Ok(Self::from_std(stream))
+    }
+
     async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         Self::read(self, buffer).await
     }
@@ -70,32 +53,11 @@ impl Transport for tokio_uring::net::TcpStream {
     }
 }
 
-/// Waits by epoll.
-pub(super) struct EpollAcceptor(tokio::net::TcpListener);
-
-impl Acceptor for EpollAcceptor {
-    type Connection = tokio::net::TcpStream;
-
-    fn adopt(listener: TcpListener) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener).map(Self)
+impl Transport for TcpStream {
+    fn adopt(stream: TcpStream) -> io::Result<Self> {
+        Ok(stream)
     }
 
-    async fn accept(&self) -> io::Result<(Self::Connection, SocketAddr)> {
-        self.0.accept().await
-    }
-}
-
-/// Takes over a connection that something else accepted. Must be called on a runtime of [`epoll_runtime`].
-///
-/// # Errors
-/// The kernel's, where the socket cannot be made ready.
-pub(super) fn adopt_connection(stream: TcpStream) -> io::Result<impl Transport> {
-    stream.set_nonblocking(true)?;
-    tokio::net::TcpStream::from_std(stream)
-}
-
-impl Transport for tokio::net::TcpStream {
     async fn read(&self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         loop {
             if let Err(error) = self.readable().await {

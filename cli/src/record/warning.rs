@@ -4,6 +4,8 @@
 
 use serde::Serialize;
 
+use super::End;
+
 /// Something the reader of the numbers has to know, with its text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Note {
@@ -17,25 +19,6 @@ pub(crate) struct Note {
 impl From<Warning> for Note {
     fn from(warning: Warning) -> Self {
         Self { text: warning.to_string(), warning }
-    }
-}
-
-/// Which end of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum End {
-    /// The netserver.
-    Receiver,
-    /// This process.
-    Sender,
-}
-
-impl std::fmt::Display for End {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(match self {
-            Self::Receiver => "receiver",
-            Self::Sender => "sender",
-        })
     }
 }
 
@@ -59,7 +42,7 @@ pub(crate) enum Warning {
         /// The receiver's count.
         received: u64,
     },
-    /// The sender's backend met completions that cannot be: a defect of the kernel's or of ours.
+    /// This end's backend met completions that cannot be: a defect of the kernel's or of ours.
     CompletionsDefective {
         /// Completions that named no operation under way.
         stale: u64,
@@ -100,7 +83,7 @@ pub(crate) enum Warning {
     },
     /// The netserver did not close the data connection in time after the last byte.
     DrainTimeout,
-    /// The netserver closed the data connection before the test was over.
+    /// The netserver ended the data connection before the test was over.
     EndedEarly {
         /// Seconds measured.
         seconds: f64,
@@ -111,18 +94,30 @@ pub(crate) enum Warning {
     Interrupted {
         /// The signal's name.
         signal: &'static str,
+        /// Which end this process was.
+        local: End,
+        /// Whether the data were datagrams.
+        datagrams: bool,
     },
     /// Both ends are on this machine.
     NoWire,
-    /// The receiver went on without some things.
-    ReceiverDegraded {
-        /// Which.
+    /// The netserver went on without some things.
+    RemoteDegraded {
+        /// Which end it was.
+        end: End,
+        /// Which things.
         features: Vec<&'static str>,
     },
-    /// The receiver's worker is not known apart from the rest of its machine.
-    ReceiverWholeMachine,
-    /// The receiver told nothing about its CPU.
-    ReceiverWithoutCpu,
+    /// The netserver's worker is not known apart from the rest of its machine.
+    RemoteWholeMachine {
+        /// Which end it was.
+        end: End,
+    },
+    /// The netserver told nothing about its CPU.
+    RemoteWithoutCpu {
+        /// Which end it was.
+        end: End,
+    },
     /// A ringperf netserver did not tell what it knows beyond the results.
     ReportMissing {
         /// Why.
@@ -173,9 +168,15 @@ impl std::fmt::Display for Warning {
                  the elapsed time includes that wait",
             ),
             Self::EndedEarly { seconds, asked } => {
-                write!(out, "the receiver ended the test after {seconds:.1} of {asked} seconds")
+                write!(out, "the netserver ended the test after {seconds:.1} of {asked} seconds")
             }
-            Self::Interrupted { signal } => write!(
+            Self::Interrupted { signal, datagrams: true, .. } => write!(out, "{signal} ended the test early"),
+            Self::Interrupted { signal, local: End::Receiver, .. } => write!(
+                out,
+                "{signal} ended the test early: what came after it is not in the goodput, and may be among \
+                 the messages"
+            ),
+            Self::Interrupted { signal, local: End::Sender, .. } => write!(
                 out,
                 "{signal} ended the test early: the rate counts what the socket buffer still held, and not \
                  the time that took to arrive"
@@ -183,13 +184,14 @@ impl std::fmt::Display for Warning {
             Self::NoWire => {
                 out.write_str("no wire: both ends are on this machine, so this measures its kernel")
             }
-            Self::ReceiverDegraded { features } => {
-                write!(out, "receiver without {}; netserver -d logs why", features.join(", "))
+            Self::RemoteDegraded { end, features } => {
+                write!(out, "{end} without {}; netserver -d logs why", features.join(", "))
             }
-            Self::ReceiverWholeMachine => out.write_str(
-                "receiver CPU is that of its whole machine: a netperf netserver does not tell its worker's",
+            Self::RemoteWholeMachine { end } => write!(
+                out,
+                "{end} CPU is that of its whole machine: netperf's results do not tell its worker's"
             ),
-            Self::ReceiverWithoutCpu => out.write_str("the receiver told nothing about its CPU"),
+            Self::RemoteWithoutCpu { end } => write!(out, "the {end} told nothing about its CPU"),
             Self::ReportMissing { reason } => {
                 write!(out, "the netserver's report on its worker is missing: {reason}")
             }
@@ -206,6 +208,14 @@ mod tests {
         let warning = Warning::CompletionsDefective { stale: 1, overflows: 2, skipped_buffers: 3 };
         let note = Note::from(warning);
         assert!(note.text.starts_with("do not trust this result: 1 stale and 2 dropped"), "{}", note.text);
+    }
+
+    #[test]
+    fn what_a_signal_cost_depends_on_the_test() {
+        let text = |local, datagrams| Warning::Interrupted { signal: "SIGINT", local, datagrams }.to_string();
+        assert!(text(End::Sender, false).contains("what the socket buffer still held"));
+        assert!(text(End::Receiver, false).contains("not in the goodput"));
+        assert_eq!(text(End::Sender, true), "SIGINT ended the test early");
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::fmt::Write;
 
 use ringperf_engine::facts::Backing;
 
-use crate::record::{BufferSizes, MachineCost, Netserver, ReceiverFacts, Record, Side, WorkerCost};
+use crate::record::{
+    BufferSizes, End, MachineCost, Netserver, Record, RemoteFacts, Side, StreamResult, WorkerCost,
+};
 
 /// What stands for a figure that is not known.
 const UNKNOWN: &str = "-";
@@ -37,28 +39,59 @@ fn headline(record: &Record) -> String {
             record.time.elapsed_ns as f64 / 1e9
         ),
     );
-    line(
-        &mut page,
-        &format!(
-            "TCP stream to {}, {} messages of {}",
-            target(record),
-            result.messages_sent,
-            size(record.asked.message_bytes)
-        ),
-    );
-    if let Some(transport) = &result.transport {
-        line(
-            &mut page,
-            &format!(
-                "{} retransmits, MSS {}, RTT {:.3} ms, {}",
-                transport.retransmits,
-                transport.segment_bytes,
-                f64::from(transport.rtt_us) / 1e3,
-                transport.congestion_control
-            ),
-        );
+    line(&mut page, &course(record));
+    if let Some(loss) = result.loss {
+        line(&mut page, &datagrams(result, loss));
     }
+    line_unless_empty(&mut page, &connection(record));
     page
+}
+
+/// What went which way, in which pieces.
+fn course(record: &Record) -> String {
+    let (protocol, message) = match record.result.loss {
+        None => ("TCP", "message"),
+        Some(_) => ("UDP", "datagram"),
+    };
+    let direction = match record.local {
+        End::Receiver => "from",
+        End::Sender => "to",
+    };
+    let (target, messages) = (target(record), record.result.messages_sent);
+    let plural = if messages == 1 { "" } else { "s" };
+    let of = record.sender.message_bytes.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
+    format!("{protocol} stream {direction} {target}, {messages} {message}{plural}{of}")
+}
+
+/// How many datagrams got through, in the words of netperf: okay is what the receiver counted.
+fn datagrams(result: &StreamResult, loss: f64) -> String {
+    let sent = result.sent_bits_per_second.map_or_else(|| UNKNOWN.to_owned(), rate);
+    let mut text = format!("sent at {sent}, {} okay, {:.3} % lost", result.receives, loss * 100.0);
+    if result.failed_sends > 0 {
+        write_to(&mut text, format_args!(", {} sends refused by a full queue", result.failed_sends));
+    }
+    text
+}
+
+/// The TCP connection's own figures, from the end that knows them: all of them are the sender's. A netserver
+/// that sends tells neither its segment size nor its round trip, and ours are not those of its segments.
+fn connection(record: &Record) -> String {
+    let result = &record.result;
+    let Some(ours) = &result.transport else { return String::new() };
+    match record.local {
+        End::Sender => format!(
+            "{} retransmits, MSS {}, RTT {:.3} ms, {}",
+            ours.retransmits,
+            ours.segment_bytes,
+            f64::from(ours.rtt_us) / 1e3,
+            ours.congestion_control
+        ),
+        End::Receiver => format!(
+            "{} retransmits, {}",
+            result.remote_retransmits.map_or_else(|| UNKNOWN.to_owned(), |count| count.to_string()),
+            result.remote_congestion_control.as_deref().unwrap_or(UNKNOWN)
+        ),
+    }
 }
 
 fn target(record: &Record) -> String {
@@ -66,6 +99,7 @@ fn target(record: &Record) -> String {
     let kind = match record.target.netserver {
         Netserver::Netperf => "netperf's netserver",
         Netserver::Ringperf { .. } => "ringperf netserver",
+        Netserver::Unknown => "netserver",
     };
     match &record.target.host {
         None => format!("our own netserver on {}", control.ip()),
@@ -77,13 +111,9 @@ fn target(record: &Record) -> String {
 fn rows(record: &Record) -> Vec<[String; 3]> {
     let (sender, receiver) = (&record.sender, &record.receiver);
     let both = |name: &str, cell: &dyn Fn(&Side) -> String| [name.to_owned(), cell(sender), cell(receiver)];
-    let mut engine = both("engine", &|side| side.engine.unwrap_or(UNKNOWN).to_owned());
-    if let Some(facts) = &record.receiver_facts {
-        engine[2].push_str(&buffer_ring(facts));
-    }
     vec![
         [String::new(), "sender".to_owned(), "receiver".to_owned()],
-        engine,
+        both("engine", &engine),
         both("core", &core),
         both("worker CPU", &|side| worker(side, |cost| format!("{:.1} % of its core", cost.core_percent))),
         both("CPU cost", &|side| {
@@ -100,17 +130,24 @@ fn rows(record: &Record) -> Vec<[String; 3]> {
 
 /// The pages under each end's buffers, and whether the sender's are registered with its ring.
 fn memory(record: &Record) -> [String; 3] {
-    let facts = &record.sender_facts;
-    let registered = match &facts.uring {
-        Some(uring) if uring.registered_buffers => ", registered",
-        Some(_) => ", not registered",
+    let facts = &record.local_facts;
+    let ours = Some(pages(facts.arena_backing));
+    let theirs = record.remote_facts.as_ref().and_then(|facts| facts.arena_backing).map(pages);
+    let (sender, receiver, registered) = match record.local {
+        End::Sender => (ours, theirs, facts.uring.as_ref().map(|uring| uring.registered_buffers)),
+        End::Receiver => {
+            (theirs, ours, record.remote_facts.as_ref().and_then(RemoteFacts::registers_buffers))
+        }
+    };
+    let registered = match registered {
+        Some(true) => ", registered",
+        Some(false) => ", not registered",
         None => "",
     };
-    let receiver = record.receiver_facts.as_ref().and_then(|facts| facts.arena_backing);
     [
         "memory".to_owned(),
-        format!("{}{registered}", pages(facts.arena_backing)),
-        receiver.map_or(UNKNOWN, pages).to_owned(),
+        format!("{}{registered}", sender.unwrap_or(UNKNOWN)),
+        receiver.unwrap_or(UNKNOWN).to_owned(),
     ]
 }
 
@@ -122,10 +159,11 @@ fn pages(backing: Backing) -> &'static str {
     }
 }
 
-fn buffer_ring(facts: &ReceiverFacts) -> String {
-    match facts.buffer_ring_percent {
-        Some(percent) if percent > 0.0 => format!(", {percent:.0} % from buffer ring"),
-        _ => String::new(),
+fn engine(side: &Side) -> String {
+    let name = side.engine.unwrap_or(UNKNOWN);
+    match side.buffer_ring_percent {
+        Some(percent) if percent > 0.0 => format!("{name}, {percent:.0} % from buffer ring"),
+        _ => name.to_owned(),
     }
 }
 
@@ -210,6 +248,12 @@ fn size(bytes: u32) -> String {
 fn line(page: &mut String, text: &str) {
     page.push_str(text);
     page.push('\n');
+}
+
+fn line_unless_empty(page: &mut String, text: &str) {
+    if !text.is_empty() {
+        line(page, text);
+    }
 }
 
 fn write_to(cell: &mut String, text: std::fmt::Arguments<'_>) {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ringperf_engine::plan::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 use crate::error::{Class, Failure};
 
@@ -19,6 +20,15 @@ pub(crate) const SOCKET_BUFFER_MAX: u64 = 512 << 20;
 
 /// Seconds of a test when neither `--time` nor `--bytes` is given, as netperf's.
 const SECONDS_DEFAULT: u32 = 10;
+
+/// Bytes of a TCP message unless told otherwise: what was fastest (docs/performance.md).
+const TCP_MESSAGE_BYTES: u32 = 1 << 20;
+
+/// Payload of an Ethernet frame in bytes (IEEE 802.3).
+const ETHERNET_BYTES: u32 = 1500;
+
+/// Header of UDP in bytes (RFC 768).
+const UDP_HEADER_BYTES: u32 = 8;
 
 /// Runs one measurement and prints its result.
 ///
@@ -37,19 +47,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT", requires = "host", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
 
-    /// How long to send, in whole seconds: 10, 10s, 2m or 1h [default: 10s].
+    /// How long the test lasts, in whole seconds: 10, 10s, 2m or 1h [default: 10s].
     #[arg(long, value_name = "TIME", value_parser = parse_seconds, conflicts_with = "bytes")]
     pub(crate) time: Option<u32>,
 
-    /// Send this many bytes instead, rounded up to whole messages: 500M, 10GiB.
+    /// Move this many bytes instead, rounded up to whole messages: 500M, 10GiB.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) bytes: Option<u64>,
 
-    /// Bytes of one message, which is what one send carries. K, M and G count in 1024s; k, m and g in 1000s.
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_message)]
-    pub(crate) message: u32,
+    /// Bytes of one message, which is what one send carries, over UDP one datagram. K, M and G count in
+    /// 1024s; k, m and g in 1000s [default: 1MiB; over UDP the most that one Ethernet frame carries: 1472,
+    /// with IPv6 1452].
+    #[arg(long, value_name = "SIZE", value_parser = parse_message)]
+    pub(crate) message: Option<u32>,
 
-    /// Socket buffers of both ends: SO_SNDBUF here and SO_RCVBUF at the netserver. Left alone unless given.
+    /// Socket buffers of both ends: SO_SNDBUF of the sender and SO_RCVBUF of the receiver. Left alone unless
+    /// given.
     #[arg(long, value_name = "SIZE", value_parser = parse_socket_buffer)]
     pub(crate) socket_buffer: Option<u32>,
 
@@ -61,7 +74,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     pub(crate) engine: EngineArg,
 
-    /// Port of the data connection on both ends, as netperf's -P. The two ends then need different
+    /// Port of the data connection on both ends, as netperf's -P. Over TCP the two ends then need different
     /// addresses.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) data_port: Option<u16>,
@@ -100,6 +113,31 @@ impl Args {
         }
     }
 
+    /// Bytes of one message, with IPv4 or IPv6 under the data connection.
+    pub(crate) fn message_bytes(&self, v4: bool) -> u32 {
+        self.message.unwrap_or(match self.test {
+            Test::TcpMaerts | Test::TcpStream => TCP_MESSAGE_BYTES,
+            Test::UdpStream => ETHERNET_BYTES - UDP_HEADER_BYTES - if v4 { 20 } else { 40 },
+        })
+    }
+
+    /// Checks what options ask for together.
+    ///
+    /// # Errors
+    /// USAGE for a message that no datagram can carry.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match self.message {
+            Some(bytes) if self.test == Test::UdpStream && bytes > DATAGRAM_BYTES_MAX => Err(Failure::new(
+                Class::Usage,
+                "plan the test",
+                format!("a datagram carries {DATAGRAM_BYTES_MAX} bytes at most, not {bytes}"),
+            )
+            .setting("--message")
+            .next(format!("ringperf run udp-stream --message {DATAGRAM_BYTES_MAX}"))),
+            _ => Ok(()),
+        }
+    }
+
     /// Control port of the netserver.
     pub(crate) fn control_port(&self) -> u16 {
         self.port.unwrap_or(CONTROL_PORT)
@@ -134,6 +172,21 @@ impl Args {
 pub(crate) enum Test {
     /// One TCP connection, from here to the netserver.
     TcpStream,
+    /// One TCP connection, from the netserver to here.
+    TcpMaerts,
+    /// UDP datagrams, from here to the netserver, as fast as they can be sent.
+    UdpStream,
+}
+
+impl Test {
+    /// The same as the control channel knows it.
+    pub(crate) fn wire(self) -> ringperf_proto::Test {
+        match self {
+            Self::TcpMaerts => ringperf_proto::Test::TcpMaerts,
+            Self::TcpStream => ringperf_proto::Test::TcpStream,
+            Self::UdpStream => ringperf_proto::Test::UdpStream,
+        }
+    }
 }
 
 /// What moves the bytes.
@@ -145,6 +198,8 @@ pub(crate) enum EngineArg {
     Uring,
     /// Non-blocking system calls driven by epoll.
     Epoll,
+    /// One blocking system call a message, as netperf does it.
+    Classic,
 }
 
 impl EngineArg {
@@ -152,6 +207,7 @@ impl EngineArg {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Auto => "auto",
+            Self::Classic => "classic",
             Self::Epoll => "epoll",
             Self::Uring => "uring",
         }
@@ -237,8 +293,8 @@ fn parse_message(text: &str) -> Result<u32, String> {
     let bytes = parse_size(text)?;
     u32::try_from(bytes)
         .ok()
-        .filter(|bytes| *bytes <= ringperf_engine::plan::MESSAGE_BYTES_MAX)
-        .ok_or_else(|| format!("a message may have 1 to {} bytes", ringperf_engine::plan::MESSAGE_BYTES_MAX))
+        .filter(|bytes| *bytes <= MESSAGE_BYTES_MAX)
+        .ok_or_else(|| format!("a message may have 1 to {MESSAGE_BYTES_MAX} bytes"))
 }
 
 fn parse_socket_buffer(text: &str) -> Result<u32, String> {

@@ -15,7 +15,6 @@ mod connect;
 mod cores;
 mod embedded;
 mod progress;
-mod warnings;
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -25,7 +24,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use ringperf_engine::{End, Outcome};
-use ringperf_proto::NativeReport;
+use ringperf_proto::{NativeReport, RemoteResults};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 pub(crate) use args::Args;
@@ -34,9 +33,9 @@ use crate::args::PASSPHRASE_BYTES_MAX;
 use crate::client::deadline::Deadlines;
 use crate::client::interrupt::{Interrupt, signal_name};
 use crate::error::{Class, Failure, errno_text, signal_exit_code};
-use crate::record::{Netserver, Record};
+use crate::record::{self, Contact, Measured, Netserver, Record};
 use crate::render;
-use bridge::Finished;
+use args::Test;
 use client::Session;
 use connect::Place;
 use embedded::Embedded;
@@ -99,6 +98,7 @@ fn defect(message: Option<&str>) -> Failure {
 /// The whole measurement. The number is that of the signal that ended the test early, if one did.
 fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Failure> {
     let begun = Instant::now();
+    args.check()?;
     let family = args.family()?;
     let passphrase = args.passphrase_file.as_deref().map(read_passphrase).transpose()?;
     let deadlines = Deadlines::new(args.deadline_ms.map(Duration::from_millis));
@@ -115,14 +115,14 @@ fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Fai
     };
 
     let control = connect::connect(&place, deadlines, &interrupt)?;
-    let (local, peer) = (control.local(), control.peer());
+    let peer = control.peer();
     let mut session = Session::new(control, place, deadlines, interrupt.clone(), passphrase);
     let netserver = session.greet()?;
 
     let plan = bridge::plan(args, our_core, peer.ip(), deadlines)?;
     let prepared = ringperf_engine::prepare(&plan).map_err(|error| bridge::engine_failure(&error, args))?;
     interrupt.stops(prepared.stop());
-    let offer = session.request(bridge::request(args, prepared.local(), their_core))?;
+    let offer = session.request(bridge::request(args, prepared.local(), their_core, netserver)?)?;
 
     // The netserver's clock runs: nothing slow may stand between its offer and our connection.
     session.test_begins(prepared.stop())?;
@@ -133,7 +133,7 @@ fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Fai
         prepared.run(Some(data_peer))
     };
     let outcome = ran.map_err(|error| bridge::engine_failure(&error, args))?;
-    if outcome.tally.bytes_sent == 0 {
+    if outcome.tally.bytes_sent == 0 && outcome.tally.bytes_received == 0 {
         interrupt.check("measure")?;
     }
 
@@ -143,21 +143,20 @@ fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Fai
         let by = deadlines.results_by(started, args.length().duration());
         session.results(by.saturating_duration_since(Instant::now()))?
     };
-    if results.bytes_received == 0 {
-        return Err(nothing_counted(&outcome, data_peer));
-    }
+    something_was_counted(args.test, &outcome, &results, data_peer)?;
     let (report, report_missing) = match netserver {
-        Netserver::Netperf => (None, None),
+        Netserver::Netperf | Netserver::Unknown => (None, None),
         Netserver::Ringperf { .. } => report(&mut session),
     };
     session.close();
     let signal = interrupt.signal();
-    let record = bridge::record(Finished {
-        args,
+    let record = record::build(Measured {
+        test: args.test.wire(),
         command,
         begun: (begun, started_at),
-        control: (local, peer),
-        netserver,
+        contact: Contact { host: args.host.clone(), control: peer, netserver },
+        asked: bridge::asked(args, peer.is_ipv4(), their_core),
+        plan: plan.options(),
         offer: &offer,
         outcome,
         results: &results,
@@ -217,7 +216,9 @@ fn data_connection_failed(
     deadlines: Deadlines,
 ) -> Failure {
     let then = match session.results(deadlines.results_slack) {
-        Ok(results) => format!("the netserver counted {} bytes", results.bytes_received),
+        Ok(results) => {
+            format!("the netserver counted {} bytes", results.bytes_received.max(results.bytes_sent))
+        }
         Err(failure) => failure.to_json().text,
     };
     Failure::new(
@@ -226,7 +227,7 @@ fn data_connection_failed(
         format!(
             "the data connection broke after {:.1} s and {} bytes: {}; {then}",
             outcome.elapsed.as_secs_f64(),
-            outcome.tally.bytes_sent,
+            outcome.tally.bytes_sent.max(outcome.tally.bytes_received),
             errno_text(errno),
         ),
     )
@@ -236,17 +237,31 @@ fn data_connection_failed(
 }
 
 /// A receiver that counted nothing makes no result.
-fn nothing_counted(outcome: &Outcome, data_peer: SocketAddr) -> Failure {
-    Failure::new(
-        Class::Peer,
-        "measure",
-        format!(
-            "the netserver counted no byte of the {} sent to {data_peer}: something else took them",
-            outcome.tally.bytes_sent
+fn something_was_counted(
+    test: Test,
+    outcome: &Outcome,
+    results: &RemoteResults,
+    data_peer: SocketAddr,
+) -> Result<(), Failure> {
+    let (received, cause) = match test {
+        Test::TcpMaerts => (
+            outcome.tally.bytes_received,
+            format!("no byte came from {data_peer}, where the netserver counted {} sent", results.bytes_sent),
         ),
-    )
-    .setting("what forwards the data port, and to whom")
-    .next("ringperf run -H HOST --data-port PORT, with a port that is forwarded to the netserver")
+        Test::TcpStream | Test::UdpStream => (
+            results.bytes_received,
+            format!(
+                "the netserver counted no byte of the {} sent to {data_peer}: something else took them",
+                outcome.tally.bytes_sent
+            ),
+        ),
+    };
+    if received > 0 {
+        return Ok(());
+    }
+    Err(Failure::new(Class::Peer, "measure", cause)
+        .setting("what forwards the data port, and to whom; over UDP also firewalls on the way")
+        .next("ringperf run -H HOST --data-port PORT, with a port that is forwarded to the netserver"))
 }
 
 #[cfg(test)]

@@ -47,9 +47,9 @@ fn bar(length: Option<Duration>) -> ProgressBar {
     let (bar, template) = match length {
         Some(length) => {
             let milliseconds = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-            (ProgressBar::new(milliseconds), "sending [{bar:40}] {elapsed} of {msg}")
+            (ProgressBar::new(milliseconds), "measuring [{bar:40}] {elapsed} of {msg}")
         }
-        None => (ProgressBar::new_spinner(), "sending {spinner} {elapsed}"),
+        None => (ProgressBar::new_spinner(), "measuring {spinner} {elapsed}"),
     };
     // A template that cannot be parsed leaves the plain bar in place.
     if let Ok(style) = ProgressStyle::with_template(template) {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ringperf_proto::FRAME_BYTES;
+use ringperf_proto::{FRAME_BYTES, Frame};
 
 use crate::support::{
     Control, Netserver, RINGPERF, Resources, await_that, connect_data, free_port, golden, golden_request,
@@ -181,6 +181,45 @@ fn a_client_that_dies_ends_its_test() {
         drop(data);
         serves(&netserver);
     }
+}
+
+/// A request for datagrams without end.
+fn endless_datagrams() -> Frame {
+    let (mut frame, mut request) = golden_request("udp_stream_m3100");
+    (request.test_length, request.data_port) = (0, 0);
+    request.encode(&mut frame);
+    frame
+}
+
+#[test]
+fn a_client_that_leaves_in_order_ends_its_test_in_the_end() {
+    let netserver = Netserver::start(&["-L", "127.0.0.1", "--deadline-ms", "500"]);
+    let before = baseline(&netserver);
+    let (mut frame, mut long) = golden_request("two_tests_one_connection");
+    (long.test_length, long.data_port) = (i32::MAX, 0);
+    long.encode(&mut frame);
+    for request in [frame, endless_datagrams()] {
+        let mut control = Control::open(netserver.address());
+        control.ask(request.as_bytes());
+        drop(control);
+    }
+    await_that("two lines", || netserver.log().matches("during a test that went on for 0.5 s").count() == 2);
+    await_that("the tests' end", || netserver.resources().within(before));
+    serves(&netserver);
+}
+
+#[test]
+fn requests_that_pile_up_during_a_test_end_it() {
+    let netserver = Netserver::start(&["-L", "127.0.0.1"]);
+    let before = baseline(&netserver);
+    let mut control = Control::open(netserver.address());
+    control.ask(endless_datagrams().as_bytes());
+    // One more than is read ahead: behind it the end of the connection would not be seen.
+    control.send(&[0; 5 * FRAME_BYTES]);
+    netserver.await_log("requests piled up during a test");
+    drop(control);
+    await_that("the test's end", || netserver.resources().within(before));
+    serves(&netserver);
 }
 
 #[test]

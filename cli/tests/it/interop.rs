@@ -8,18 +8,18 @@ use std::time::Duration;
 use crate::support::{RINGPERF, await_that, run, skip, stock};
 
 /// Address of the server's end of the link. The link exists in our namespaces only.
-const SERVER: &str = "10.77.0.2";
+pub(crate) const SERVER: &str = "10.77.0.2";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Two namespaces joined by a veth pair; gone when dropped.
-struct Link {
+pub(crate) struct Link {
     client: String,
     server: String,
 }
 
 impl Link {
     /// `None`, after saying why, where namespaces cannot be made.
-    fn new(test: &str) -> Option<Self> {
+    pub(crate) fn new(test: &str) -> Option<Self> {
         let name = |end| format!("ringperf-{}-{test}-{end}", std::process::id());
         let link = Self { client: name("c"), server: name("s") };
         // Interface names have 15 characters at most; each of these lives in a namespace of its own.
@@ -41,7 +41,7 @@ impl Link {
     }
 
     /// A netserver in the server's namespace, accepting.
-    fn serve(&self, program: &Path, words: &[&str]) -> Running {
+    pub(crate) fn serve(&self, program: &Path, words: &[&str]) -> Running {
         let child = Command::new("ip")
             .args(["netns", "exec", &self.server])
             .arg(program)
@@ -64,7 +64,7 @@ impl Link {
     }
 
     /// Runs a client in the client's namespace; its standard output.
-    fn run_client(&self, program: &Path, words: &[&str]) -> String {
+    pub(crate) fn run_client(&self, program: &Path, words: &[&str]) -> String {
         let program = program.to_str().expect("a plain path");
         let output =
             run(Path::new("ip"), &[&["netns", "exec", &self.client, program], words].concat(), LIMIT);
@@ -84,7 +84,7 @@ impl Drop for Link {
 }
 
 /// A process that ends with this value.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -1,6 +1,8 @@
 //! netserver as its clients and its operators see it: start and end, recorded conversations, and stock
 //! netperf.
 
+mod streams;
+
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -16,8 +18,8 @@ use crate::support::{
     signal, skip, stock, stream_data, words,
 };
 
-/// Both backends of data workers. With `epoll` the control plane is on epoll, too.
-const ENGINES: [&str; 2] = ["auto", "epoll"];
+/// The backends of data workers. With `classic` and `epoll` the control plane is on epoll, too.
+const ENGINES: [&str; 3] = ["auto", "classic", "epoll"];
 
 /// Enough for a command that measures nothing.
 const SOON: Duration = Duration::from_secs(10);
@@ -40,7 +42,7 @@ fn version_and_usage() {
         (&["-DNq"], "netserver: invalid option -- 'q'\n\n"),
         (&["-p"], "netserver: option requires an argument -- 'p'\n\n"),
         (&["--core", "x"], "netserver: --core takes a number, not 'x'\n\n"),
-        (&["--engine", "fast"], "netserver: --engine takes auto, uring or epoll, not 'fast'\n\n"),
+        (&["--engine", "fast"], "netserver: --engine takes auto, uring, epoll or classic, not 'fast'\n\n"),
         (&["--frobnicate"], "netserver: unrecognized option '--frobnicate'\n\n"),
     ] {
         assert_eq!(netserver(words), (Some(1), String::new(), format!("{complaint}{usage}")), "{words:?}");

@@ -41,6 +41,8 @@ const NOT_RUN_BY_CI: &[(&str, &str)] = &[
     (".ci/run", "this is CI"),
     ("ringperf netserver -D", "every test of cli/tests/it/netserver.rs starts it"),
     ("ringperf run tcp-stream -H ", "cli/tests/it/interop.rs runs it against our netserver and a stock one"),
+    ("eval \"$(ringperf shims ", "cli/tests/it/shims.rs evaluates it and runs what it finds"),
+    ("netperf -H HOST -t UDP_STREAM -- -P 12866 -r ", "cli/tests/it/netperf/study.rs runs it, size by size"),
 ];
 
 struct File {

@@ -270,7 +270,7 @@ fn a_report_that_fails_does_not_lose_the_result() {
         assert_eq!(done.code, Some(0), "{done:?}");
         let record = done.json();
         super::assert_is_a_result(&record);
-        assert!(record["receiver_facts"].is_null() && record["receiver"]["worker"].is_null(), "{record}");
+        assert!(record["remote_facts"].is_null() && record["receiver"]["worker"].is_null(), "{record}");
         let warnings = record["warnings"].as_array().expect("a list");
         let missing = warnings.iter().find(|warning| warning["kind"] == "report_missing");
         assert_says(missing.expect("it is told"), "reason", reason);

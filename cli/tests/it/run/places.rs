@@ -20,7 +20,7 @@ fn against_stock(netserver: &StockNetserver, options: &[&str]) -> Value {
     assert_eq!(record["target"]["netserver"]["kind"], "netperf", "{record}");
     assert_eq!(record["target"]["embedded"], false, "{record}");
     assert!(record["receiver"]["worker"].is_null(), "{record}");
-    assert!(warning_kinds(&record).contains(&"receiver_whole_machine"), "{record}");
+    assert!(warning_kinds(&record).contains(&"remote_whole_machine"), "{record}");
     record
 }
 
@@ -30,7 +30,7 @@ fn netperfs_netserver_serves_us() {
     for engine in engines() {
         let record = against_stock(&netserver, &["--time", "1", "--engine", engine.option]);
         assert_eq!(record["sender"]["engine"], engine.name, "{record}");
-        assert!(record["result"]["receiver_congestion_control"].is_string(), "{record}");
+        assert!(record["result"]["remote_congestion_control"].is_string(), "{record}");
     }
 }
 
@@ -181,7 +181,7 @@ fn assert_receiver_names_what_it_lacks(record: &Value) {
     let warnings = record["warnings"].as_array().expect("a list");
     let ours = warnings.iter().filter(|warning| warning["kind"] == "degraded");
     let ring = ours.filter(|warning| warning["feature"] == "io_uring").count();
-    let theirs = record["receiver_facts"]["degraded"].as_array().expect("a list");
+    let theirs = record["remote_facts"]["degraded"].as_array().expect("a list");
     assert_eq!(ring, theirs.iter().filter(|feature| **feature == "io_uring").count(), "{record}");
 }
 
@@ -197,9 +197,9 @@ fn a_receiver_names_the_features_it_went_without() {
     let port = netserver.port.to_string();
     let record = Run::new(["-H", "127.0.0.1", "--port", &port, "--time", "1", "--json"]).done().json();
     assert_is_a_result(&record);
-    assert_eq!(record["receiver_facts"]["degraded"], serde_json::json!(["io_uring"]), "{record}");
+    assert_eq!(record["remote_facts"]["degraded"], serde_json::json!(["io_uring"]), "{record}");
     let warnings = record["warnings"].as_array().expect("a list");
-    let told = warnings.iter().find(|warning| warning["kind"] == "receiver_degraded").expect("it is told");
+    let told = warnings.iter().find(|warning| warning["kind"] == "remote_degraded").expect("it is told");
     assert_eq!(told["features"], serde_json::json!(["io_uring"]), "{told}");
     assert_says(told, "text", "receiver without io_uring");
 }

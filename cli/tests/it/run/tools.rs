@@ -171,7 +171,8 @@ pub(super) struct Engine {
 
 /// The backends that this machine has.
 pub(super) fn engines() -> Vec<Engine> {
-    let mut engines = vec![Engine { option: "epoll", name: "epoll" }];
+    let mut engines =
+        vec![Engine { option: "epoll", name: "epoll" }, Engine { option: "classic", name: "classic" }];
     let probe = Run::new(["--engine", "uring", "--bytes", "1", "--json"]).done();
     if probe.code == Some(0) {
         engines.push(Engine { option: "uring", name: "io_uring" });

@@ -1,0 +1,359 @@
+//! From what a run left behind to its record: both ends' figures side by side, whichever of them was ours.
+//!
+//! The one place that reads engine outcomes, netserver results and native reports together. Pure, and the
+//! same for every program that measures.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use ringperf_engine::facts::Engine;
+use ringperf_engine::outcome::Operations;
+use ringperf_engine::plan::{Protocol, Role};
+use ringperf_engine::{Outcome, PlanOptions};
+use ringperf_proto::native::{engine, feature};
+use ringperf_proto::{NativeReport, RemoteOffer, RemoteResults, Test};
+
+use super::rules::{self, Evidence};
+use super::{
+    Asked, BufferSizes, End, MachineCost, Netserver, RECORD_VERSION, REGISTERED_BUFFERS, Record, RemoteFacts,
+    Side, StreamResult, Target, Times, Tool, WorkerCost, WorkerCpu, nanoseconds, ratio, rfc3339,
+};
+use crate::bridge;
+use crate::netperf_cpu::utilisation;
+
+/// Where the netserver was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Contact {
+    /// As the user named it; `None` when the netserver was our own.
+    pub(crate) host: Option<String>,
+    /// Its address of the control connection.
+    pub(crate) control: SocketAddr,
+    /// What answers there.
+    pub(crate) netserver: Netserver,
+}
+
+/// Everything that a finished test left behind.
+pub(crate) struct Measured<'a> {
+    /// The test, by its name at the client.
+    pub(crate) test: Test,
+    /// The command line, program name included.
+    pub(crate) command: &'a [String],
+    /// When the command and the data transfer began.
+    pub(crate) begun: (Instant, SystemTime),
+    /// The netserver.
+    pub(crate) contact: Contact,
+    /// What was asked for.
+    pub(crate) asked: Asked,
+    /// What our worker was set up with.
+    pub(crate) plan: &'a PlanOptions,
+    /// What the netserver offered.
+    pub(crate) offer: &'a RemoteOffer,
+    /// Our end's run.
+    pub(crate) outcome: Outcome,
+    /// The netserver's results.
+    pub(crate) results: &'a RemoteResults,
+    /// What it told beyond them.
+    pub(crate) report: Option<NativeReport>,
+    /// Why a netserver that has more to tell did not.
+    pub(crate) report_missing: Option<String>,
+    /// Name of the signal that ended the test.
+    pub(crate) interrupted: Option<&'static str>,
+}
+
+/// The record of a finished test.
+pub(crate) fn build(measured: Measured<'_>) -> Record {
+    let Measured { asked, outcome, results, offer, contact, .. } = &measured;
+    let local = local_end(measured.test);
+    let result = result(&measured);
+    let ours = local_side(local, &measured);
+    let theirs = remote_side(local.other(), &measured);
+    let warnings = rules::list(&Evidence {
+        test: measured.test,
+        local,
+        asked,
+        outcome,
+        result: &result,
+        ours: &ours,
+        theirs: &theirs,
+        remote_lacks: measured.report.as_ref().map_or_else(Vec::new, bridge::lacking),
+        report_missing: measured.report_missing.clone(),
+        netserver: contact.netserver,
+        remote_seconds: results.elapsed_seconds,
+        remote_port: offer.port,
+        interrupted: measured.interrupted,
+    });
+    let (sender, receiver) = match local {
+        End::Receiver => (theirs, ours),
+        End::Sender => (ours, theirs),
+    };
+    Record {
+        record: RECORD_VERSION,
+        tool: Tool::this(),
+        command: measured.command.to_vec(),
+        time: Times {
+            started: rfc3339(measured.begun.1),
+            elapsed_ns: nanoseconds(outcome.elapsed),
+            connected_after_ns: outcome.connected_after.map(nanoseconds),
+            command_ns: nanoseconds(measured.begun.0.elapsed()),
+        },
+        test: test_name(measured.test),
+        local,
+        target: Target {
+            host: contact.host.clone(),
+            embedded: contact.host.is_none(),
+            control: contact.control,
+            data_local: outcome.local,
+            data_peer: outcome.peer,
+            netserver: contact.netserver,
+        },
+        result,
+        sender,
+        receiver,
+        remote_facts: measured.report.as_ref().map(remote_facts),
+        warnings,
+        interrupted: measured.interrupted,
+        asked: measured.asked,
+        local_facts: measured.outcome.facts,
+    }
+}
+
+/// A test's name in a record: that of netperf, in small letters.
+fn test_name(test: Test) -> &'static str {
+    match test {
+        Test::TcpMaerts => "tcp_maerts",
+        Test::UdpStream => "udp_stream",
+        Test::TcpStream => "tcp_stream",
+    }
+}
+
+/// Our part in a test. The netserver has the other one.
+fn local_end(test: Test) -> End {
+    match bridge::role(test) {
+        Role::Receive => End::Sender,
+        Role::Send => End::Receiver,
+    }
+}
+
+fn result(measured: &Measured<'_>) -> StreamResult {
+    let Measured { test, outcome, results, offer, plan, .. } = measured;
+    let test = *test;
+    let udp = bridge::protocol(test) == Protocol::Udp;
+    let tally = &outcome.tally;
+    let ours = outcome.elapsed.as_secs_f64();
+    let (bytes_sent, messages_sent, sent_in) = match local_end(test) {
+        End::Receiver => {
+            let sends = unwrapped(results.sends, results.bytes_sent, offer.send_bytes);
+            (results.bytes_sent, sends, results.elapsed_seconds.map(f64::from))
+        }
+        End::Sender => (tally.bytes_sent, tally.messages_sent, Some(ours)),
+    };
+    let (bytes_received, receives) = match local_end(test) {
+        End::Receiver => (tally.bytes_received, tally.receives),
+        End::Sender => {
+            // Of a stream nothing tells how much a receive returned.
+            let each = udp.then(|| plan.message_bytes.min(offer.receive_bytes.unwrap_or(u32::MAX)));
+            (results.bytes_received, unwrapped(results.receives, results.bytes_received, each))
+        }
+    };
+    let rate = |bytes: u64, seconds| ratio(bytes as f64 * 8.0, seconds);
+    StreamResult {
+        goodput_bits_per_second: rate(bytes_received, ours).unwrap_or(0.0),
+        sent_bits_per_second: sent_in.and_then(|seconds| rate(bytes_sent, seconds)),
+        bytes_received,
+        bytes_sent,
+        messages_sent,
+        receives,
+        short_sends: tally.short_sends,
+        failed_sends: tally.failed_sends,
+        loss: if udp { loss(messages_sent, receives) } else { None },
+        end: outcome.end,
+        transport: outcome.transport.clone(),
+        remote_congestion_control: results.congestion_control.clone(),
+        remote_retransmits: results.retransmits.and_then(|count| u32::try_from(count).ok()),
+    }
+}
+
+/// A netserver's count, which has 32 bits on the wire, by the bytes that go with it; as it came where it is
+/// not known how many there were of them to `each`.
+fn unwrapped(count: u64, bytes: u64, each: Option<u32>) -> u64 {
+    let expected = each.map_or(count, |each| bytes / u64::from(each.max(1)));
+    let turns = expected.saturating_sub(count).saturating_add(1 << 31) >> 32;
+    count.saturating_add(turns << 32)
+}
+
+/// Share of what was sent that did not arrive; 0 where more arrived than was sent.
+fn loss(sent: u64, received: u64) -> Option<f64> {
+    ratio(sent.saturating_sub(received) as f64, sent as f64)
+}
+
+fn local_side(end: End, measured: &Measured<'_>) -> Side {
+    let Measured { outcome, plan, .. } = measured;
+    let operations = outcome.tally.operations;
+    let facts = &outcome.facts;
+    let cpu = WorkerCpu {
+        total_ns: nanoseconds(outcome.worker_cpu.total),
+        user_ns: nanoseconds(outcome.worker_cpu.user),
+        system_ns: nanoseconds(outcome.worker_cpu.system),
+        wakeups: operations.wakeups,
+        completions: operations.completions,
+    };
+    let bytes = local_bytes(outcome);
+    let machine = utilisation(&outcome.machine_cpu, outcome.elapsed, outcome.elapsed);
+    let (granted, at_end) = match end {
+        End::Receiver => (facts.buffers_granted.receive, outcome.buffers_at_end.receive),
+        End::Sender => (facts.buffers_granted.send, outcome.buffers_at_end.send),
+    };
+    Side {
+        engine: Some(engine_name(facts.engine)),
+        core: facts.core.pinned,
+        core_verified: facts.core.verified,
+        worker: WorkerCost::new(cpu, bytes, connected_for(outcome)),
+        machine: machine.and_then(|cpu| {
+            let cpus = u32::try_from(cpu.cpus).ok()?;
+            MachineCost::new(cpu.busy, cpus, bytes, outcome.elapsed)
+        }),
+        message_bytes: Some(plan.message_bytes),
+        socket_buffer: BufferSizes {
+            asked: measured.asked.of(end).socket_buffer(end),
+            granted: Some(granted),
+            end: Some(at_end),
+        },
+        buffer_ring_percent: buffer_ring_percent(operations),
+    }
+}
+
+fn remote_side(end: End, measured: &Measured<'_>) -> Side {
+    let Measured { outcome, offer, results, .. } = measured;
+    let report = measured.report.as_ref();
+    let (bytes, message_bytes, granted, at_end) = match end {
+        End::Receiver => {
+            (results.bytes_received, offer.receive_bytes, offer.receive_buffer, results.receive_buffer)
+        }
+        End::Sender => (results.bytes_sent, offer.send_bytes, offer.send_buffer, results.send_buffer),
+    };
+    let worker = report.and_then(|report| {
+        let cpu = WorkerCpu {
+            total_ns: report.worker_cpu_ns,
+            user_ns: report.worker_user_ns,
+            system_ns: report.worker_system_ns,
+            wakeups: report.wakeups,
+            completions: report.completions,
+        };
+        WorkerCost::new(cpu, bytes, Duration::from_nanos(report.elapsed_ns))
+    });
+    let machine = results.cpu.as_ref().and_then(|cpu| {
+        MachineCost::new(f64::from(cpu.utilisation), cpu.cpus, local_bytes(outcome), outcome.elapsed)
+    });
+    Side {
+        engine: report.and_then(|report| match report.engine {
+            engine::CLASSIC => Some(engine_name(Engine::Classic)),
+            engine::EPOLL => Some(engine_name(Engine::Epoll)),
+            engine::IO_URING => Some(engine_name(Engine::Uring)),
+            _ => None,
+        }),
+        core: report.and_then(|report| usize::try_from(report.core).ok()),
+        core_verified: report.is_some_and(|report| report.features & feature::CORE_VERIFIED != 0),
+        worker,
+        machine,
+        message_bytes,
+        socket_buffer: BufferSizes { asked: measured.asked.of(end).socket_buffer(end), granted, end: at_end },
+        buffer_ring_percent: report.and_then(|report| {
+            buffer_ring_percent(Operations {
+                receives_buffer_ring: report.receives_buffer_ring,
+                receives_single: report.receives_single,
+                receives_syscall: report.receives_syscall,
+                ..Operations::default()
+            })
+        }),
+    }
+}
+
+/// Payload that passed this end, whichever way.
+fn local_bytes(outcome: &Outcome) -> u64 {
+    outcome.tally.bytes_sent.saturating_add(outcome.tally.bytes_received)
+}
+
+/// The time that a worker's cost refers to: of the connection, its set-up left out.
+fn connected_for(outcome: &Outcome) -> Duration {
+    outcome.elapsed.saturating_sub(outcome.connected_after.unwrap_or_default())
+}
+
+/// `None` for a worker that received nothing.
+fn buffer_ring_percent(counted: Operations) -> Option<f64> {
+    let receives = [counted.receives_buffer_ring, counted.receives_single, counted.receives_syscall];
+    let all: f64 = receives.iter().map(|count| *count as f64).sum();
+    ratio(counted.receives_buffer_ring as f64 * 100.0, all)
+}
+
+fn remote_facts(report: &NativeReport) -> RemoteFacts {
+    RemoteFacts {
+        setup_bits: report.setup_bits,
+        features: FEATURES
+            .iter()
+            .filter(|(bit, _)| report.features & bit != 0)
+            .map(|(_, name)| *name)
+            .collect(),
+        elapsed_ns: report.elapsed_ns,
+        no_buffers: report.no_buffers,
+        arena_backing: bridge::backing(report),
+        degraded: bridge::lacking(report),
+    }
+}
+
+fn engine_name(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Classic => "classic",
+        Engine::Epoll => "epoll",
+        Engine::Uring => "io_uring",
+    }
+}
+
+/// Names of the parts of io_uring that a report tells of.
+const FEATURES: &[(u32, &str)] = &[
+    (feature::REGISTERED_FILES, "registered_files"),
+    (feature::REGISTERED_RING, "registered_ring"),
+    (feature::REGISTERED_BUFFERS, REGISTERED_BUFFERS),
+    (feature::BUFFER_RING, "buffer_ring"),
+    (feature::MULTISHOT, "multishot"),
+    (feature::BUNDLES, "bundles"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_is_a_share_of_what_was_sent() {
+        assert_eq!(loss(1000, 1000), Some(0.0));
+        assert_eq!(loss(1000, 750), Some(0.25));
+        assert_eq!(loss(1000, 0), Some(1.0));
+        // A network may double a datagram.
+        assert_eq!(loss(1000, 1001), Some(0.0));
+        assert_eq!(loss(0, 0), None);
+    }
+
+    #[test]
+    fn a_count_of_more_than_32_bits_is_had_from_the_bytes() {
+        assert_eq!(unwrapped(1000, 1_472_000, Some(1472)), 1000);
+        assert_eq!(unwrapped(1000, 1_472_000, None), 1000);
+        let many = (3 << 32) + 1000;
+        assert_eq!(unwrapped(1000, many * 1472, Some(1472)), many);
+        // Short datagrams, or of strangers: the count is what counts.
+        assert_eq!(unwrapped(1000, 500, Some(1472)), 1000);
+        assert_eq!(unwrapped(1000, u64::MAX, Some(0)), (u64::MAX >> 32 << 32) + 1000);
+    }
+
+    #[test]
+    fn the_client_has_the_part_that_the_netserver_has_not() {
+        assert_eq!(local_end(Test::TcpStream), End::Sender);
+        assert_eq!(local_end(Test::TcpMaerts), End::Receiver);
+        assert_eq!(local_end(Test::UdpStream), End::Sender);
+    }
+
+    #[test]
+    fn a_worker_that_received_nothing_has_no_share() {
+        assert_eq!(buffer_ring_percent(Operations::default()), None);
+        let half = Operations { receives_buffer_ring: 5, receives_syscall: 5, ..Operations::default() };
+        assert_eq!(buffer_ring_percent(half), Some(50.0));
+    }
+}
