@@ -9,14 +9,16 @@ mod args;
 mod bridge;
 mod client;
 mod error;
+mod netperf;
 mod netperf_cpu;
 mod netserver;
 mod record;
 mod render;
 mod run;
+mod shims;
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +34,13 @@ struct Ringperf {
 /// The programs of ringperf.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure as netperf 2.7 does, with its options and its output.
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Netperf {
+        /// netperf's options; `ringperf netperf -h` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<OsString>,
+    },
     /// Serve tests to netperf and ringperf clients; takes netserver's own options.
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Netserver {
@@ -41,6 +50,11 @@ enum Command {
     },
     /// Measure a network and print the result.
     Run(run::Args),
+    /// Link the names netperf and netserver to this program, so that scripts find it by them.
+    Shims {
+        /// The folder for the links; made if it is not there.
+        dir: PathBuf,
+    },
 }
 
 /// Also where clap would not take it so: whoever writes `--json=1` reads JSON.
@@ -51,12 +65,23 @@ fn asks_for_json(word: &OsStr) -> bool {
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_default();
-    if Path::new(&name).file_name() == Some(OsStr::new("netserver")) {
-        return netserver::main(words.collect());
+    match Path::new(&name).file_name().and_then(OsStr::to_str) {
+        Some("netperf") => return netperf::main(&name, words.collect()),
+        Some("netserver") => return netserver::main(words.collect()),
+        _ => {}
+    }
+    // Past clap, which would keep a `--` that comes first, and netperf's own options start with it.
+    let mut words = words.peekable();
+    if let Some(program) = words.next_if(|word| word == "netperf") {
+        return netperf::main(&program, words.collect());
     }
     match Ringperf::try_parse() {
+        Ok(Ringperf { command: Command::Netperf { options } }) => {
+            netperf::main(OsStr::new("netperf"), options)
+        }
         Ok(Ringperf { command: Command::Netserver { options } }) => netserver::main(options),
         Ok(Ringperf { command: Command::Run(args) }) => run::main(args),
+        Ok(Ringperf { command: Command::Shims { dir } }) => shims::main(&dir),
         // Asked for help or the version, clap has no error to tell.
         Err(error) if error.use_stderr() && std::env::args_os().any(|word| asks_for_json(&word)) => {
             run::bad_usage(&error)

@@ -153,7 +153,6 @@ pub(crate) enum Netserver {
         version: u32,
     },
     /// Not asked: the drop-in says nothing on the control connection that netperf does not say.
-    #[expect(dead_code, reason = "the netperf drop-in is what constructs it")]
     Unknown,
 }
 

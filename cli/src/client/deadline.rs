@@ -45,6 +45,21 @@ impl Deadlines {
         }
     }
 
+    /// netperf's own bounds. It has none for connecting, for the peer's end of the data connection and for
+    /// writing, where these are as long as its longest.
+    pub(crate) fn netperf() -> Self {
+        let longest = Duration::from_secs(120);
+        Self {
+            connect: longest,
+            reply: longest,
+            drain: longest,
+            write: longest,
+            results_slack: longest,
+            report: longest,
+            close: Duration::from_secs(60),
+        }
+    }
+
     /// When results have to be there, for a test of this length that was started at `started` and that our
     /// end has just finished; `None` is a test without a time limit.
     pub(crate) fn results_by(&self, started: Instant, length: Option<Duration>) -> Instant {

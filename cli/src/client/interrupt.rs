@@ -79,6 +79,11 @@ impl Interrupt {
         heard.stop = Some(stop);
     }
 
+    /// Begins anew: forgets the signal that ended an earlier run, and stops this one when the next comes.
+    pub(crate) fn begin(&self, stop: Stop) {
+        *self.heard() = Heard { signal: None, stop: Some(stop) };
+    }
+
     fn hear(&self, signal: i32) {
         let mut heard = self.heard();
         match heard.signal {

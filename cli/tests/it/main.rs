@@ -2,7 +2,9 @@
 
 mod faults;
 mod interop;
+mod netperf;
 mod netserver;
 mod run;
+mod shims;
 mod support;
 mod tidy;
