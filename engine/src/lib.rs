@@ -28,6 +28,7 @@ pub mod error;
 pub mod facts;
 mod filter;
 mod flow;
+mod low_water;
 pub mod outcome;
 mod pattern;
 pub mod plan;

@@ -99,6 +99,18 @@ pub struct Transport {
     pub congestion_control: String,
 }
 
+/// The low-water mark (SO_RCVLOWAT) over a run: how many bytes had to be there before the receiver was woken.
+/// Setting it makes the kernel enlarge a receive buffer whose size was not asked for, and the window with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LowWaterUse {
+    /// The highest mark that was in force, in bytes; 1 is none.
+    pub mark_bytes: u32,
+    /// Times it was changed.
+    pub changes: u64,
+    /// Times it had to be let go because bytes below it lay unread for too long.
+    pub expired: u64,
+}
+
 /// What a run produced.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
@@ -111,6 +123,8 @@ pub struct Outcome {
     pub connected_after: Option<Duration>,
     /// Counters.
     pub tally: Tally,
+    /// The low-water mark of a TCP receiver; `None` where none was to be set.
+    pub low_water: Option<LowWaterUse>,
     /// CPU time of the worker's thread, between connection and end.
     pub worker_cpu: ThreadCpu,
     /// CPU time of the whole machine over `elapsed`.
@@ -134,6 +148,7 @@ impl Outcome {
             end: End::Stopped,
             elapsed: Duration::ZERO,
             connected_after: None,
+            low_water: None,
             tally: Tally::default(),
             worker_cpu: ThreadCpu::default(),
             machine_cpu: MachineCpu::default(),

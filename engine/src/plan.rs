@@ -120,8 +120,8 @@ pub enum Length {
     Time(Duration),
 }
 
-/// Parts of io_uring that a run may be told to do without: to measure what one buys, and to walk the degraded
-/// paths on a kernel that has everything.
+/// What a run may be told to do without, most of it parts of io_uring: to measure what one buys, and to walk
+/// the degraded paths on a kernel that has everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Without {
     /// No receive bundles (several buffers in one completion, Linux 6.10).
@@ -136,6 +136,9 @@ pub struct Without {
     pub registered_files: bool,
     /// No registered buffers.
     pub registered_buffers: bool,
+    /// No low-water mark on the socket of a TCP receiver (SO_RCVLOWAT), which also leaves its receive buffer
+    /// and window as they would be for any other program. The classic engine never sets one.
+    pub low_water: bool,
 }
 
 /// Everything a [`Plan`] is made from. Start from [`PlanOptions::new`] and change fields.

@@ -20,12 +20,13 @@ use crate::engine::{self, AnyBackend};
 use crate::error::Error;
 use crate::facts::{Degraded, Facts, SocketBuffers};
 use crate::flow::{DatagramSend, Flow, Linger, Receive, StreamSend};
+use crate::low_water::LowWater;
 use crate::outcome::{End, Outcome, Tally};
 use crate::pattern::Checker;
-use crate::plan::{Endpoint, Length, Plan, PlanOptions, Protocol, Role};
+use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role};
 use crate::socket::{self, Bound, Connection, Meeting};
 use crate::sys::{self, Errno, Patience};
-use crate::worker::{DONE_MAX, Timing, Worker, drive};
+use crate::worker::{DONE_MAX, Timing, Wakes, Worker, drive};
 
 /// How long operations may take to end once the run is over; then their memory is leaked and the outcome says
 /// so.
@@ -268,6 +269,9 @@ const MARK_PAUSE: Duration = Duration::from_millis(10);
 /// their queue full all the while.
 const LATE_MARKS: u32 = 6;
 
+/// Who looks at what is received: the one that compares it, and the one that chooses how often to look.
+type Watchers<'a> = (Option<&'a mut Checker>, Option<&'a mut LowWater>);
+
 /// One connection, from its first byte to its last.
 struct Serving<'a> {
     plan: &'a Plan,
@@ -293,10 +297,12 @@ impl Serving<'_> {
         backend.watch(self.stop.0.as_fd()).map_err(broken)?;
         let mut checker = options.check_payload.then(|| Checker::new(self.plan.message_slots_bytes()));
         let before = sys::thread_cpu();
-        let (end, tally) = self.transfer(backend, checker.as_mut(), done);
+        let mut low_water = self.low_water();
+        let (end, tally) = self.transfer(backend, (checker.as_mut(), low_water.as_mut()), done);
         let elapsed = self.window.start.elapsed();
         outcome.worker_cpu = sys::thread_cpu().since(before);
         outcome.tally = combine(tally, outcome.tally.strangers, backend, checker.as_ref());
+        outcome.low_water = low_water.map(|low_water| low_water.used());
         outcome.transport = socket::transport(socket);
         outcome.buffers_at_end = socket::buffers(socket);
         let lingers = end.as_ref().is_ok_and(|end| self.lingers(*end));
@@ -320,11 +326,26 @@ impl Serving<'_> {
         Ok(())
     }
 
+    /// A TCP receiver sleeps until it is worth waking.
+    fn low_water(&self) -> Option<LowWater> {
+        let options = self.plan.options();
+        let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Tcp)
+            && options.engine != EngineChoice::Classic
+            && !options.without.low_water;
+        wanted.then(|| {
+            LowWater::new(options.socket.receive_buffer.map(|_| self.buffers().receive), Instant::now())
+        })
+    }
+
+    fn buffers(&self) -> SocketBuffers {
+        socket::buffers(&self.connection.socket)
+    }
+
     /// The measured part.
     fn transfer<B: Backend>(
         &self,
         backend: &mut B,
-        checker: Option<&mut Checker>,
+        watchers: Watchers<'_>,
         done: &mut Vec<Done>,
     ) -> (io::Result<End>, Tally) {
         let options = self.plan.options();
@@ -334,10 +355,10 @@ impl Serving<'_> {
         match (options.role, options.protocol) {
             (Role::Receive, protocol) => {
                 let exact = (protocol == Protocol::Udp && options.exact_message).then_some(bytes);
-                self.follow(Receive::new(limit, exact), backend, checker, done)
+                self.follow(Receive::new(limit, exact), backend, watchers, done)
             }
             (Role::Send, Protocol::Udp) => {
-                self.follow(DatagramSend::new(bytes, slots, batch, limit), backend, checker, done)
+                self.follow(DatagramSend::new(bytes, slots, batch, limit), backend, watchers, done)
             }
             (Role::Send, Protocol::Tcp) => {
                 let flow = StreamSend::new(bytes, slots, batch, limit);
@@ -346,7 +367,7 @@ impl Serving<'_> {
                     Endpoint::Listen { .. } => flow.watching_peer(),
                     Endpoint::Connect { .. } => flow,
                 };
-                self.follow(flow, backend, checker, done)
+                self.follow(flow, backend, watchers, done)
             }
         }
     }
@@ -356,12 +377,12 @@ impl Serving<'_> {
         &self,
         mut flow: F,
         backend: &mut B,
-        checker: Option<&mut Checker>,
+        watchers: Watchers<'_>,
         done: &mut Vec<Done>,
     ) -> (io::Result<End>, Tally) {
         let options = self.plan.options();
         let timing = Timing { stop: stop_at(options, self.window.start), drain: options.drain_timeout };
-        let end = self.drive(&mut flow, timing, backend, checker, done);
+        let end = self.drive(&mut flow, timing, backend, watchers, done);
         (end.map(|end| self.unless_reset(end)), flow.tally())
     }
 
@@ -378,12 +399,21 @@ impl Serving<'_> {
         flow: &mut F,
         timing: Timing,
         backend: &mut B,
-        checker: Option<&mut Checker>,
+        (checker, low_water): Watchers<'_>,
         done: &mut Vec<Done>,
     ) -> io::Result<End> {
         let end_stream = || {
             self.ended.set(true);
             let _ = self.connection.socket.shutdown(Shutdown::Write);
+        };
+        let set_mark = |mark: u32| {
+            // A mark that the kernel does not take leaves the reader woken more often, no more than that. The
+            // kernel makes room for one mark in the buffer and the window; asked for two, it makes room for
+            // the sender to go on into while we wake up.
+            for bytes in [mark.saturating_mul(2), mark] {
+                let fd = self.connection.socket.as_raw_fd();
+                let _ = sys::set_option(fd, sys::option::RECEIVE_LOW_WATER, bytes.cast_signed());
+            }
         };
         let mut worker = Worker {
             backend,
@@ -394,6 +424,7 @@ impl Serving<'_> {
             timing,
             end_stream: &end_stream,
             checker,
+            wakes: low_water.map(|policy| Wakes { policy, set: &set_mark }),
         };
         drive(&mut worker, done)
     }
@@ -421,7 +452,7 @@ impl Serving<'_> {
         let until = Instant::now().max(self.window.start + planned) + options.receive_linger;
         let timing = Timing { stop: Some((until, End::DrainTimeout)), drain: Duration::ZERO };
         // However it ends, the outcome stands.
-        self.drive(&mut Linger, timing, backend, None, done).map(drop)
+        self.drive(&mut Linger, timing, backend, (None, None), done).map(drop)
     }
 
     /// Sends some more marks, for those before may have been lost in the queue that the datagrams filled. The

@@ -330,6 +330,7 @@ pub(crate) const TIMED_OUT: i32 = libc::ETIMEDOUT;
 pub(crate) mod option {
     pub(crate) const IP_TYPE_OF_SERVICE: (i32, i32) = (libc::IPPROTO_IP, libc::IP_TOS);
     pub(crate) const DONT_ROUTE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_DONTROUTE);
+    pub(crate) const RECEIVE_LOW_WATER: (i32, i32) = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
     pub(crate) const PRIORITY: (i32, i32) = (libc::SOL_SOCKET, libc::SO_PRIORITY);
     pub(crate) const IPV6_TRAFFIC_CLASS: (i32, i32) = (libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
     pub(crate) const IP_ERRORS: (i32, i32) = (libc::IPPROTO_IP, libc::IP_RECVERR);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::arena::Span;
 use crate::backend::{Backend, Done, Op};
 use crate::flow::{Batch, Flow, MARKS, Next};
+use crate::low_water::LowWater;
 use crate::outcome::End;
 use crate::pattern::Checker;
 use crate::plan::Layout;
@@ -38,6 +39,14 @@ pub(crate) struct Worker<'a, B, F> {
     /// Shuts down the write side of the connection.
     pub(crate) end_stream: &'a dyn Fn(),
     pub(crate) checker: Option<&'a mut Checker>,
+    pub(crate) wakes: Option<Wakes<'a>>,
+}
+
+/// How seldom a receiver is woken, where that is for us to choose.
+pub(crate) struct Wakes<'a> {
+    pub(crate) policy: &'a mut LowWater,
+    /// Sets the socket's low-water mark.
+    pub(crate) set: &'a dyn Fn(u32),
 }
 
 /// Runs a flow on a backend to its end. `done` is the room for completions, made by the caller beforehand.
@@ -51,9 +60,10 @@ pub(crate) fn drive<B: Backend, F: Flow>(
     let first = worker.flow.start();
     worker.apply(first);
     loop {
-        let left = worker.timing.stop.map(|(at, _)| at.saturating_duration_since(Instant::now()));
-        worker.backend.wait(left)?;
+        let patience = worker.patience();
+        worker.backend.wait(patience)?;
         worker.backend.reap(done);
+        worker.adjust(done);
         for completion in done.drain(..) {
             if let Some(checker) = &mut worker.checker {
                 worker.backend.show(completion.received, &mut |bytes| checker.feed(bytes));
@@ -69,6 +79,7 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         }
         if let Some((at, end)) = worker.timing.stop
             && Instant::now() >= at
+            && !worker.lets_go()
         {
             worker.grant(worker.timing.drain);
             let next = worker.flow.stop(end);
@@ -121,6 +132,31 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             let linked = self.in_order && index + 1 < batch.messages;
             self.backend.push(Op::Send { span, linked }, Token::send(index));
         }
+    }
+
+    /// How long the next sleep may last.
+    fn patience(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let stop = self.timing.stop.map(|(at, _)| at.saturating_duration_since(now));
+        let unread = self.wakes.as_ref().and_then(|wakes| wakes.policy.patience(now));
+        stop.into_iter().chain(unread).min()
+    }
+
+    /// Chooses the low-water mark by what came.
+    fn adjust(&mut self, done: &[Done]) {
+        let Some(Wakes { policy, set }) = &mut self.wakes else { return };
+        let received = done.iter().filter(|done| done.token.kind == Kind::Receive);
+        let bytes = received.map(|done| u64::from(done.result.unwrap_or(0))).sum();
+        if let Some(mark) = policy.woken(bytes, Instant::now()) {
+            set(mark);
+        }
+    }
+
+    /// Lets go of what lies below the mark when the time is over: it came in time, and one more turn fetches
+    /// it.
+    fn lets_go(&mut self) -> bool {
+        // From here on there is no mark.
+        self.wakes.take().inspect(|wakes| (wakes.set)(1)).is_some()
     }
 
     /// From now on the flow has this long to end.
