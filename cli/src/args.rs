@@ -89,6 +89,8 @@ pub(crate) struct NetserverOptions {
     pub core: Option<usize>,
     /// `--engine`: the backend of data workers; also whether the control plane may use io_uring.
     pub engine: EngineChoice,
+    /// `--no-low-water`: receivers of TCP do not choose when they are woken.
+    pub no_low_water: bool,
     /// The child half of a start in the background.
     pub background_child: bool,
     /// End when standard input does, so that whoever started this netserver cannot leave it behind.
@@ -133,6 +135,8 @@ Serves tests to netperf 2.7 and ringperf clients.
   -Z passphrase       refuse sessions that do not open with this passphrase
   --core N            pin data workers to core N unless the client asks for one
   --engine NAME       auto, uring, epoll or classic: how data is moved (auto)
+  --no-low-water      let the kernel wake a receiver for every segment, and
+                      leave its receive buffer as it would be without a mark
   --help              print this text on standard output
 ";
 
@@ -203,6 +207,7 @@ impl NetserverOptions {
                     let limit = number(&long_value(parser, "deadline-ms")?, "deadline-ms")?;
                     self.deadlines = Deadlines::at_most(Duration::from_millis(limit));
                 }
+                "no-low-water" => self.no_low_water = true,
                 "engine" => self.engine = engine(&long_value(parser, "engine")?)?,
                 "exit-with-stdin" => self.exit_with_stdin = true,
                 "help" => return Ok(Some(Netserver::Help)),

@@ -36,6 +36,8 @@ pub(crate) struct Defaults {
     pub core: Option<usize>,
     /// Backend.
     pub engine: EngineChoice,
+    /// Receivers of TCP may set a low-water mark.
+    pub low_water: bool,
 }
 
 /// The control connection that a test was asked for on.
@@ -77,6 +79,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: Defaults) ->
     options.exact_message = spec.exact_message.is_some();
     options.receive_grace = GRACE;
     options.engine = defaults.engine;
+    options.without.low_water = !defaults.low_water;
     options.core = spec.cpu.and_then(|cpu| usize::try_from(cpu).ok()).or(defaults.core);
     (options.length, options.connect_timeout) = match spec.length {
         proto::Length::Bytes(bytes) => (Length::Bytes(bytes), UNTIMED_CONNECT),
@@ -314,6 +317,7 @@ fn report(outcome: &Outcome) -> proto::NativeReport {
         no_buffers: tally.operations.no_buffers,
         receive_buffer_start: facts.buffers_granted.receive,
         receive_buffer_end: outcome.buffers_at_end.receive,
+        low_water_bytes: outcome.low_water.map_or(0, |used| used.mark_bytes),
         lacking: facts.degraded.iter().fold(0, |bits, lack| bits | lacking_bit(lack.feature)),
     }
 }
@@ -427,7 +431,7 @@ mod tests {
 
     #[test]
     fn each_test_has_its_plan() {
-        let defaults = Defaults { core: None, engine: EngineChoice::Auto };
+        let defaults = Defaults { core: None, engine: EngineChoice::Auto, low_water: true };
         let options =
             |test| plan(&spec(test, |_| ()), CONTROL, defaults).expect("in range").options().clone();
         let seven = Duration::from_secs(7);

@@ -257,6 +257,10 @@ pub(crate) struct Side {
     pub(crate) message_bytes: Option<u32>,
     /// The socket buffer that matters at this end: SO_SNDBUF of the sender, SO_RCVBUF of the receiver.
     pub(crate) socket_buffer: BufferSizes,
+    /// The highest low-water mark (SO_RCVLOWAT) of a TCP receiver, in bytes: so much had to be there before
+    /// it was woken. 1 where none was of use; absent where none was to be set. It makes the kernel
+    /// enlarge a receive buffer whose size was not asked for.
+    pub(crate) low_water_bytes: Option<u32>,
     /// Receives that came out of the provided-buffer ring, in percent of all; a receiver's only.
     pub(crate) buffer_ring_percent: Option<f64>,
 }

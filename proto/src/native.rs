@@ -144,5 +144,8 @@ layout! {
         receive_buffer_end: u32 = 120,
         /// Bits of [`degraded`]: which features were not granted.
         lacking: u32 = 124,
+        /// The highest low-water mark (SO_RCVLOWAT) of a receiver over the test, in bytes: 1 where none was
+        /// of use, 0 where none was to be set.
+        low_water_bytes: u32 = 128,
     }
 }

@@ -218,6 +218,7 @@ fn local_side(end: End, measured: &Measured<'_>) -> Side {
             granted: Some(granted),
             end: Some(at_end),
         },
+        low_water_bytes: outcome.low_water.map(|used| used.mark_bytes),
         buffer_ring_percent: buffer_ring_percent(operations),
     }
 }
@@ -257,6 +258,7 @@ fn remote_side(end: End, measured: &Measured<'_>) -> Side {
         machine,
         message_bytes,
         socket_buffer: BufferSizes { asked: measured.asked.of(end).socket_buffer(end), granted, end: at_end },
+        low_water_bytes: report.map(|report| report.low_water_bytes).filter(|bytes| *bytes > 0),
         buffer_ring_percent: report.and_then(|report| {
             buffer_ring_percent(Operations {
                 receives_buffer_ring: report.receives_buffer_ring,

@@ -121,11 +121,18 @@ fn rows(record: &Record) -> Vec<[String; 3]> {
                 cost.ns_per_kb.map_or_else(|| UNKNOWN.to_owned(), |cost| format!("{cost:.1} ns/KB"))
             })
         }),
-        both("wakeups", &|side| worker(side, |cost| format!("{:.0}/s", cost.wakeups_per_second))),
+        both("wakeups", &wakeups),
         memory(record),
         both("machine CPU", &|side| side.machine.as_ref().map_or_else(|| UNKNOWN.to_owned(), machine)),
         both("socket buffer", &|side| buffer(side.socket_buffer)),
     ]
+}
+
+/// How often an end was woken, and what it waited for.
+fn wakeups(side: &Side) -> String {
+    let mark = side.low_water_bytes.filter(|bytes| *bytes > 1);
+    let mark = mark.map_or_else(String::new, |bytes| format!(", mark {}", size(bytes)));
+    worker(side, |cost| format!("{:.0}/s{mark}", cost.wakeups_per_second))
 }
 
 /// The pages under each end's buffers, and whether the sender's are registered with its ring.

@@ -74,6 +74,12 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     pub(crate) engine: EngineArg,
 
+    /// Let the kernel wake a TCP receiver for every segment, and leave its receive buffer as it would be
+    /// without a low-water mark (SO_RCVLOWAT). Of a netserver elsewhere the same option of its own
+    /// decides.
+    #[arg(long)]
+    pub(crate) no_low_water: bool,
+
     /// Port of the data connection on both ends, as netperf's -P. Over TCP the two ends then need different
     /// addresses.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]

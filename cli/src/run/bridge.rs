@@ -45,6 +45,7 @@ pub(crate) fn plan(
         TestLength::Bytes(bytes) => Length::Bytes(whole_messages(bytes, options.message_bytes)),
         TestLength::Seconds(seconds) => Length::Time(Duration::from_secs(u64::from(seconds))),
     };
+    options.without.low_water = args.no_low_water;
     options.engine = match args.engine {
         EngineArg::Auto => EngineChoice::Auto,
         EngineArg::Classic => EngineChoice::Classic,

@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::args::{EngineArg, Family};
+use super::args::{Args, Family};
 use crate::error::{Class, Failure};
 
 /// The running program, also where its file has been replaced since.
@@ -38,11 +38,7 @@ impl Embedded {
     ///
     /// # Errors
     /// ENV when the process cannot be started, ends at once, or does not come up within `patience`.
-    pub(crate) fn start(
-        family: Option<Family>,
-        engine: EngineArg,
-        patience: Duration,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn start(family: Option<Family>, args: &Args, patience: Duration) -> Result<Self, Failure> {
         let (ip, version) = match family {
             Some(Family::V6) => (IpAddr::V6(Ipv6Addr::LOCALHOST), "-6"),
             _ => (IpAddr::V4(Ipv4Addr::LOCALHOST), "-4"),
@@ -51,7 +47,8 @@ impl Embedded {
         command
             .arg0("ringperf")
             .args(["netserver", "-D", version, "-L", &ip.to_string(), "-p", "0"])
-            .args(["--engine", engine.word(), "--exit-with-stdin"])
+            .args(["--engine", args.engine.word(), "--exit-with-stdin"])
+            .args(args.no_low_water.then_some("--no-low-water"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

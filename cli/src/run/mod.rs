@@ -106,7 +106,7 @@ fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Fai
 
     let embedded = match args.host {
         Some(_) => None,
-        None => Some(Embedded::start(family, args.engine, deadlines.connect)?),
+        None => Some(Embedded::start(family, args, deadlines.connect)?),
     };
     let place = place(args, family, embedded.as_ref().map(Embedded::address));
     let (our_core, their_core) = match embedded {
