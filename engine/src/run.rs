@@ -447,6 +447,8 @@ impl Serving<'_> {
             return Ok(());
         }
         backend.watch(stop)?;
+        // Nothing is measured any more, and the peer shall get rid of what it has.
+        let _ = sys::set_option(self.connection.socket.as_raw_fd(), sys::option::RECEIVE_LOW_WATER, 1);
         let options = self.plan.options();
         let planned = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
         let until = Instant::now().max(self.window.start + planned) + options.receive_linger;
