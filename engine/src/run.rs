@@ -407,13 +407,10 @@ impl Serving<'_> {
             let _ = self.connection.socket.shutdown(Shutdown::Write);
         };
         let set_mark = |mark: u32| {
-            // A mark that the kernel does not take leaves the reader woken more often, no more than that. The
-            // kernel makes room for one mark in the buffer and the window; asked for two, it makes room for
-            // the sender to go on into while we wake up.
-            for bytes in [mark.saturating_mul(2), mark] {
-                let fd = self.connection.socket.as_raw_fd();
-                let _ = sys::set_option(fd, sys::option::RECEIVE_LOW_WATER, bytes.cast_signed());
-            }
+            // The kernel makes room for one mark in the buffer and the window; asked for two, it makes room
+            // for the sender to go on into while we wake up.
+            self.set_low_water(mark.saturating_mul(2));
+            self.set_low_water(mark);
         };
         let mut worker = Worker {
             backend,
@@ -427,6 +424,12 @@ impl Serving<'_> {
             wakes: low_water.map(|policy| Wakes { policy, set: &set_mark }),
         };
         drive(&mut worker, done)
+    }
+
+    /// A mark that the kernel does not take leaves the reader woken more often, no more than that.
+    fn set_low_water(&self, bytes: u32) {
+        let fd = self.connection.socket.as_raw_fd();
+        let _ = sys::set_option(fd, sys::option::RECEIVE_LOW_WATER, bytes.cast_signed());
     }
 
     /// Whether the peer may still be sending, and would take a close for a failure.
@@ -448,7 +451,7 @@ impl Serving<'_> {
         }
         backend.watch(stop)?;
         // Nothing is measured any more, and the peer shall get rid of what it has.
-        let _ = sys::set_option(self.connection.socket.as_raw_fd(), sys::option::RECEIVE_LOW_WATER, 1);
+        self.set_low_water(1);
         let options = self.plan.options();
         let planned = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
         let until = Instant::now().max(self.window.start + planned) + options.receive_linger;
