@@ -70,7 +70,10 @@ pub(crate) fn main(argv0: &OsStr, words: Vec<OsString>) -> ExitCode {
     if !ending.complaint.is_empty() {
         complain(&ending.complaint);
     }
-    if let (Some(recorder), Some(records), true) = (recorder, records, measured) {
+    // What a later iteration died of is no reason to lose the records of those before.
+    if let (Some(recorder), Some(records)) = (recorder, records)
+        && (measured || !records.is_empty())
+    {
         recorder.keep(&records).unwrap_or_else(|sentence| complain(&sentence));
     }
     match written {
