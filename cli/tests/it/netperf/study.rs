@@ -40,29 +40,17 @@ fn run_study(pair: Pair, test: &str) {
     let words: Vec<&str> = netserver[1..].iter().map(String::as_str).collect();
     let _netserver = link.serve(Path::new(&netserver[0]), &words);
     let netperf = netperf_words(pair.client);
-    let measure = |words: &[&str]| {
+    let measure = |test: &str, size: (&str, u64), message: &str| {
         let name: Vec<&str> = netperf[1..].iter().map(String::as_str).collect();
-        link.run_client(Path::new(&netperf[0]), &[&name, words].concat())
+        let (letter, size) = (size.0, size.1.to_string());
+        let global = ["-t", test, "-H", SERVER, "-l", "1", "--"];
+        let words = ["-P", "12866", letter, &size, "-m", message];
+        link.run_client(Path::new(&netperf[0]), &[&name[..], &global, &words].concat())
     };
     let largest = std::fs::read_to_string("/proc/sys/net/core/wmem_max").expect("the kernel has it");
     let largest: u64 = largest.trim().parse().expect("a size");
     for size in tcp_points() {
-        let text = size.to_string();
-        let out = measure(&[
-            "-t",
-            "TCP_STREAM",
-            "-H",
-            SERVER,
-            "-l",
-            "1",
-            "--",
-            "-P",
-            "12866",
-            "-s",
-            &text,
-            "-m",
-            "131072",
-        ]);
+        let out = measure("TCP_STREAM", ("-s", size), "131072");
         let row = figures(&out, 0);
         assert_eq!(row.len(), 5, "{out}");
         // socket(7): the kernel doubles what it is asked for, within limits.
@@ -70,22 +58,7 @@ fn run_study(pair: Pair, test: &str) {
         assert!(row[4] > 0.0, "-s {size}:\n{out}");
     }
     for size in udp_points() {
-        let text = size.to_string();
-        let out = measure(&[
-            "-t",
-            "UDP_STREAM",
-            "-H",
-            SERVER,
-            "-l",
-            "1",
-            "--",
-            "-P",
-            "12866",
-            "-r",
-            &text,
-            "-m",
-            "3100",
-        ]);
+        let out = measure("UDP_STREAM", ("-r", size), "3100");
         let (sent, received) = (figures(&out, 1), figures(&out, 0));
         assert_eq!((sent.len(), received.len()), (6, 4), "{out}");
         let (okay, errors, arrived) = (sent[3], sent[4], received[2]);
