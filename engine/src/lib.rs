@@ -28,6 +28,7 @@ pub mod error;
 pub mod facts;
 mod filter;
 mod flow;
+mod layout;
 mod low_water;
 pub mod outcome;
 mod pattern;

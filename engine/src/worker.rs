@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use crate::arena::Span;
 use crate::backend::{Backend, Done, Op};
 use crate::flow::{Batch, Flow, MARKS, Next};
+use crate::layout::Layout;
 use crate::low_water::LowWater;
 use crate::outcome::End;
 use crate::pattern::Checker;
-use crate::plan::Layout;
 use crate::token::{Kind, Token};
 
 /// When the loop ends by itself.

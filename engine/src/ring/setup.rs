@@ -15,8 +15,9 @@ use super::{ReceivePath, Ring, SendPath, selftest};
 use crate::arena::Arena;
 use crate::error::Error;
 use crate::facts::{Degraded, UringFacts};
+use crate::layout::Layout;
 use crate::outcome::Operations;
-use crate::plan::{Layout, Plan, PlanOptions, Protocol, Role, Without};
+use crate::plan::{Plan, PlanOptions, Protocol, Role, Without};
 use crate::sys::{errno_name, error_name};
 
 /// Submission queue entries: the largest batch, its cancel, a receive and the watch on the stop event.

@@ -1,0 +1,184 @@
+//! How a worker's memory is cut, and how much may be under way at once: every size that follows from a plan.
+//!
+//! Pure arithmetic; the memory itself is the arena's.
+
+use crate::arena::Span;
+use crate::plan::{EngineChoice, PlanOptions, Protocol, Role};
+
+/// How the arena is cut, and how much may be under way at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Message slots, one behind the other; a sender goes around them.
+    pub(crate) send: Span,
+    /// How many there are.
+    pub(crate) slots: u32,
+    /// Most messages sent together; 1 where each goes by itself, and 0 at a receiver.
+    pub(crate) batch: u32,
+    /// Memory to receive into: the provided buffers, or what a single receive may fill.
+    pub(crate) receive: Span,
+    /// The part of it that a single receive may fill.
+    pub(crate) single: Span,
+    /// Bytes of one provided buffer.
+    pub(crate) buffer_bytes: u32,
+    /// How many there are; a power of two.
+    pub(crate) buffers: u16,
+    /// Where the ring of provided buffers itself lies, on a page of its own.
+    pub(crate) buffer_ring: Span,
+    /// Room for the address of a socket that sends by address.
+    pub(crate) address: Span,
+    /// Bytes of the whole arena.
+    pub(crate) arena_bytes: usize,
+}
+
+/// Payload kept ready or under way per direction. Two slots of 1 MiB sent and received fastest of all sizes
+/// tried (docs/performance.md), and it is one huge page.
+const REGION_BYTES: u32 = 2 << 20;
+/// Most sends together, so that chain and cancel fit the submission queue.
+const BATCH_MAX: u32 = 64;
+/// From this message size on, messages are sent one at a time from registered memory: they are large enough
+/// that a chain gains nothing, and a write from registered memory, which may fall short, must not be part of
+/// one.
+const REGISTERED_MESSAGE_BYTES: u32 = 512 << 10;
+/// Bounds of a provided buffer. Below a page the bookkeeping costs more than the copy, above 64 KiB a
+/// completion rarely fills it.
+const BUFFER_BYTES: std::ops::RangeInclusive<u32> = (4 << 10)..=(64 << 10);
+/// Page size the buffer ring is aligned to.
+const PAGE_BYTES: u32 = 4096;
+/// Largest datagram there is, rounded up: no receive of one fills more.
+const DATAGRAM_BUFFER_BYTES: u32 = 64 << 10;
+/// Bytes of the largest socket address (struct sockaddr_storage).
+const ADDRESS_BYTES: u32 = 128;
+/// Bytes of one entry of the kernel's buffer ring (struct io_uring_buf).
+const BUFFER_ENTRY_BYTES: u32 = 16;
+
+impl Layout {
+    pub(crate) fn new(options: &PlanOptions) -> Self {
+        let PlanOptions { role, protocol, engine, message_bytes, .. } = *options;
+        // A sender receives nothing but the peer's end of stream, for which the least will do.
+        let (send_bytes, slots, batch, receive_bytes) = match (role, protocol) {
+            (Role::Receive, Protocol::Udp) => (0, 0, 0, REGION_BYTES),
+            (Role::Receive, Protocol::Tcp) => {
+                (0, 0, 0, REGION_BYTES.max(message_bytes.next_multiple_of(*BUFFER_BYTES.end())))
+            }
+            (Role::Send, _) => {
+                let slots = (REGION_BYTES / message_bytes).max(2);
+                let batch = match (engine, message_bytes) {
+                    (EngineChoice::Classic, _) | (_, REGISTERED_MESSAGE_BYTES..) => 1,
+                    _ => (REGION_BYTES / message_bytes).min(BATCH_MAX),
+                };
+                (slots * message_bytes, slots, batch, 4 * BUFFER_BYTES.start())
+            }
+        };
+        let buffer_bytes = match (role, protocol) {
+            (Role::Receive, Protocol::Udp) => message_bytes.min(DATAGRAM_BUFFER_BYTES),
+            (Role::Receive, Protocol::Tcp) => {
+                message_bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end()).next_power_of_two()
+            }
+            (Role::Send, _) => *BUFFER_BYTES.start(),
+        };
+        // The kernel takes a power of two.
+        let buffers = (1 << (receive_bytes / buffer_bytes).ilog2()).min(512);
+        let send = Span { offset: 0, length: send_bytes };
+        let receive = Span { offset: send_bytes.next_multiple_of(PAGE_BYTES), length: receive_bytes };
+        let single = match (role, protocol, engine) {
+            (Role::Receive, Protocol::Udp, _) => receive.first(buffer_bytes),
+            (Role::Receive, Protocol::Tcp, EngineChoice::Classic) => receive.first(message_bytes),
+            _ => receive,
+        };
+        let ring_offset = (receive.offset + receive.length).next_multiple_of(PAGE_BYTES);
+        let buffer_ring = Span { offset: ring_offset, length: buffers * BUFFER_ENTRY_BYTES };
+        let address = Span { offset: buffer_ring.offset + buffer_ring.length, length: ADDRESS_BYTES };
+        Self {
+            send,
+            slots,
+            batch,
+            receive,
+            single,
+            buffer_bytes,
+            buffers: buffers as u16,
+            buffer_ring,
+            address,
+            arena_bytes: (address.offset + address.length) as usize,
+        }
+    }
+
+    /// Whether messages go out one at a time from registered memory, where the kernel registers it.
+    pub(crate) fn sends_registered(&self) -> bool {
+        self.batch == 1
+    }
+
+    /// A message slot.
+    pub(crate) fn slot(&self, slot: u32, message_bytes: u32) -> Span {
+        Span { offset: self.send.offset + slot * message_bytes, length: message_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Endpoint, MESSAGE_BYTES_MAX};
+
+    fn layouts() -> Vec<(PlanOptions, Layout)> {
+        let endpoint = Endpoint::Connect { local: "127.0.0.1:0".parse().unwrap() };
+        let sizes =
+            [1, 2, 100, 4096, 65_507, 65_535, 65_536, 131_072, 1 << 20, (1 << 20) + 1, MESSAGE_BYTES_MAX];
+        let mut layouts = Vec::new();
+        for message_bytes in sizes {
+            for role in [Role::Receive, Role::Send] {
+                for protocol in [Protocol::Tcp, Protocol::Udp] {
+                    for engine in [EngineChoice::Auto, EngineChoice::Classic] {
+                        let options = PlanOptions::new(role, endpoint.clone());
+                        let options = PlanOptions { protocol, engine, message_bytes, ..options };
+                        layouts.push((options.clone(), Layout::new(&options)));
+                    }
+                }
+            }
+        }
+        layouts
+    }
+
+    #[test]
+    fn parts_of_the_arena_never_overlap_and_lie_inside() {
+        for (PlanOptions { role, message_bytes, .. }, layout) in layouts() {
+            let end = |span: Span| span.offset + span.length;
+            assert!(end(layout.send) <= layout.receive.offset, "{role:?} {message_bytes}");
+            assert!(end(layout.receive) <= layout.buffer_ring.offset, "{role:?} {message_bytes}");
+            assert!(end(layout.buffer_ring) <= layout.address.offset, "{role:?} {message_bytes}");
+            assert!(end(layout.address) as usize <= layout.arena_bytes, "{role:?} {message_bytes}");
+            assert!(end(layout.single) <= end(layout.receive) && layout.single.length > 0);
+            assert_eq!(layout.buffer_ring.offset % PAGE_BYTES, 0);
+            assert!(layout.buffers.is_power_of_two());
+            let provided = u32::from(layout.buffers) * layout.buffer_bytes;
+            assert!(provided <= layout.receive.length, "{role:?} {message_bytes}");
+            let message = if role == Role::Send { message_bytes } else { 0 };
+            assert_eq!(layout.send.length, layout.slots * message);
+            assert!(role == Role::Receive || layout.batch <= layout.slots && layout.batch >= 1);
+        }
+    }
+
+    /// What a datagram has beyond the message size is lost in the kernel, as netperf's receiver counts it,
+    /// and a message size that no datagram reaches costs no memory.
+    #[test]
+    fn a_receive_of_a_datagram_has_room_for_one_message_and_no_more() {
+        for (options, layout) in layouts() {
+            if (options.role, options.protocol) == (Role::Receive, Protocol::Udp) {
+                let room = options.message_bytes.min(64 << 10);
+                assert_eq!((layout.buffer_bytes, layout.single.length), (room, room));
+                assert!(layout.arena_bytes < 3 << 20, "{}", options.message_bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn the_classic_engine_takes_one_message_a_call() {
+        for (options, layout) in layouts() {
+            match (options.engine, options.role, options.protocol) {
+                (EngineChoice::Classic, Role::Send, _) => assert_eq!(layout.batch, 1),
+                (EngineChoice::Classic, Role::Receive, Protocol::Tcp) => {
+                    assert_eq!(layout.single.length, options.message_bytes);
+                }
+                _ => {}
+            }
+        }
+    }
+}
