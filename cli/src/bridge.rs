@@ -80,7 +80,8 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: Defaults) ->
     options.receive_grace = GRACE;
     options.engine = defaults.engine;
     options.without.low_water = !defaults.low_water;
-    options.core = spec.cpu.and_then(|cpu| usize::try_from(cpu).ok()).or(defaults.core);
+    options.cores =
+        spec.cpu.and_then(|cpu| usize::try_from(cpu).ok()).or(defaults.core).into_iter().collect();
     (options.length, options.connect_timeout) = match spec.length {
         proto::Length::Bytes(bytes) => (Length::Bytes(bytes), UNTIMED_CONNECT),
         proto::Length::Endless => (Length::Endless, UNTIMED_CONNECT),
@@ -302,7 +303,7 @@ fn report(outcome: &Outcome) -> proto::NativeReport {
         },
         setup_bits: uring.map_or(0, |uring| uring.setup_bits),
         features: features(facts),
-        core: facts.core.pinned.and_then(|core| i32::try_from(core).ok()).unwrap_or(-1),
+        core: first_core(facts).and_then(|core| i32::try_from(core).ok()).unwrap_or(-1),
         arena_backing: backing_word(facts.arena_backing),
         degraded: u32::try_from(facts.degraded.len()).unwrap_or(u32::MAX),
         worker_cpu_ns: nanoseconds(outcome.worker_cpu.total),
@@ -378,6 +379,11 @@ pub(crate) fn backing(report: &proto::NativeReport) -> Option<Backing> {
         .find(|backing| backing_word(*backing) == report.arena_backing)
 }
 
+/// The core of the only worker, or of the first.
+pub(crate) fn first_core(facts: &Facts) -> Option<usize> {
+    facts.cores.first().and_then(|core| core.pinned)
+}
+
 fn features(facts: &Facts) -> u32 {
     let ring = |bit: u32, granted: fn(&UringFacts) -> bool| {
         if facts.uring.as_ref().is_some_and(granted) { bit } else { 0 }
@@ -388,7 +394,7 @@ fn features(facts: &Facts) -> u32 {
         | ring(feature::BUFFER_RING, |uring| uring.buffer_ring_entries > 0)
         | ring(feature::MULTISHOT, |uring| uring.multishot)
         | ring(feature::BUNDLES, |uring| uring.bundles)
-        | if facts.core.verified { feature::CORE_VERIFIED } else { 0 }
+        | if facts.cores.iter().all(|core| core.verified) { feature::CORE_VERIFIED } else { 0 }
 }
 
 fn nanoseconds(time: Duration) -> u64 {

@@ -1,7 +1,7 @@
 //! What a worker asks of whatever moves its bytes.
 //!
-//! A few verbs over one attached socket. A backend knows operations and memory; it never calls a flow and
-//! knows nothing of tests, clocks or counts beyond its own.
+//! A few verbs over the attached sockets, one for each flow. A backend knows operations and memory; it never
+//! calls a flow and knows nothing of tests, clocks or counts beyond its own.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -14,15 +14,17 @@ use crate::outcome::Operations;
 use crate::sys::Errno;
 use crate::token::Token;
 
-/// One operation on the attached socket.
+/// One operation on the socket of the flow that its token names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
-    /// End the operation named by the token; it completes as cancelled, or with what it had done.
+    /// End the operation named by the token, of the same flow; it completes as cancelled, or with what it had
+    /// done.
     Cancel(Token),
     /// Receive, as often as the backend can with one request: [`Done::more`] says whether it goes on.
     Receive,
     /// Send this part of the arena. `linked` holds the next pushed send back until this one is done in full,
-    /// and cancels it where this one falls short: two sends of one stream must never overtake each other.
+    /// and cancels it where this one falls short: two sends of one stream must never overtake each other. The
+    /// kernel is told that more follows at once, so that it need not push what is there.
     Send { span: Span, linked: bool },
 }
 
@@ -34,8 +36,8 @@ pub(crate) enum Received {
     Nothing,
     /// In the provided-buffer ring: `bytes` of them from this buffer on.
     Ring { first: u16, bytes: u32 },
-    /// In the backend's own slot.
-    Slot { bytes: u32 },
+    /// In the backend's own slot, or in that of the flow where each has one.
+    Slot { flow: u32, bytes: u32 },
 }
 
 /// A completion.
@@ -55,13 +57,14 @@ pub(crate) struct Done {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Undrained(pub(crate) u32);
 
-/// Moves bytes between one socket and the arena it owns.
+/// Moves bytes between sockets and the arena it owns.
 pub(crate) trait Backend {
-    /// Takes a socket into use, which is connected unless sends are to name the address `to`.
+    /// Takes a flow's socket into use, which is connected unless sends are to name the address `to`. Flows
+    /// are numbered from zero without gaps, up to the plan's share of a worker.
     ///
     /// # Errors
     /// As the kernel says.
-    fn attach(&mut self, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()>;
+    fn attach(&mut self, flow: u32, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()>;
 
     /// Watches an event, whose next signal completes as [`Token::STOP`], once. Nothing to do where it is
     /// watched already.
@@ -70,8 +73,19 @@ pub(crate) trait Backend {
     /// As the kernel says.
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()>;
 
-    /// Queues an operation; it starts with the next [`Backend::wait`].
+    /// Makes sure that this many operations can be pushed and start together.
+    fn make_room(&mut self, operations: u32) {
+        let _ = operations;
+    }
+
+    /// Queues an operation; it starts with the next [`Backend::wait`] at the latest.
     fn push(&mut self, op: Op, token: Token);
+
+    /// From now on a sleep lasts at least this long, unless its time is over sooner, so that more than one
+    /// completion comes of it; zero ends it at the first one. Where a backend cannot, nothing changes.
+    fn batch_wakeups(&mut self, at_least: Duration) {
+        let _ = at_least;
+    }
 
     /// Starts what is queued and sleeps until something completes or the time is over.
     ///

@@ -83,7 +83,7 @@ impl Classic {
     /// Sends the first message, or as much of it as goes within the time limit.
     fn make_send(&mut self, span: Span, token: Token) {
         self.operations.sends_syscall += 1;
-        let result = sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait);
+        let result = sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait, false);
         let result = match result {
             Ok(bytes) => Ok(bytes as u32),
             // Nothing has gone out; it is tried again, once the clock has been looked at.
@@ -105,7 +105,7 @@ impl Classic {
             Ok(bytes) => {
                 let bytes = bytes as u32;
                 self.operations.receives_syscall += 1;
-                self.complete(Token::RECEIVE, Ok(bytes), true, Received::Slot { bytes });
+                self.complete(Token::RECEIVE, Ok(bytes), true, Received::Slot { flow: 0, bytes });
             }
             Err(error) if is_no_answer(&error) => {}
             Err(error) => {
@@ -170,7 +170,8 @@ fn is_no_answer(error: &io::Error) -> bool {
 }
 
 impl Backend for Classic {
-    fn attach(&mut self, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
+    /// One flow is all that a thread of blocking calls can serve, which the plan sees to.
+    fn attach(&mut self, _flow: u32, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
         self.socket = socket.as_raw_fd();
         self.to = to.cloned();
         Ok(())
@@ -216,7 +217,7 @@ impl Backend for Classic {
     }
 
     fn show(&self, received: Received, see: &mut dyn FnMut(&[u8])) {
-        if let Received::Slot { bytes } = received {
+        if let Received::Slot { bytes, .. } = received {
             see(self.arena.bytes(self.slot.first(bytes)));
         }
     }

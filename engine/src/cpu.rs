@@ -60,6 +60,15 @@ impl CpuTicks {
 }
 
 impl ThreadCpu {
+    /// The time of both.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            total: self.total + other.total,
+            user: self.user + other.user,
+            system: self.system + other.system,
+        }
+    }
+
     /// What passed since an earlier reading.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {

@@ -72,14 +72,8 @@ impl AnyBackend {
         };
     }
 
-    /// The facts known before the run.
-    pub(crate) fn facts(
-        &self,
-        options: &PlanOptions,
-        seat: &Seat,
-        buffers_granted: SocketBuffers,
-        degraded: Vec<Degraded>,
-    ) -> Facts {
+    /// The facts known before the run, those of the sockets left out.
+    pub(crate) fn facts(&self, options: &PlanOptions, seat: &Seat, degraded: Vec<Degraded>) -> Facts {
         let (engine, uring) = match self {
             Self::Classic(_) => (Engine::Classic, None),
             Self::Epoll(_) => (Engine::Epoll, None),
@@ -89,11 +83,11 @@ impl AnyBackend {
             engine_asked: options.engine,
             engine,
             kernel: sys::kernel_release(),
-            core: seat.facts.clone(),
+            cores: vec![seat.facts.clone()],
             arena_bytes: self.arena().length() as u64,
             arena_backing: self.arena().backing(),
             buffers_asked: (options.socket.send_buffer, options.socket.receive_buffer),
-            buffers_granted,
+            buffers_granted: SocketBuffers::default(),
             uring,
             degraded,
         }

@@ -1,7 +1,7 @@
 //! The epoll backend: the same operations by non-blocking system calls.
 //!
 //! For kernels and sandboxes that refuse io_uring, and as the control that shows what the ring buys. Not a
-//! netperf look-alike: it never blocks in a call, and it receives into one large slot.
+//! netperf look-alike: it never blocks in a call, and it receives into one large slot, which all flows share.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,16 +18,33 @@ use crate::plan::{Plan, Protocol};
 use crate::sys::{self, EVENTS_MAX, Errno, Event, Patience};
 use crate::token::Token;
 
-/// Emulates completion by readiness, over one socket.
+/// Emulates completion by readiness, over the sockets of a worker's flows.
 pub(crate) struct Epoll {
     epoll: sys::Epoll,
     arena: Arena,
     slot: Span,
-    socket: RawFd,
-    /// Where sends go on a socket that is not connected.
-    to: Option<SockAddr>,
+    /// By flow.
+    sockets: Vec<Socket>,
+    /// Flows whose socket may have something to do, each of them once.
+    active: VecDeque<u32>,
     /// A receive that leaves room does not mean that nothing is left: there may be another datagram.
     datagrams: bool,
+    /// The stop event, until it is signalled: it stays readable, so it must not be watched any longer.
+    stop: Option<RawFd>,
+    /// It is in the epoll set, watched or not.
+    stop_added: bool,
+    /// Completions to be reaped.
+    ready: VecDeque<Done>,
+    /// Turns since the epoll set was looked at: a socket that is always ready must not hide the others.
+    turns: u32,
+    operations: Operations,
+}
+
+/// One flow's socket, and what is wanted of it.
+struct Socket {
+    fd: RawFd,
+    /// Where sends go on a socket that is not connected.
+    to: Option<SockAddr>,
     /// Sends in order; the head may have been sent in part.
     sends: VecDeque<PendingSend>,
     /// A receive is wanted; it stays so until cancelled or the stream ends.
@@ -35,17 +52,10 @@ pub(crate) struct Epoll {
     /// What the socket was ready for when last heard of.
     readable: bool,
     writable: bool,
-    /// What the socket is watched for: (readable, writable).
+    /// What the socket is watched for: (readable, writable). Of neither, it is not in the epoll set.
     watched: (bool, bool),
-    /// The stop event, until it is signalled: it stays readable, so it must not be watched any longer.
-    stop: Option<RawFd>,
-    /// It is in the epoll set, watched or not.
-    stop_added: bool,
-    /// Completions to be reaped.
-    ready: VecDeque<Done>,
-    /// Turns since the epoll set was looked at: a socket that is always ready must not hide the stop event.
-    turns: u32,
-    operations: Operations,
+    /// Among the active ones.
+    active: bool,
 }
 
 struct PendingSend {
@@ -55,12 +65,31 @@ struct PendingSend {
     token: Token,
 }
 
-/// Numbers of the two descriptors in the epoll set.
-const SOCKET: u64 = 0;
-const STOP: u64 = 1;
-/// Turns after which the epoll set is looked at even though the socket is ready: at a megabyte a turn, well
+/// Number of the stop event in the epoll set; sockets have those of their flows.
+const STOP: u64 = u64::MAX;
+/// Turns after which the epoll set is looked at even though some socket is ready: at a megabyte a turn, well
 /// under a tenth of a second.
 const TURNS_MAX: u32 = 256;
+
+impl Socket {
+    fn new(batch: u32) -> Self {
+        Self {
+            fd: -1,
+            to: None,
+            sends: VecDeque::with_capacity(batch as usize),
+            receiving: false,
+            readable: false,
+            writable: true,
+            watched: (false, false),
+            active: false,
+        }
+    }
+
+    /// It can go on without being waited for.
+    fn can_go_on(&self) -> bool {
+        (self.receiving && self.readable) || (!self.sends.is_empty() && self.writable)
+    }
+}
 
 impl Epoll {
     /// # Errors
@@ -75,22 +104,18 @@ impl Epoll {
             source,
             hint: "raise the limit on open files (ulimit -n)",
         })?;
+        let flows = layout.flows as usize;
         Ok(Self {
             epoll,
             arena,
             slot: layout.single,
-            socket: -1,
-            to: None,
+            sockets: (0..flows).map(|_| Socket::new(layout.batch)).collect(),
+            active: VecDeque::with_capacity(flows),
             datagrams: plan.options().protocol == Protocol::Udp,
-            sends: VecDeque::with_capacity(layout.batch as usize),
-            receiving: false,
-            readable: false,
-            writable: true,
-            watched: (false, false),
             stop: None,
             stop_added: false,
-            // A whole chain, a receive, its cancel, and the stop.
-            ready: VecDeque::with_capacity(layout.batch as usize + 8),
+            // A whole chain, a receive, its cancel, and the stop; of many flows, a cancel or two each.
+            ready: VecDeque::with_capacity(layout.batch as usize + 8 + 4 * flows),
             turns: 0,
             operations: Operations::default(),
         })
@@ -106,97 +131,145 @@ impl Epoll {
         self.ready.push_back(Done { token, result, more, received });
     }
 
+    fn socket(&mut self, flow: u32) -> &mut Socket {
+        &mut self.sockets[flow as usize]
+    }
+
+    /// Puts a flow among the active ones.
+    fn activate(&mut self, flow: u32) {
+        let socket = self.socket(flow);
+        if !std::mem::replace(&mut socket.active, true) {
+            self.active.push_back(flow);
+        }
+    }
+
+    /// Does what can be done for one flow after the other, until something has completed.
+    fn work(&mut self) -> io::Result<()> {
+        while self.ready.is_empty()
+            && let Some(flow) = self.active.pop_front()
+        {
+            self.socket(flow).active = false;
+            self.make_sends(flow);
+            self.make_receive(flow);
+            if self.sockets[flow as usize].can_go_on() {
+                self.activate(flow);
+            } else {
+                self.watch_for_more(flow)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends until the queue is empty or the socket is full.
-    fn make_sends(&mut self) {
-        while let (true, Some(head)) = (self.writable, self.sends.front_mut()) {
+    fn make_sends(&mut self, flow: u32) {
+        let socket = &mut self.sockets[flow as usize];
+        while let (true, Some(head)) = (socket.writable, socket.sends.front_mut()) {
             self.operations.sends_syscall += 1;
             let bytes = self.arena.bytes(head.span.skip(head.sent));
-            match sys::send(self.socket, bytes, self.to.as_ref(), Patience::Now) {
+            match sys::send(socket.fd, bytes, socket.to.as_ref(), Patience::Now, head.linked) {
                 Ok(bytes) => {
                     head.sent += bytes as u32;
                     if head.sent == head.span.length {
-                        let (token, sent) = (head.token, head.sent);
-                        self.sends.pop_front();
-                        self.complete(token, Ok(sent), false, Received::Nothing);
+                        let (token, result) = (head.token, Ok(head.sent));
+                        socket.sends.pop_front();
+                        self.operations.completions += 1;
+                        self.ready.push_back(Done {
+                            token,
+                            result,
+                            more: false,
+                            received: Received::Nothing,
+                        });
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.end_chain(Errno::of(&error)),
+                Err(error) => return self.end_chain(flow, Errno::of(&error)),
             }
         }
     }
 
     /// The head of the queue ends with an error, or with what it had sent; what is linked behind it is
     /// cancelled.
-    fn end_chain(&mut self, errno: Errno) {
-        let Some(head) = self.sends.pop_front() else { return };
+    fn end_chain(&mut self, flow: u32, errno: Errno) {
+        let Some(head) = self.socket(flow).sends.pop_front() else { return };
         let mut linked = head.linked;
         let result = if head.sent > 0 { Ok(head.sent) } else { Err(errno) };
         self.complete(head.token, result, false, Received::Nothing);
         while linked {
-            let Some(next) = self.sends.pop_front() else { return };
+            let Some(next) = self.socket(flow).sends.pop_front() else { return };
             linked = next.linked;
             self.complete(next.token, Err(Errno::CANCELED), false, Received::Nothing);
         }
     }
 
     /// Receives once. The slot is free: the worker has seen and released the last receive before it waits
-    /// again.
-    fn make_receive(&mut self) {
-        if !(self.receiving && self.readable) {
+    /// again, and no second one is made before that.
+    fn make_receive(&mut self, flow: u32) {
+        let socket = &mut self.sockets[flow as usize];
+        let busy = self.ready.back().is_some_and(|done| done.received != Received::Nothing);
+        if busy || !(socket.receiving && socket.readable) {
             return;
         }
-        match sys::receive(self.socket, self.arena.bytes_mut(self.slot), Patience::Now) {
+        let token = Token::RECEIVE.of(flow);
+        match sys::receive(socket.fd, self.arena.bytes_mut(self.slot), Patience::Now) {
             Ok(0) => {
-                self.receiving = false;
-                self.complete(Token::RECEIVE, Ok(0), false, Received::Nothing);
+                socket.receiving = false;
+                self.complete(token, Ok(0), false, Received::Nothing);
             }
             Ok(bytes) => {
                 let bytes = bytes as u32;
                 self.operations.receives_syscall += 1;
                 // A receive that leaves room has emptied the socket, unless it stopped at the end of a
                 // datagram.
-                self.readable = self.datagrams || bytes == self.slot.length;
-                self.complete(Token::RECEIVE, Ok(bytes), true, Received::Slot { bytes });
+                socket.readable = self.datagrams || bytes == self.slot.length;
+                self.complete(token, Ok(bytes), true, Received::Slot { flow: 0, bytes });
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.readable = false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                self.receiving = false;
-                self.complete(Token::RECEIVE, Err(Errno::of(&error)), false, Received::Nothing);
+                socket.receiving = false;
+                self.complete(token, Err(Errno::of(&error)), false, Received::Nothing);
             }
         }
     }
 
     fn cancel(&mut self, target: Token) {
-        let found = if target == Token::RECEIVE && self.receiving {
-            self.receiving = false;
+        let flow = target.flow;
+        let socket = self.socket(flow);
+        let found = if target == Token::RECEIVE.of(flow) && socket.receiving {
+            socket.receiving = false;
             self.complete(target, Err(Errno::CANCELED), false, Received::Nothing);
             true
-        } else if self.sends.front().is_some_and(|head| head.token == target) {
-            self.end_chain(Errno::CANCELED);
+        } else if socket.sends.front().is_some_and(|head| head.token == target) {
+            self.end_chain(flow, Errno::CANCELED);
             true
         } else {
             false
         };
         let result = if found { Ok(0) } else { Err(Errno::NO_ENTRY) };
-        self.complete(Token::CANCEL, result, false, Received::Nothing);
+        self.complete(Token::CANCEL.of(flow), result, false, Received::Nothing);
     }
 
-    /// Watches the socket for what is missing, and for nothing else.
-    fn watch(&mut self) -> io::Result<()> {
-        let wanted = (self.receiving && !self.readable, !self.sends.is_empty() && !self.writable);
-        if wanted != self.watched {
-            self.epoll.modify(self.socket, SOCKET, wanted.0, wanted.1)?;
-            self.watched = wanted;
+    /// Watches a socket for what is missing, and for nothing else. One of which nothing is wanted leaves the
+    /// set, which would tell of its errors and its end again and again.
+    fn watch_for_more(&mut self, flow: u32) -> io::Result<()> {
+        let socket = &mut self.sockets[flow as usize];
+        let wanted = (socket.receiving && !socket.readable, !socket.sends.is_empty() && !socket.writable);
+        let (fd, id) = (socket.fd, u64::from(flow));
+        if wanted == socket.watched {
+            return Ok(());
         }
+        match (socket.watched, wanted) {
+            ((false, false), (read, write)) => self.epoll.add(fd, id, read, write)?,
+            (_, (false, false)) => self.epoll.remove(fd)?,
+            (_, (read, write)) => self.epoll.modify(fd, id, read, write)?,
+        }
+        socket.watched = wanted;
         Ok(())
     }
 
     fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.turns = 0;
-        self.watch()?;
         self.operations.wakeups += 1;
         let mut events = [Event::default(); EVENTS_MAX];
         let count = self.epoll.wait(&mut events, timeout)?;
@@ -206,9 +279,16 @@ impl Epoll {
                     self.epoll.modify(stop, STOP, false, false)?;
                     self.complete(Token::STOP, Ok(0), false, Received::Nothing);
                 }
-            } else {
-                self.readable |= event.readable;
-                self.writable |= event.writable;
+            } else if let Ok(flow) = u32::try_from(event.id) {
+                let socket = self.socket(flow);
+                socket.readable |= event.readable;
+                socket.writable |= event.writable;
+                if socket.can_go_on() {
+                    self.activate(flow);
+                } else {
+                    // Ready for what nobody wants any more.
+                    self.watch_for_more(flow)?;
+                }
             }
         }
         Ok(())
@@ -216,10 +296,11 @@ impl Epoll {
 }
 
 impl Backend for Epoll {
-    fn attach(&mut self, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
-        self.socket = socket.as_raw_fd();
-        self.to = to.cloned();
-        self.epoll.add(self.socket, SOCKET, false, false)
+    fn attach(&mut self, flow: u32, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
+        let fd = socket.as_raw_fd();
+        let socket = self.socket(flow);
+        (socket.fd, socket.to) = (fd, to.cloned());
+        Ok(())
     }
 
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
@@ -235,11 +316,15 @@ impl Backend for Epoll {
     }
 
     fn push(&mut self, op: Op, token: Token) {
+        let flow = token.flow;
         match op {
-            Op::Cancel(target) => self.cancel(target),
-            Op::Receive => self.receiving = true,
-            Op::Send { span, linked } => self.sends.push_back(PendingSend { span, sent: 0, linked, token }),
+            Op::Cancel(target) => return self.cancel(target.of(flow)),
+            Op::Receive => self.socket(flow).receiving = true,
+            Op::Send { span, linked } => {
+                self.socket(flow).sends.push_back(PendingSend { span, sent: 0, linked, token });
+            }
         }
+        self.activate(flow);
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -247,14 +332,10 @@ impl Backend for Epoll {
         if self.turns >= TURNS_MAX {
             self.sleep(Some(Duration::ZERO))?;
         }
-        if self.ready.is_empty() {
-            self.make_sends();
-            self.make_receive();
-        }
+        self.work()?;
         if self.ready.is_empty() {
             self.sleep(timeout)?;
-            self.make_sends();
-            self.make_receive();
+            self.work()?;
         }
         Ok(())
     }
@@ -267,7 +348,7 @@ impl Backend for Epoll {
     }
 
     fn show(&self, received: Received, see: &mut dyn FnMut(&[u8])) {
-        if let Received::Slot { bytes } = received {
+        if let Received::Slot { bytes, .. } = received {
             see(self.arena.bytes(self.slot.first(bytes)));
         }
     }

@@ -87,6 +87,8 @@ pub struct UringFacts {
     pub multishot: bool,
     /// Receives may fill several buffers with one completion.
     pub bundles: bool,
+    /// A sleep may be given a shortest length (min_wait_usec), where that gathers completions.
+    pub minimum_wait: bool,
 }
 
 /// Everything that qualifies a run's numbers.
@@ -98,9 +100,9 @@ pub struct Facts {
     pub engine: Engine,
     /// Kernel release, as uname gives it.
     pub kernel: String,
-    /// The worker's core.
-    pub core: CoreFacts,
-    /// Bytes of the arena.
+    /// The workers' cores, one for each worker.
+    pub cores: Vec<CoreFacts>,
+    /// Bytes of each worker's arena.
     pub arena_bytes: u64,
     /// What backs it.
     pub arena_backing: Backing,
@@ -108,8 +110,20 @@ pub struct Facts {
     pub buffers_asked: (Option<u32>, Option<u32>),
     /// What the socket had once the options were set, before any data.
     pub buffers_granted: SocketBuffers,
-    /// Present when io_uring was used.
+    /// Present when io_uring was used; every worker of a run has a ring of its own, set up alike.
     pub uring: Option<UringFacts>,
     /// What was wished for and not had, in the order it was found out.
     pub degraded: Vec<Degraded>,
+}
+
+impl Facts {
+    /// Adds those of another worker of the run: its core, and what it alone goes without.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.cores.extend(other.cores);
+        for degraded in other.degraded {
+            if !self.degraded.contains(&degraded) {
+                self.degraded.push(degraded);
+            }
+        }
+    }
 }

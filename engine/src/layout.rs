@@ -8,11 +8,14 @@ use crate::plan::{EngineChoice, PlanOptions, Protocol, Role};
 /// How the arena is cut, and how much may be under way at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
+    /// Most flows of a worker. All of them share the memory: what is sent is only read, and what is received
+    /// is given back at once.
+    pub(crate) flows: u32,
     /// Message slots, one behind the other; a sender goes around them.
     pub(crate) send: Span,
     /// How many there are.
     pub(crate) slots: u32,
-    /// Most messages sent together; 1 where each goes by itself, and 0 at a receiver.
+    /// Most messages of a flow sent together; 1 where each goes by itself, and 0 at a receiver.
     pub(crate) batch: u32,
     /// Memory to receive into: the provided buffers, or what a single receive may fill.
     pub(crate) receive: Span,
@@ -33,8 +36,14 @@ pub(crate) struct Layout {
 /// Payload kept ready or under way per direction. Two slots of 1 MiB sent and received fastest of all sizes
 /// tried (docs/performance.md), and it is one huge page.
 const REGION_BYTES: u32 = 2 << 20;
-/// Most sends together, so that chain and cancel fit the submission queue.
+/// From so many flows on, there is more memory to receive into: many of them have something at once.
+const MANY_FLOWS: u32 = 16;
+/// How much more.
+const MANY_FLOWS_REGIONS: u32 = 4;
+/// Most sends of a flow together, so that chain and cancel fit the submission queue.
 const BATCH_MAX: u32 = 64;
+/// Most sends of all flows together, as far as each has one: more of them wait in the kernel for nothing.
+const SENDS_MAX: u32 = 1024;
 /// From this message size on, messages are sent one at a time from registered memory: they are large enough
 /// that a chain gains nothing, and a write from registered memory, which may fall short, must not be part of
 /// one.
@@ -54,17 +63,19 @@ const BUFFER_ENTRY_BYTES: u32 = 16;
 impl Layout {
     pub(crate) fn new(options: &PlanOptions) -> Self {
         let PlanOptions { role, protocol, engine, message_bytes, .. } = *options;
+        let flows = options.flows.div_ceil(options.worker_count());
+        let region = if flows < MANY_FLOWS { REGION_BYTES } else { MANY_FLOWS_REGIONS * REGION_BYTES };
         // A sender receives nothing but the peer's end of stream, for which the least will do.
         let (send_bytes, slots, batch, receive_bytes) = match (role, protocol) {
-            (Role::Receive, Protocol::Udp) => (0, 0, 0, REGION_BYTES),
+            (Role::Receive, Protocol::Udp) => (0, 0, 0, region),
             (Role::Receive, Protocol::Tcp) => {
-                (0, 0, 0, REGION_BYTES.max(message_bytes.next_multiple_of(*BUFFER_BYTES.end())))
+                (0, 0, 0, region.max(message_bytes.next_multiple_of(*BUFFER_BYTES.end())))
             }
             (Role::Send, _) => {
                 let slots = (REGION_BYTES / message_bytes).max(2);
                 let batch = match (engine, message_bytes) {
                     (EngineChoice::Classic, _) | (_, REGISTERED_MESSAGE_BYTES..) => 1,
-                    _ => (REGION_BYTES / message_bytes).min(BATCH_MAX),
+                    _ => (REGION_BYTES / message_bytes).min(BATCH_MAX).min((SENDS_MAX / flows).max(1)),
                 };
                 (slots * message_bytes, slots, batch, 4 * BUFFER_BYTES.start())
             }
@@ -89,6 +100,7 @@ impl Layout {
         let buffer_ring = Span { offset: ring_offset, length: buffers * BUFFER_ENTRY_BYTES };
         let address = Span { offset: buffer_ring.offset + buffer_ring.length, length: ADDRESS_BYTES };
         Self {
+            flows,
             send,
             slots,
             batch,

@@ -31,13 +31,17 @@ mod flow;
 mod layout;
 mod low_water;
 pub mod outcome;
+mod pace;
 mod pattern;
 pub mod plan;
 mod ring;
 mod run;
+mod sampler;
+mod serve;
 mod socket;
 mod sys;
 mod token;
+mod wakes;
 mod worker;
 
 pub use error::Error;

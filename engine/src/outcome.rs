@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::facts::{Facts, SocketBuffers};
+use crate::sampler;
+use crate::serve::Share;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -29,7 +31,23 @@ pub enum End {
     Timer,
 }
 
-/// Counters of one worker over the whole run, connection set-up excluded.
+impl End {
+    /// The one of two flows' ends that says more of the whole run.
+    fn graver(self, other: Self) -> Self {
+        let rank = |end: &Self| match end {
+            Self::PeerClosed => 0,
+            Self::Count => 1,
+            Self::Timer => 2,
+            Self::Stopped => 3,
+            Self::DrainTimeout => 4,
+            Self::NoConnection => 5,
+            Self::Failed(_) => 6,
+        };
+        std::cmp::max_by_key(other, self, rank)
+    }
+}
+
+/// Counters over the whole run, connection set-up excluded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Payload bytes the kernel took from us.
@@ -52,6 +70,23 @@ pub struct Tally {
     pub strangers: u64,
     /// The backend's own counters.
     pub operations: Operations,
+}
+
+impl Tally {
+    /// The counts of both.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            bytes_received: self.bytes_received + other.bytes_received,
+            messages_sent: self.messages_sent + other.messages_sent,
+            receives: self.receives + other.receives,
+            short_sends: self.short_sends + other.short_sends,
+            failed_sends: self.failed_sends + other.failed_sends,
+            wrong_bytes: self.wrong_bytes + other.wrong_bytes,
+            strangers: self.strangers + other.strangers,
+            operations: self.operations.plus(other.operations),
+        }
+    }
 }
 
 /// Operations counted by the path they took, and what the loop did.
@@ -86,6 +121,27 @@ pub struct Operations {
     pub overflows: u64,
 }
 
+impl Operations {
+    /// The counts of both.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            sends_plain: self.sends_plain + other.sends_plain,
+            sends_registered: self.sends_registered + other.sends_registered,
+            sends_syscall: self.sends_syscall + other.sends_syscall,
+            receives_buffer_ring: self.receives_buffer_ring + other.receives_buffer_ring,
+            receives_single: self.receives_single + other.receives_single,
+            receives_syscall: self.receives_syscall + other.receives_syscall,
+            rearmed: self.rearmed + other.rearmed,
+            no_buffers: self.no_buffers + other.no_buffers,
+            skipped_buffers: self.skipped_buffers + other.skipped_buffers,
+            wakeups: self.wakeups + other.wakeups,
+            completions: self.completions + other.completions,
+            stale: self.stale + other.stale,
+            overflows: self.overflows + other.overflows,
+        }
+    }
+}
+
 /// State of the TCP connection, read just before it was closed (TCP_INFO).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Transport {
@@ -109,6 +165,72 @@ pub struct LowWaterUse {
     pub changes: u64,
     /// Times it had to be let go because bytes below it lay unread for too long.
     pub expired: u64,
+    /// By how much setting it made the kernel enlarge the receive buffer (SO_RCVBUF), in bytes: at once, and
+    /// so beside what the kernel's own tuning did over the run.
+    pub enlarged_bytes: u64,
+}
+
+impl LowWaterUse {
+    /// That of several flows: the highest mark, and all the rest.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            mark_bytes: self.mark_bytes.max(other.mark_bytes),
+            changes: self.changes + other.changes,
+            expired: self.expired + other.expired,
+            enlarged_bytes: self.enlarged_bytes + other.enlarged_bytes,
+        }
+    }
+}
+
+/// How the payload was spread over the flows of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct FlowSpread {
+    /// Flows that had a connection.
+    pub flows: u32,
+    /// Payload bytes of the flow that moved least.
+    pub bytes_min: u64,
+    /// Payload bytes of the flow that moved most.
+    pub bytes_max: u64,
+    /// Jain's index of fairness over the flows' bytes: 1 where all moved the same, 1/n where one of n moved
+    /// everything; 0 where nothing was moved (Jain, Chiu and Hawe, DEC-TR-301, 1984).
+    pub fairness: f64,
+}
+
+impl FlowSpread {
+    /// Of the bytes of each flow.
+    pub(crate) fn of(bytes: &[u64]) -> Self {
+        let sum: f64 = bytes.iter().map(|bytes| *bytes as f64).sum();
+        let squares: f64 = bytes.iter().map(|bytes| (*bytes as f64).powi(2)).sum();
+        Self {
+            flows: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            bytes_min: bytes.iter().copied().min().unwrap_or(0),
+            bytes_max: bytes.iter().copied().max().unwrap_or(0),
+            fairness: if squares > 0.0 { sum * sum / (squares * bytes.len() as f64) } else { 0.0 },
+        }
+    }
+}
+
+/// What one worker of a run used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WorkerUse {
+    /// The core it was pinned to.
+    pub core: Option<usize>,
+    /// CPU time of its thread, between connection and end.
+    pub cpu: ThreadCpu,
+    /// Payload bytes that it moved, sent and received.
+    pub bytes: u64,
+}
+
+/// Payload counted up to a point of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sample {
+    /// From the start of the run's time.
+    pub at: Duration,
+    /// Payload bytes that the kernel had taken from us by then; a message that is still being taken is not
+    /// among them.
+    pub bytes_sent: u64,
+    /// Payload bytes received by then.
+    pub bytes_received: u64,
 }
 
 /// What a run produced.
@@ -117,23 +239,33 @@ pub struct Outcome {
     /// How it ended.
     pub end: End,
     /// From the start of [`crate::Prepared::run`] to the end of the stream, wait for the connection
-    /// included.
+    /// included; with more than one flow, from the time that all of them were there to the end of the last.
     pub elapsed: Duration,
-    /// From the start of [`crate::Prepared::run`] until the connection was there; `None` if it never was.
+    /// From the start of [`crate::Prepared::run`] until the connections were there; `None`: they never were.
     pub connected_after: Option<Duration>,
     /// Counters.
     pub tally: Tally,
-    /// The low-water mark of a TCP receiver; `None` where none was to be set.
+    /// How evenly the flows had their share.
+    pub spread: FlowSpread,
+    /// Progress at the plan's intervals; empty where none was asked for.
+    pub samples: Vec<Sample>,
+    /// The low-water marks of a TCP receiver; `None` where none was to be set.
     pub low_water: Option<LowWaterUse>,
-    /// CPU time of the worker's thread, between connection and end.
+    /// The longest that a receiver's sleeps were made to last so that a wake-up finds more than one datagram;
+    /// zero where none was.
+    pub longest_gather: Duration,
+    /// CPU time of the workers' threads together, between connection and end.
     pub worker_cpu: ThreadCpu,
+    /// The same by worker.
+    pub workers: Vec<WorkerUse>,
     /// CPU time of the whole machine over `elapsed`.
     pub machine_cpu: MachineCpu,
-    /// The TCP connection's own figures; `None` when there was none.
+    /// The TCP connection's own figures; `None` when there was none. Of several: all retransmits, and the
+    /// rest of the first.
     pub transport: Option<Transport>,
-    /// Socket buffers just before the close.
+    /// Socket buffers just before the close, of the first flow.
     pub buffers_at_end: SocketBuffers,
-    /// Our address of the data connection.
+    /// Our address of the data connection, of the first one if there are more.
     pub local: SocketAddr,
     /// The peer's address of the data connection.
     pub peer: Option<SocketAddr>,
@@ -142,15 +274,64 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Puts together what the workers found.
+    pub(crate) fn gather(&mut self, shares: Vec<Share>, interval: Option<Duration>) {
+        let ends = shares.iter().flat_map(|share| &share.ends).copied();
+        self.end = ends.reduce(End::graver).unwrap_or(self.end);
+        self.spread =
+            FlowSpread::of(&shares.iter().flat_map(|share| &share.flow_bytes).copied().collect::<Vec<_>>());
+        for (number, share) in shares.iter().enumerate() {
+            // The window is that of the flow that ended last.
+            if share.elapsed >= self.elapsed {
+                (self.elapsed, self.machine_cpu) = (share.elapsed, share.machine_cpu.clone());
+            }
+            self.tally = self.tally.plus(share.tally);
+            self.worker_cpu = self.worker_cpu.plus(share.cpu);
+            self.workers.push(WorkerUse {
+                core: share.core.pinned,
+                cpu: share.cpu,
+                bytes: share.tally.bytes_sent + share.tally.bytes_received,
+            });
+            self.longest_gather = self.longest_gather.max(share.longest_gather);
+            self.low_water = match (self.low_water, share.low_water) {
+                (Some(all), Some(one)) => Some(all.plus(one)),
+                (all, one) => all.or(one),
+            };
+            self.transport = match (self.transport.take(), &share.transport) {
+                (Some(all), Some(one)) => {
+                    Some(Transport { retransmits: all.retransmits + one.retransmits, ..all })
+                }
+                (all, one) => all.or_else(|| one.clone()),
+            };
+            if let Some(core) = self.facts.cores.get_mut(number) {
+                core.clone_from(&share.core);
+            }
+            self.facts.degraded.extend_from_slice(&share.degraded);
+        }
+        if let Some(first) = shares.first() {
+            self.buffers_at_end = first.buffers_at_end;
+            self.local = first.local.unwrap_or(self.local);
+            self.peer = first.peer;
+        }
+        if let Some(interval) = interval {
+            let rows = shares.into_iter().map(|share| share.samples).collect();
+            self.samples = sampler::merge(rows, interval);
+        }
+    }
+
     /// What there is to say of a run before its first byte.
     pub(crate) fn never_ran(local: SocketAddr, facts: Facts) -> Self {
         Self {
             end: End::Stopped,
             elapsed: Duration::ZERO,
             connected_after: None,
-            low_water: None,
             tally: Tally::default(),
+            spread: FlowSpread::default(),
+            samples: Vec::new(),
+            low_water: None,
+            longest_gather: Duration::ZERO,
             worker_cpu: ThreadCpu::default(),
+            workers: Vec::new(),
             machine_cpu: MachineCpu::default(),
             transport: None,
             buffers_at_end: facts.buffers_granted,

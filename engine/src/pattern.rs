@@ -3,6 +3,8 @@
 //! Incompressible, and a function of the position alone, so that a lost, doubled or reordered piece shows.
 //! Checking is for tests; a measured run only sends it.
 
+use std::sync::Arc;
+
 /// Fills a buffer with the sequence from its start.
 pub(crate) fn fill(buffer: &mut [u8]) {
     let (words, rest) = buffer.as_chunks_mut();
@@ -22,9 +24,11 @@ fn word(index: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Compares a received stream with the sequence that a sender repeats every `period` bytes.
+/// Compares a received stream with the sequence that a sender repeats every `period` bytes. A clone shares
+/// the sequence and has its own place in it.
+#[derive(Clone)]
 pub(crate) struct Checker {
-    expected: Vec<u8>,
+    expected: Arc<[u8]>,
     at: usize,
     wrong: u64,
 }
@@ -34,7 +38,7 @@ impl Checker {
     pub(crate) fn new(period: usize) -> Self {
         let mut expected = vec![0; period];
         fill(&mut expected);
-        Self { expected, at: 0, wrong: 0 }
+        Self { expected: expected.into(), at: 0, wrong: 0 }
     }
 
     /// Takes the next piece of the stream.

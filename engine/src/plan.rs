@@ -15,6 +15,15 @@ use crate::layout::Layout;
 /// Largest message of a stream, in bytes. The arena is sized from it before the clock starts.
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
 
+/// Most flows of a run: there are no more ports to connect from.
+pub const FLOWS_MAX: u32 = 65_536;
+
+/// Most workers of a run.
+pub const WORKERS_MAX: u32 = 1024;
+
+/// Shortest interval between two samples: each is a sleep cut short.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
 /// Longest time of a plan. The clock can count this far, several times over.
 const TIME_MAX: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -136,6 +145,8 @@ pub struct Without {
     pub registered_files: bool,
     /// No registered buffers.
     pub registered_buffers: bool,
+    /// No shortest sleep (min_wait_usec, Linux 6.12).
+    pub minimum_wait: bool,
     /// No low-water mark on the socket of a TCP receiver (SO_RCVLOWAT), which also leaves its receive buffer
     /// and window as they would be for any other program. The classic engine never sets one.
     pub low_water: bool,
@@ -175,10 +186,21 @@ pub struct PlanOptions {
     pub drain_timeout: Duration,
     /// Which backend.
     pub engine: EngineChoice,
-    /// Core to pin the worker to; `None` takes the allowed core with the fewest workers of this process, the
-    /// first of them for a sender and the last for a receiver. A core outside the process's affinity mask is
-    /// not used, and that is recorded as degraded.
-    pub core: Option<usize>,
+    /// Connections of the test, dealt out to the workers in turn; more than one of TCP only. A length in
+    /// bytes is shared out among them. With more than one the time begins when all of them are there.
+    pub flows: u32,
+    /// Threads that move the bytes, each on a core of its own; none has less than one flow. The classic
+    /// engine has one for each flow whatever is asked.
+    pub workers: u32,
+    /// Cores to pin the workers to, in their order. A worker without one takes the allowed core with the
+    /// fewest workers of this process, the first of them for a sender and the last for a receiver. A core
+    /// outside the process's affinity mask is not used, and that is recorded as degraded.
+    pub cores: Vec<usize>,
+    /// Reads off the progress of the run this often: [`crate::outcome::Outcome::samples`].
+    pub interval: Option<Duration>,
+    /// Payload bits a second of all flows together; `None`: as fast as it goes. A TCP sender's kernel keeps
+    /// to it (SO_MAX_PACING_RATE), a UDP sender's batches are timed.
+    pub rate: Option<u64>,
     /// What to do without.
     pub without: Without,
     /// What a sender's messages carry: repeated, from its start, over the message slots of
@@ -206,10 +228,24 @@ impl PlanOptions {
             connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(20),
             engine: EngineChoice::Auto,
-            core: None,
+            flows: 1,
+            workers: 1,
+            cores: Vec::new(),
+            interval: None,
+            rate: None,
             without: Without::default(),
             payload: None,
             check_payload: false,
+        }
+    }
+
+    /// Threads that the run has.
+    pub(crate) fn worker_count(&self) -> u32 {
+        match self.engine {
+            EngineChoice::Classic => self.flows.max(1),
+            EngineChoice::Auto | EngineChoice::Epoll | EngineChoice::Uring => {
+                self.workers.clamp(1, self.flows.max(1))
+            }
         }
     }
 }
@@ -242,6 +278,7 @@ impl Plan {
         if options.length == Length::Time(Duration::ZERO) {
             return Err(Error::Plan { option: "test length", range: "above zero" });
         }
+        check_flows(&options)?;
         let PlanOptions { receive_grace, receive_linger, connect_timeout, drain_timeout, .. } = options;
         let length = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
         for (option, time) in [
@@ -250,6 +287,7 @@ impl Plan {
             ("receiver's linger", receive_linger),
             ("connect timeout", connect_timeout),
             ("drain timeout", drain_timeout),
+            ("interval", options.interval.unwrap_or_default()),
         ] {
             if time > TIME_MAX {
                 return Err(Error::Plan { option, range: "at most 4294967295 seconds" });
@@ -273,6 +311,33 @@ impl Plan {
     pub fn options(&self) -> &PlanOptions {
         &self.options
     }
+}
+
+/// How many there are of what.
+fn check_flows(options: &PlanOptions) -> Result<(), Error> {
+    if !(1..=FLOWS_MAX).contains(&options.flows) {
+        return Err(Error::Plan { option: "number of flows", range: "1 to 65536" });
+    }
+    if options.flows > 1 && options.protocol == Protocol::Udp {
+        return Err(Error::Plan { option: "number of flows", range: "1 over UDP" });
+    }
+    if !(1..=WORKERS_MAX).contains(&options.worker_count()) {
+        let range = "1 to 1024; the classic engine has one for each flow";
+        return Err(Error::Plan { option: "number of workers", range });
+    }
+    if let (Endpoint::Connect { local }, 2..) = (&options.endpoint, options.flows)
+        && local.port() != 0
+    {
+        let range = "left to the kernel with more than one flow that connects";
+        return Err(Error::Plan { option: "local data port", range });
+    }
+    if options.rate == Some(0) {
+        return Err(Error::Plan { option: "rate", range: "above zero" });
+    }
+    if options.interval.is_some_and(|interval| interval < INTERVAL_MIN) {
+        return Err(Error::Plan { option: "interval", range: "10 milliseconds and longer" });
+    }
+    Ok(())
 }
 
 /// What is special about UDP.

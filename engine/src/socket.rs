@@ -16,8 +16,8 @@ use crate::outcome::Transport;
 use crate::plan::{Endpoint, PlanOptions, Protocol, Role, SocketOptions};
 use crate::sys::{self, Readiness, Ready, error_name, option};
 
-/// One test has one connection; the rest of the queue is for strangers that are turned away.
-const BACKLOG: i32 = 128;
+/// Connections that may wait to be taken beside those of the test: strangers that are turned away.
+const BACKLOG: u32 = 128;
 
 /// A socket that is bound, and listening where the plan says so.
 pub(crate) struct Bound {
@@ -47,17 +47,25 @@ impl Connection {
 }
 
 impl Bound {
+    /// The listener, or a socket for each flow that connects.
+    ///
     /// # Errors
     /// When there is no socket, or no address that it can be bound to.
-    pub(crate) fn open(options: &PlanOptions, degraded: &mut Vec<Degraded>) -> Result<Self, Error> {
+    pub(crate) fn open(options: &PlanOptions, degraded: &mut Vec<Degraded>) -> Result<Vec<Self>, Error> {
         match options.endpoint {
             Endpoint::Connect { local } => {
-                let socket = new_socket(local, options, degraded)?;
-                bind(&socket, local).map_err(|source| Error::Bind { address: local, source })?;
-                Self::named(socket, local)
+                let mut all = Vec::with_capacity(options.flows as usize);
+                for _ in 0..options.flows {
+                    // All are refused the same options, which is told once.
+                    degraded.clear();
+                    let socket = new_socket(local, options, degraded)?;
+                    bind(&socket, local).map_err(|source| Error::Bind { address: local, source })?;
+                    all.push(Self::named(socket, local)?);
+                }
+                Ok(all)
             }
             Endpoint::Listen { local, .. } => match listen(local, options, degraded) {
-                Ok(bound) => Ok(bound),
+                Ok(bound) => Ok(vec![bound]),
                 // The second socket is refused the same options as the first, so these are not told twice.
                 Err(Error::Bind { source, .. }) => {
                     degraded.clear();
@@ -66,7 +74,7 @@ impl Bound {
                         reason: format!("{local}: {}", error_name(&source)),
                         instead: "the wildcard address and a port of the kernel's choice",
                     });
-                    listen(wildcard(local), options, degraded)
+                    listen(wildcard(local), options, degraded).map(|bound| vec![bound])
                 }
                 Err(error) => Err(error),
             },
@@ -127,7 +135,7 @@ impl Bound {
     /// # Errors
     /// When accepting fails for another reason than a connection that was gone again.
     pub(crate) fn accept(
-        self,
+        &self,
         peers: &[IpAddr],
         timeout: Duration,
         stop: BorrowedFd<'_>,
@@ -206,7 +214,7 @@ impl Bound {
     /// # Errors
     /// When receiving fails, or the kernel takes no filter.
     pub(crate) fn await_datagram(
-        self,
+        &self,
         peers: &[IpAddr],
         timeout: Duration,
         stop: BorrowedFd<'_>,
@@ -235,7 +243,8 @@ impl Bound {
             if admits(peers, source.ip()) {
                 filter::admit_only(&self.socket, source).map_err(failed)?;
                 self.socket.set_nonblocking(false).map_err(failed)?;
-                return Ok(Meeting::Met(Connection::new(self.socket, source)));
+                let socket = self.socket.try_clone().map_err(failed)?;
+                return Ok(Meeting::Met(Connection::new(socket, source)));
             }
             *strangers += 1;
             // What is dropped is what was looked at: nobody else reads here.
@@ -279,7 +288,14 @@ fn new_socket(
     let socket = open(options.protocol, local.is_ipv4())?;
     set_options(&socket, local.is_ipv4(), &options.socket, degraded);
     match (options.protocol, options.role) {
-        (Protocol::Tcp, role) => set_tcp_options(&socket, role, &options.socket, degraded),
+        (Protocol::Tcp, role) => {
+            set_tcp_options(&socket, role, &options.socket, degraded);
+            if let (Role::Send, Some(rate)) = (role, options.rate) {
+                let bytes = (rate / 8 / u64::from(options.flows)).max(1);
+                let result = sys::set_long_option(socket.as_raw_fd(), option::MAX_PACING_RATE, bytes);
+                note("SO_MAX_PACING_RATE", result, degraded);
+            }
+        }
         (Protocol::Udp, Role::Send) => {
             let errors = if local.is_ipv4() { option::IP_ERRORS } else { option::IPV6_ERRORS };
             // Without it a datagram that a full queue drops counts as sent.
@@ -374,7 +390,7 @@ fn listen(local: SocketAddr, options: &PlanOptions, degraded: &mut Vec<Degraded>
     let socket = new_socket(local, options, degraded)?;
     bind(&socket, local)
         .and_then(|()| match options.protocol {
-            Protocol::Tcp => socket.listen(BACKLOG),
+            Protocol::Tcp => socket.listen((BACKLOG + options.flows).cast_signed()),
             Protocol::Udp => Ok(()),
         })
         .map_err(|source| Error::Bind { address: local, source })?;
@@ -405,6 +421,11 @@ pub(crate) fn local(socket: &Socket) -> Option<SocketAddr> {
 pub(crate) fn buffers(socket: &Socket) -> SocketBuffers {
     let bytes = |size: io::Result<usize>| size.map_or(0, |s| u32::try_from(s).unwrap_or(u32::MAX));
     SocketBuffers { send: bytes(socket.send_buffer_size()), receive: bytes(socket.recv_buffer_size()) }
+}
+
+/// Segments retransmitted over the life of a connection.
+pub(crate) fn retransmits(socket: &Socket) -> Option<u32> {
+    sys::tcp_info(socket.as_raw_fd()).ok().map(|transport| transport.retransmits)
 }
 
 /// The connection's own figures.

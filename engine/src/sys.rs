@@ -164,7 +164,7 @@ pub(crate) struct Event {
 }
 
 /// Most events one [`Epoll::wait`] fetches.
-pub(crate) const EVENTS_MAX: usize = 16;
+pub(crate) const EVENTS_MAX: usize = 64;
 
 impl Epoll {
     pub(crate) fn new() -> io::Result<Self> {
@@ -183,6 +183,11 @@ impl Epoll {
     /// Changes what a descriptor is watched for.
     pub(crate) fn modify(&self, fd: RawFd, id: u64, read: bool, write: bool) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, fd, id, read, write)
+    }
+
+    /// Takes a descriptor out.
+    pub(crate) fn remove(&self, fd: RawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, fd, 0, false, false)
     }
 
     fn control(&self, call: libc::c_int, fd: RawFd, id: u64, read: bool, write: bool) -> io::Result<()> {
@@ -258,9 +263,17 @@ impl Patience {
     }
 }
 
-/// Sends, on an unconnected socket to this address. The slice is only read.
-pub(crate) fn send(fd: RawFd, bytes: &[u8], to: Option<&SockAddr>, patience: Patience) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | patience.flag();
+/// Sends, on an unconnected socket to this address. The slice is only read. `more` says that the next send
+/// follows at once, so that the kernel need not push this one.
+pub(crate) fn send(
+    fd: RawFd,
+    bytes: &[u8],
+    to: Option<&SockAddr>,
+    patience: Patience,
+    more: bool,
+) -> io::Result<usize> {
+    let more = if more { libc::MSG_MORE } else { 0 };
+    let flags = libc::MSG_NOSIGNAL | patience.flag() | more;
     let (address, length) = to.map_or((std::ptr::null(), 0), |to| (to.as_ptr().cast(), to.len()));
     // SAFETY: pointers and lengths are those of a live slice and of a live address, or none.
     check_size(unsafe { libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), flags, address, length) })
@@ -320,6 +333,13 @@ pub(crate) fn set_option(fd: RawFd, (level, name): (i32, i32), value: i32) -> io
     check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) }).map(drop)
 }
 
+/// Sets a 64-bit socket option.
+pub(crate) fn set_long_option(fd: RawFd, (level, name): (i32, i32), value: u64) -> io::Result<()> {
+    let length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: points at a live local of the length given.
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) }).map(drop)
+}
+
 /// What connect answers on a non-blocking socket (EINPROGRESS).
 pub(crate) const IN_PROGRESS: i32 = libc::EINPROGRESS;
 
@@ -331,6 +351,7 @@ pub(crate) mod option {
     pub(crate) const IP_TYPE_OF_SERVICE: (i32, i32) = (libc::IPPROTO_IP, libc::IP_TOS);
     pub(crate) const DONT_ROUTE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_DONTROUTE);
     pub(crate) const RECEIVE_LOW_WATER: (i32, i32) = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
+    pub(crate) const MAX_PACING_RATE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE);
     pub(crate) const PRIORITY: (i32, i32) = (libc::SOL_SOCKET, libc::SO_PRIORITY);
     pub(crate) const IPV6_TRAFFIC_CLASS: (i32, i32) = (libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
     pub(crate) const IP_ERRORS: (i32, i32) = (libc::IPPROTO_IP, libc::IP_RECVERR);
@@ -359,6 +380,26 @@ pub(crate) fn tcp_info(fd: RawFd) -> io::Result<Transport> {
         segment_bytes: 0,
         congestion_control: String::new(),
     })
+}
+
+/// Raises the process's own limit on open files to what is needed, as far as the system's limit goes. Where
+/// it does not go far enough, opening the files says so.
+pub(crate) fn allow_open_files(needed: u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get one live local of the right type.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < needed {
+            limit.rlim_cur = needed.min(limit.rlim_max);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
+/// Has the kernel end sleeps of the calling thread on time (PR_SET_TIMERSLACK): its default is up to 50
+/// microseconds late, for the sake of fewer interrupts.
+pub(crate) fn sleep_precisely() {
+    // SAFETY: no pointers; a refusal leaves sleeps as they were.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong, 0, 0, 0) };
 }
 
 /// CPU time of the calling thread so far.

@@ -13,20 +13,31 @@ pub(crate) enum Kind {
     Unknown,
 }
 
-/// Kind in the top byte, index of the operation among those of its kind below.
+/// Kind in the top byte, the flow in the next three, index of the operation among those of its kind and flow
+/// below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
+    pub(crate) flow: u32,
     pub(crate) index: u32,
 }
 
+/// Flows that a token can tell apart.
+pub(crate) const FLOWS_MAX: u32 = 1 << 24;
+
 impl Token {
-    pub(crate) const CANCEL: Self = Self { kind: Kind::Cancel, index: 0 };
-    pub(crate) const RECEIVE: Self = Self { kind: Kind::Receive, index: 0 };
-    pub(crate) const STOP: Self = Self { kind: Kind::Stop, index: 0 };
+    /// Those of the first flow: a flow knows no other, and the worker adds which one it is.
+    pub(crate) const CANCEL: Self = Self { kind: Kind::Cancel, flow: 0, index: 0 };
+    pub(crate) const RECEIVE: Self = Self { kind: Kind::Receive, flow: 0, index: 0 };
+    pub(crate) const STOP: Self = Self { kind: Kind::Stop, flow: 0, index: 0 };
 
     pub(crate) fn send(index: u32) -> Self {
-        Self { kind: Kind::Send, index }
+        Self { kind: Kind::Send, flow: 0, index }
+    }
+
+    /// The same operation of another flow.
+    pub(crate) fn of(self, flow: u32) -> Self {
+        Self { flow, ..self }
     }
 
     pub(crate) fn to_bits(self) -> u64 {
@@ -37,7 +48,7 @@ impl Token {
             Kind::Send => 3,
             Kind::Stop => 4,
         };
-        kind << 56 | u64::from(self.index)
+        kind << 56 | u64::from(self.flow % FLOWS_MAX) << 32 | u64::from(self.index)
     }
 
     pub(crate) fn from_bits(bits: u64) -> Self {
@@ -48,7 +59,8 @@ impl Token {
             4 => Kind::Stop,
             _ => Kind::Unknown,
         };
-        Self { kind, index: (bits & u64::from(u32::MAX)) as u32 }
+        let flow = (bits >> 32) as u32 % FLOWS_MAX;
+        Self { kind, flow, index: (bits & u64::from(u32::MAX)) as u32 }
     }
 }
 
@@ -59,9 +71,11 @@ mod tests {
     #[test]
     fn every_token_survives_the_kernel() {
         for kind in [Kind::Cancel, Kind::Receive, Kind::Send, Kind::Stop, Kind::Unknown] {
-            for index in [0, 1, 255, 1 << 24, u32::MAX] {
-                let token = Token { kind, index };
-                assert_eq!(Token::from_bits(token.to_bits()), token);
+            for flow in [0, 1, 9_999, FLOWS_MAX - 1] {
+                for index in [0, 1, 255, 1 << 24, u32::MAX] {
+                    let token = Token { kind, flow, index };
+                    assert_eq!(Token::from_bits(token.to_bits()), token);
+                }
             }
         }
         assert_eq!(Token::from_bits(u64::MAX).kind, Kind::Unknown);

@@ -1,7 +1,7 @@
 //! The loop: wait, reap, step, check.
 //!
-//! Everything a run does between connection and end happens in [`drive`]. It knows flows and backends by
-//! their traits only, is compiled once for each pair, and allocates nothing.
+//! Everything a run does between connection and end happens in [`drive`], for all flows of a worker. It knows
+//! flows and backends by their traits only, is compiled once for each pair, and allocates nothing.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,15 +10,17 @@ use crate::arena::Span;
 use crate::backend::{Backend, Done, Op};
 use crate::flow::{Batch, Flow, MARKS, Next};
 use crate::layout::Layout;
-use crate::low_water::LowWater;
 use crate::outcome::End;
+use crate::pace::Pace;
 use crate::pattern::Checker;
+use crate::sampler::Sampler;
 use crate::token::{Kind, Token};
+use crate::wakes::Wakes;
 
 /// When the loop ends by itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
-    /// When the flow is asked to end, and with which result. `None`: never.
+    /// When the flows are asked to end, and with which result. `None`: never.
     pub(crate) stop: Option<(Instant, End)>,
     /// How long a flow that was asked to end, or that waits for the peer's end, may take.
     pub(crate) drain: Duration,
@@ -27,148 +29,266 @@ pub(crate) struct Timing {
 /// Completions fetched in one turn; more wait in the kernel for the next.
 pub(crate) const DONE_MAX: usize = 256;
 
-/// One worker's turn at one connection.
+/// One worker's turn at its connections.
 pub(crate) struct Worker<'a, B, F> {
     pub(crate) backend: &'a mut B,
-    pub(crate) flow: &'a mut F,
+    /// The flows, by their numbers.
+    pub(crate) tracks: &'a mut [Track<F>],
     pub(crate) layout: &'a Layout,
     pub(crate) message_bytes: u32,
     /// Sends of a batch must not overtake each other.
     pub(crate) in_order: bool,
     pub(crate) timing: Timing,
-    /// Shuts down the write side of the connection.
-    pub(crate) end_stream: &'a dyn Fn(),
-    pub(crate) checker: Option<&'a mut Checker>,
-    pub(crate) wakes: Option<Wakes<'a>>,
+    /// By when flows that were given time to end have to be over.
+    pub(crate) drained_by: Option<Instant>,
+    /// Shuts down the write side of a flow's connection.
+    pub(crate) end_stream: &'a dyn Fn(u32),
+    /// Who compares what is received, by flow; none where nobody does.
+    pub(crate) checkers: &'a mut [Checker],
+    pub(crate) wakes: Option<&'a mut dyn Wakes>,
+    pub(crate) pace: Option<Pace>,
+    pub(crate) sampler: Option<&'a mut Sampler>,
 }
 
-/// How seldom a receiver is woken, where that is for us to choose.
-pub(crate) struct Wakes<'a> {
-    pub(crate) policy: &'a mut LowWater,
-    /// Sets the socket's low-water mark.
-    pub(crate) set: &'a dyn Fn(u32),
+/// A flow on its way.
+pub(crate) struct Track<F> {
+    pub(crate) flow: F,
+    leash: Leash,
+    /// How it ended; `None` while it is under way.
+    pub(crate) end: Option<End>,
 }
 
-/// Runs a flow on a backend to its end. `done` is the room for completions, made by the caller beforehand.
+/// What the clock still has to say to a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leash {
+    /// The end of its time.
+    Free,
+    /// The same, or by when it has to be over, whichever is first.
+    Limited,
+    /// By when it has to be over.
+    Granted,
+}
+
+impl<F> Track<F> {
+    /// A flow before its start.
+    pub(crate) fn new(flow: F) -> Self {
+        Self { flow, leash: Leash::Free, end: None }
+    }
+
+    /// One that takes no part.
+    pub(crate) fn over(flow: F, end: End) -> Self {
+        Self { end: Some(end), ..Self::new(flow) }
+    }
+}
+
+/// Runs the flows on a backend, each to its end. `done` is the room for completions, made by the caller
+/// beforehand.
 ///
 /// # Errors
 /// What made the backend's wait impossible; a connection that fails is an [`End`].
 pub(crate) fn drive<B: Backend, F: Flow>(
     worker: &mut Worker<'_, B, F>,
     done: &mut Vec<Done>,
-) -> io::Result<End> {
-    let first = worker.flow.start();
-    worker.apply(first);
-    loop {
+) -> io::Result<()> {
+    worker.start();
+    while worker.tracks.iter().any(|track| track.end.is_none()) {
         let patience = worker.patience();
         worker.backend.wait(patience)?;
         worker.backend.reap(done);
         worker.adjust(done);
         for completion in done.drain(..) {
-            if let Some(checker) = &mut worker.checker {
-                worker.backend.show(completion.received, &mut |bytes| checker.feed(bytes));
+            worker.look(&completion);
+            match completion.token.kind {
+                Kind::Stop => worker.stop_all(End::Stopped),
+                _ => worker.step(&completion),
             }
-            let next = match completion.token.kind {
-                Kind::Stop => worker.flow.stop(End::Stopped),
-                _ => worker.flow.step(&completion),
-            };
             worker.backend.release(completion.received);
-            if let Some(end) = worker.apply(next) {
-                return Ok(end);
-            }
         }
-        if let Some((at, end)) = worker.timing.stop
-            && Instant::now() >= at
-            && !worker.lets_go()
-        {
-            worker.grant(worker.timing.drain);
-            let next = worker.flow.stop(end);
-            if let Some(end) = worker.apply(next) {
-                return Ok(end);
-            }
-        }
+        worker.check_clock();
     }
+    Ok(())
 }
 
 impl<B: Backend, F: Flow> Worker<'_, B, F> {
-    /// Turns a flow's wish into operations; the end of the flow comes back.
-    fn apply(&mut self, next: Next) -> Option<End> {
+    fn start(&mut self) {
+        for flow in self.numbers() {
+            if self.track(flow).end.is_none() {
+                let first = self.track(flow).flow.start();
+                self.apply(flow, first);
+            }
+        }
+    }
+
+    fn numbers(&self) -> std::ops::Range<u32> {
+        0..self.tracks.len() as u32
+    }
+
+    fn track(&mut self, flow: u32) -> &mut Track<F> {
+        &mut self.tracks[flow as usize]
+    }
+
+    fn step(&mut self, completion: &Done) {
+        let flow = completion.token.flow;
+        // Of a flow that is over, or of none at all: late ones, which nobody waits for.
+        let Some(track) = self.tracks.get_mut(flow as usize).filter(|track| track.end.is_none()) else {
+            return;
+        };
+        let next = track.flow.step(&Done { token: completion.token.of(0), ..*completion });
+        self.apply(flow, next);
+    }
+
+    fn look(&mut self, completion: &Done) {
+        if let Some(checker) = self.checkers.get_mut(completion.token.flow as usize) {
+            self.backend.show(completion.received, &mut |bytes| checker.feed(bytes));
+        }
+    }
+
+    /// Turns a flow's wish into operations.
+    fn apply(&mut self, flow: u32, next: Next) {
         match next {
             Next::Wait => {}
-            Next::Receive => self.backend.push(Op::Receive, Token::RECEIVE),
-            Next::Send(batch) => self.send(batch),
+            Next::Receive => self.backend.push(Op::Receive, Token::RECEIVE.of(flow)),
+            Next::Send(batch) => self.send_in_time(flow, batch),
             Next::Cancel(target) => {
-                self.backend.push(Op::Cancel(target), Token::CANCEL);
-                self.limit(self.timing.drain);
+                self.backend.push(Op::Cancel(target), Token::CANCEL.of(flow));
+                self.limit(flow);
             }
             Next::SendAndReceive(batch) => {
-                self.backend.push(Op::Receive, Token::RECEIVE);
-                self.send(batch);
+                self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
+                self.send_in_time(flow, batch);
             }
             Next::SendMarks => {
                 for index in 0..MARKS {
                     let empty = Op::Send { span: Span::default(), linked: false };
-                    self.backend.push(empty, Token::send(index));
+                    self.backend.push(empty, Token::send(index).of(flow));
                 }
-                self.limit(self.timing.drain);
+                self.limit(flow);
             }
             Next::EndStream { receive } => {
-                (self.end_stream)();
+                (self.end_stream)(flow);
                 if receive {
-                    self.backend.push(Op::Receive, Token::RECEIVE);
+                    self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
                 }
-                self.grant(self.timing.drain);
+                self.grant(flow);
             }
-            Next::Finish(end) => return Some(end),
+            Next::Finish(end) => self.track(flow).end = Some(end),
         }
-        None
     }
 
-    fn send(&mut self, batch: Batch) {
+    /// Sends now, or when the pace allows it.
+    fn send_in_time(&mut self, flow: u32, batch: Batch) {
+        match &mut self.pace {
+            Some(pace) if !pace.allows(Instant::now()) => pace.hold(flow, batch),
+            _ => self.send(flow, batch),
+        }
+    }
+
+    fn send(&mut self, flow: u32, batch: Batch) {
+        self.backend.make_room(batch.messages);
+        let mut bytes = 0;
         for index in 0..batch.messages {
             let slot = (batch.slot + index) % self.layout.slots;
             let message = self.layout.slot(slot, self.message_bytes);
             let span = if index == 0 { message.skip(batch.skip) } else { message };
             let linked = self.in_order && index + 1 < batch.messages;
-            self.backend.push(Op::Send { span, linked }, Token::send(index));
+            bytes += u64::from(span.length);
+            self.backend.push(Op::Send { span, linked }, Token::send(index).of(flow));
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.spend(bytes, Instant::now());
         }
     }
 
     /// How long the next sleep may last.
     fn patience(&self) -> Option<Duration> {
-        let now = Instant::now();
-        let stop = self.timing.stop.map(|(at, _)| at.saturating_duration_since(now));
-        let unread = self.wakes.as_ref().and_then(|wakes| wakes.policy.patience(now));
-        stop.into_iter().chain(unread).min()
+        let stop = self.timing.stop.map(|(at, _)| at);
+        let paced = self.pace.as_ref().and_then(Pace::due);
+        let sample = self.sampler.as_ref().map(|sampler| sampler.due());
+        let unread = self.wakes.as_ref().and_then(|wakes| wakes.due());
+        let next = [stop, self.drained_by, paced, sample, unread].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
-    /// Chooses the low-water mark by what came.
+    /// Chooses how long to sleep by what came.
     fn adjust(&mut self, done: &[Done]) {
-        let Some(Wakes { policy, set }) = &mut self.wakes else { return };
-        let received = done.iter().filter(|done| done.token.kind == Kind::Receive);
-        let bytes = received.map(|done| u64::from(done.result.unwrap_or(0))).sum();
-        if let Some(mark) = policy.woken(bytes, Instant::now()) {
-            set(mark);
+        if let Some(wakes) = &mut self.wakes
+            && let Some(at_least) = wakes.woken(done, Instant::now())
+        {
+            self.backend.batch_wakeups(at_least);
         }
     }
 
-    /// Lets go of what lies below the mark when the time is over: it came in time, and one more turn fetches
-    /// it.
-    fn lets_go(&mut self) -> bool {
-        // From here on there is no mark.
-        self.wakes.take().inspect(|wakes| (wakes.set)(1)).is_some()
+    /// Does what is due by the clock.
+    fn check_clock(&mut self) {
+        let now = Instant::now();
+        if let Some(pace) = &mut self.pace
+            && let Some((flow, batch)) = pace.next(now)
+        {
+            self.send(flow, batch);
+        }
+        if let Some(sampler) = &mut self.sampler
+            && sampler.due() <= now
+        {
+            sampler.take(now, self.tracks.iter().map(|track| track.flow.tally()));
+        }
+        if let Some((at, end)) = self.timing.stop
+            && now >= at
+            && !self.lets_go()
+        {
+            self.timing.stop = None;
+            self.stop_all(end);
+        }
+        if self.drained_by.is_some_and(|by| now >= by) {
+            self.drained_by = None;
+            self.give_up();
+        }
     }
 
-    /// From now on the flow has this long to end.
-    fn grant(&mut self, time: Duration) {
-        self.timing.stop = Some((Instant::now() + time, End::DrainTimeout));
+    /// Lets go of what lies below a low-water mark when the time is over: it came in time, and one more turn
+    /// fetches it.
+    fn lets_go(&mut self) -> bool {
+        self.wakes.take().is_some_and(|wakes| wakes.let_go())
+    }
+
+    /// Asks every flow to end that has not been given time to do so already.
+    fn stop_all(&mut self, end: End) {
+        // What waited for its time goes out: a flow takes it to be under way.
+        while let Some((flow, batch)) = self.pace.as_mut().and_then(Pace::take) {
+            self.send(flow, batch);
+        }
+        self.pace = None;
+        for flow in self.numbers() {
+            let track = self.track(flow);
+            if track.end.is_none() && (track.leash != Leash::Granted || end == End::Stopped) {
+                self.grant(flow);
+                let next = self.track(flow).flow.stop(end);
+                self.apply(flow, next);
+            }
+        }
+    }
+
+    /// Ends every flow that has had its time to end.
+    fn give_up(&mut self) {
+        for flow in self.numbers() {
+            let track = self.track(flow);
+            if track.end.is_none() && track.leash != Leash::Free {
+                let next = track.flow.stop(End::DrainTimeout);
+                self.apply(flow, next);
+            }
+        }
+    }
+
+    /// From now on the flow has its time to end, and no other.
+    fn grant(&mut self, flow: u32) {
+        self.track(flow).leash = Leash::Granted;
+        self.drained_by = Some(Instant::now() + self.timing.drain);
     }
 
     /// The same, unless it has to end sooner anyway.
-    fn limit(&mut self, time: Duration) {
-        let at = Instant::now() + time;
-        if self.timing.stop.is_none_or(|(stop, _)| at < stop) {
-            self.timing.stop = Some((at, End::DrainTimeout));
+    fn limit(&mut self, flow: u32) {
+        if self.track(flow).leash == Leash::Free {
+            self.track(flow).leash = Leash::Limited;
+            self.drained_by = Some(Instant::now() + self.timing.drain);
         }
     }
 }

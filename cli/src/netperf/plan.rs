@@ -152,7 +152,7 @@ impl Course<'_> {
         plan.drain_timeout = self.deadlines.drain;
         plan.engine = self.engine;
         plan.payload = self.payload.clone();
-        plan.core = options.cpu.local.and_then(|cpu| usize::try_from(cpu).ok());
+        plan.cores = options.cpu.local.and_then(|cpu| usize::try_from(cpu).ok()).into_iter().collect();
         plan
     }
 

@@ -275,7 +275,7 @@ impl<T: Transport> Session<'_, T> {
         tracing::info!(
             peer = %self.ends.peer,
             engine = ?facts.engine,
-            core = ?facts.core.pinned,
+            cores = ?facts.cores.iter().map(|core| core.pinned).collect::<Vec<_>>(),
             degraded = facts.degraded.len(),
             end = ?outcome.end,
             strangers = (outcome.tally.strangers > 0).then_some(outcome.tally.strangers),

@@ -205,8 +205,8 @@ fn local_side(end: End, measured: &Measured<'_>) -> Side {
     };
     Side {
         engine: Some(engine_name(facts.engine)),
-        core: facts.core.pinned,
-        core_verified: facts.core.verified,
+        core: bridge::first_core(facts),
+        core_verified: facts.cores.iter().all(|core| core.verified),
         worker: WorkerCost::new(cpu, bytes, connected_for(outcome)),
         machine: machine.and_then(|cpu| {
             let cpus = u32::try_from(cpu.cpus).ok()?;

@@ -52,7 +52,7 @@ pub(crate) fn plan(
         EngineArg::Epoll => EngineChoice::Epoll,
         EngineArg::Uring => EngineChoice::Uring,
     };
-    options.core = core;
+    options.cores = core.into_iter().collect();
     options.connect_timeout = deadlines.connect;
     options.drain_timeout = deadlines.drain;
     // The netserver's own timer ends what it sends, so ours has nothing to wait for.

@@ -52,6 +52,14 @@ impl Handle {
         unsafe { self.uring().submission_shared().push(entry).is_ok() }
     }
 
+    /// Entries that can still be queued before the next submission.
+    pub(super) fn room(&mut self) -> usize {
+        // SAFETY: this view of the queue is the only one, for `self` is borrowed exclusively and it is gone
+        // on return.
+        let queue = unsafe { self.uring().submission_shared() };
+        queue.capacity() - queue.len()
+    }
+
     /// What has completed.
     pub(super) fn completions(&mut self) -> CompletionQueue<'_> {
         // SAFETY: this view of the queue is the only one, for it borrows `self` exclusively.

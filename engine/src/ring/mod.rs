@@ -56,8 +56,8 @@ pub(crate) struct Ring {
     uring: Handle,
     arena: Arena,
     buffers: Option<BufferRing>,
-    /// Memory for receives without the buffer ring.
-    slot: Span,
+    /// Memory for receives without the buffer ring, shared out among the flows.
+    slots: Span,
     receive_path: ReceivePath,
     send_path: SendPath,
     /// Room for an address, and the part of it that holds the one that sends name.
@@ -65,13 +65,17 @@ pub(crate) struct Ring {
     to: Option<Span>,
     /// The stop event is watched.
     watching: bool,
-    /// The socket by its own number, where there is no registered file.
-    socket: RawFd,
-    facts: UringFacts,
-    /// Most sends at once.
-    batch: u32,
-    /// Operations queued or started whose last completion has not been reaped.
+    /// The sockets by their own numbers, for where there are no registered files; by flow.
+    sockets: Vec<RawFd>,
+    /// Operations of each flow that are queued or started and whose last completion has not been reaped.
+    open: Vec<u32>,
+    /// The same of all flows, and the watch on the stop event.
     in_flight: u32,
+    facts: UringFacts,
+    /// Most sends of a flow at once.
+    batch: u32,
+    /// Shortest sleep.
+    at_least: Duration,
     /// Buffers skipped before the run.
     skipped_before: u64,
     /// Why an operation could not be queued; the next wait returns it.
@@ -79,8 +83,6 @@ pub(crate) struct Ring {
     operations: Operations,
 }
 
-/// Index of the socket in the ring's file table.
-const FILE: u32 = 0;
 /// Index of the send region among the registered buffers.
 const SEND_REGION: u16 = 0;
 /// How long a cancel may go without effect before it is repeated: much longer than the step of an operation
@@ -98,12 +100,12 @@ impl Ring {
         &self.arena
     }
 
-    fn send_entry(&mut self, span: Span, linked: bool) -> squeue::Entry {
+    fn send_entry(&mut self, flow: u32, span: Span, linked: bool) -> squeue::Entry {
         let pointer = self.arena.pointer(span).cast_const();
         if self.send_path == SendPath::Registered {
             debug_assert!(!linked, "a registered write may fall short without breaking a link");
             self.operations.sends_registered += 1;
-            return match self.file() {
+            return match self.file(flow) {
                 Ok(file) => opcode::WriteFixed::new(file, pointer, span.length, SEND_REGION).build(),
                 Err(fd) => opcode::WriteFixed::new(fd, pointer, span.length, SEND_REGION).build(),
             };
@@ -111,8 +113,10 @@ impl Ring {
         self.operations.sends_plain += 1;
         // WAITALL: the kernel goes on by itself until all is sent, and a short send breaks the chain.
         let all = if self.send_path == SendPath::Plain { libc::MSG_WAITALL } else { 0 };
-        let flags = all | libc::MSG_NOSIGNAL;
-        let send = match self.file() {
+        // One push for each chain: the next send of it is there already.
+        let more = if linked { libc::MSG_MORE } else { 0 };
+        let flags = all | more | libc::MSG_NOSIGNAL;
+        let send = match self.file(flow) {
             Ok(file) => opcode::Send::new(file, pointer, span.length),
             Err(fd) => opcode::Send::new(fd, pointer, span.length),
         };
@@ -124,26 +128,34 @@ impl Ring {
         if linked { entry.flags(squeue::Flags::IO_LINK) } else { entry }
     }
 
-    fn receive_entry(&self) -> squeue::Entry {
-        let (group, single) = (buffers::GROUP, self.arena.pointer(self.slot));
-        match (self.receive_path, self.file()) {
+    fn receive_entry(&self, flow: u32) -> squeue::Entry {
+        let (group, slot) = (buffers::GROUP, self.slot(flow));
+        let single = self.arena.pointer(slot);
+        match (self.receive_path, self.file(flow)) {
             (ReceivePath::Bundle, Ok(file)) => opcode::RecvMultiBundle::new(file, group).build(),
             (ReceivePath::Bundle, Err(fd)) => opcode::RecvMultiBundle::new(fd, group).build(),
             (ReceivePath::Multishot, Ok(file)) => opcode::RecvMulti::new(file, group).build(),
             (ReceivePath::Multishot, Err(fd)) => opcode::RecvMulti::new(fd, group).build(),
-            (ReceivePath::Single, Ok(file)) => opcode::Recv::new(file, single, self.slot.length).build(),
-            (ReceivePath::Single, Err(fd)) => opcode::Recv::new(fd, single, self.slot.length).build(),
+            (ReceivePath::Single, Ok(file)) => opcode::Recv::new(file, single, slot.length).build(),
+            (ReceivePath::Single, Err(fd)) => opcode::Recv::new(fd, single, slot.length).build(),
         }
     }
 
-    /// The socket, by its place in the file table or by its number.
-    fn file(&self) -> Result<Fixed, Fd> {
-        if self.facts.registered_files { Ok(Fixed(FILE)) } else { Err(Fd(self.socket)) }
+    /// Memory for a flow's receives without the buffer ring: all of them may be under way at once.
+    fn slot(&self, flow: u32) -> Span {
+        let each = self.slots.length / self.sockets.len() as u32;
+        self.slots.skip(flow * each).first(each)
+    }
+
+    /// A flow's socket, by its place in the file table or by its number.
+    fn file(&self, flow: u32) -> Result<Fixed, Fd> {
+        if self.facts.registered_files { Ok(Fixed(flow)) } else { Err(Fd(self.sockets[flow as usize])) }
     }
 
     /// Queues one entry. A full queue is handed to the kernel first; one that the kernel does not take ends
     /// the run at the next wait, for an entry left out would leave the flow waiting for ever.
-    fn queue(&mut self, entry: &squeue::Entry) {
+    fn queue(&mut self, entry: squeue::Entry, token: Token) {
+        let entry = &entry.user_data(token.to_bits());
         for _ in 0..2 {
             // SAFETY: every address in the entry lies in the arena, which outlives the operation: `close`
             // gives it back only when nothing is in flight and leaks it otherwise. Descriptors
@@ -151,6 +163,9 @@ impl Ring {
             // after `close`.
             if unsafe { self.uring.push(entry) } {
                 self.in_flight += 1;
+                if token.kind != Kind::Stop {
+                    self.open[token.flow as usize] += 1;
+                }
                 return;
             }
             if let Err(error) = self.uring.submitter.submit() {
@@ -164,11 +179,14 @@ impl Ring {
     fn translate(&mut self, entry: &cqueue::Entry) -> Done {
         let flags = entry.flags();
         let more = cqueue::more(flags);
+        let token = Token::from_bits(entry.user_data());
         if !more {
             self.in_flight = self.in_flight.saturating_sub(1);
+            if let Some(open) = self.open.get_mut(token.flow as usize).filter(|_| token.kind != Kind::Stop) {
+                *open = open.saturating_sub(1);
+            }
         }
         self.operations.completions += 1;
-        let token = Token::from_bits(entry.user_data());
         self.watching &= token.kind != Kind::Stop;
         let result = u32::try_from(entry.result()).map_err(|_| Errno(entry.result().saturating_neg()));
         let received = match (token.kind, result) {
@@ -180,7 +198,7 @@ impl Ring {
                     }
                     _ => {
                         self.operations.receives_single += 1;
-                        Received::Slot { bytes }
+                        Received::Slot { flow: token.flow, bytes }
                     }
                 }
             }
@@ -220,21 +238,30 @@ impl Ring {
 
     /// By name, one by one: to cancel whatever there is takes Linux 5.19.
     fn cancel_all(&mut self) {
-        let sends = (0..self.batch).map(Token::send);
-        for target in [Token::STOP, Token::RECEIVE].into_iter().chain(sends) {
-            self.push(Op::Cancel(target), Token::CANCEL);
+        if self.watching {
+            let entry = opcode::AsyncCancel::new(Token::STOP.to_bits()).build();
+            self.queue(entry, Token::CANCEL);
+        }
+        for flow in 0..self.open.len() as u32 {
+            if self.open[flow as usize] == 0 {
+                continue;
+            }
+            let sends = (0..self.batch).map(Token::send);
+            for target in std::iter::once(Token::RECEIVE).chain(sends) {
+                self.push(Op::Cancel(target), Token::CANCEL.of(flow));
+            }
         }
     }
 
-    /// Puts the socket at [`FILE`], or takes it out with -1.
-    fn register_file(&self, fd: RawFd) -> io::Result<()> {
-        self.uring.submitter.register_files_update(FILE, &[fd]).map(drop)
+    /// Puts a flow's socket into the file table, or takes it out with -1.
+    fn register_file(&self, flow: u32, fd: RawFd) -> io::Result<()> {
+        self.uring.submitter.register_files_update(flow, &[fd]).map(drop)
     }
 }
 
 impl Backend for Ring {
-    fn attach(&mut self, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
-        self.socket = socket.as_raw_fd();
+    fn attach(&mut self, flow: u32, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
+        self.sockets[flow as usize] = socket.as_raw_fd();
         if let Some(to) = to {
             // In the arena, because older kernels look at it only when they send.
             let bytes = sys::address_bytes(to);
@@ -243,7 +270,7 @@ impl Backend for Ring {
             self.to = Some(place);
         }
         if self.facts.registered_files {
-            self.register_file(self.socket)?;
+            self.register_file(flow, socket.as_raw_fd())?;
         }
         Ok(())
     }
@@ -251,19 +278,34 @@ impl Backend for Ring {
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
         if !self.watching {
             let poll = opcode::PollAdd::new(Fd(stop.as_raw_fd()), libc::POLLIN as u32).build();
-            self.queue(&poll.user_data(Token::STOP.to_bits()));
+            self.queue(poll, Token::STOP);
             self.watching = true;
         }
         Ok(())
     }
 
+    fn make_room(&mut self, operations: u32) {
+        // The end of a submission ends a chain, so one that began in a full queue would come apart.
+        if self.uring.room() < operations as usize
+            && let Err(error) = self.uring.submitter.submit()
+        {
+            self.refused = Some(error);
+        }
+    }
+
     fn push(&mut self, op: Op, token: Token) {
         let entry = match op {
-            Op::Cancel(target) => opcode::AsyncCancel::new(target.to_bits()).build(),
-            Op::Receive => self.receive_entry(),
-            Op::Send { span, linked } => self.send_entry(span, linked),
+            Op::Cancel(target) => opcode::AsyncCancel::new(target.of(token.flow).to_bits()).build(),
+            Op::Receive => self.receive_entry(token.flow),
+            Op::Send { span, linked } => self.send_entry(token.flow, span, linked),
         };
-        self.queue(&entry.user_data(token.to_bits()));
+        self.queue(entry, token);
+    }
+
+    fn batch_wakeups(&mut self, at_least: Duration) {
+        if self.facts.minimum_wait {
+            self.at_least = at_least;
+        }
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -272,10 +314,17 @@ impl Backend for Ring {
         }
         self.operations.wakeups += 1;
         let submitter = &self.uring.submitter;
+        let at_least = u32::try_from(self.at_least.as_micros()).unwrap_or(u32::MAX);
         let result = match timeout {
-            None => submitter.submit_and_wait(1),
-            Some(timeout) => {
-                let timespec = Timespec::from(timeout);
+            None if at_least == 0 => submitter.submit_and_wait(1),
+            // For so long the kernel waits for more than there ever are; after that, for one.
+            _ if at_least > 0 && timeout.is_none_or(|timeout| timeout > self.at_least) => {
+                let timespec = Timespec::from(timeout.unwrap_or(Duration::from_secs(3600)));
+                let args = SubmitArgs::new().timespec(&timespec).min_wait_usec(at_least);
+                submitter.submit_with_args(self.facts.completion_entries as usize, &args)
+            }
+            timeout => {
+                let timespec = Timespec::from(timeout.unwrap_or_default());
                 submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
             }
         };
@@ -306,7 +355,7 @@ impl Backend for Ring {
     fn show(&self, received: Received, see: &mut dyn FnMut(&[u8])) {
         match received {
             Received::Nothing => {}
-            Received::Slot { bytes } => see(self.arena.bytes(self.slot.first(bytes))),
+            Received::Slot { flow, bytes } => see(self.arena.bytes(self.slot(flow).first(bytes))),
             Received::Ring { first, bytes } => {
                 if let Some(buffers) = &self.buffers {
                     buffers.spans(first, bytes).for_each(|span| see(self.arena.bytes(span)));
@@ -378,7 +427,7 @@ mod tests {
         };
         let (socket, peer) = UnixStream::pair().unwrap();
         let stop = sys::event().unwrap();
-        ring.attach(socket.as_fd(), None).unwrap();
+        ring.attach(0, socket.as_fd(), None).unwrap();
         ring.watch(stop.as_fd()).unwrap();
         Some((ring, socket, peer, stop))
     }

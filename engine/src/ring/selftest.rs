@@ -178,7 +178,7 @@ impl<'a> Attached<'a> {
         let (socket, peer) = Socket::pair(Domain::UNIX, kind, None)?;
         peer.set_nonblocking(true)?;
         let stop = sys::event()?;
-        ring.attach(socket.as_fd(), None)?;
+        ring.attach(0, socket.as_fd(), None)?;
         ring.watch(stop.as_fd())?;
         Ok(Self { ring, peer, done: Vec::with_capacity(64), _socket: socket, _stop: stop })
     }
@@ -199,7 +199,7 @@ impl Drop for Attached<'_> {
         // What is left in flight speaks for itself: the ring is then not used, and its arena leaks.
         let _ = self.ring.drain(PATIENCE);
         if self.ring.facts.registered_files {
-            let _ = self.ring.register_file(-1);
+            let _ = self.ring.register_file(0, -1);
         }
     }
 }

@@ -20,11 +20,16 @@ use crate::outcome::Operations;
 use crate::plan::{Plan, PlanOptions, Protocol, Role, Without};
 use crate::sys::{errno_name, error_name};
 
-/// Submission queue entries: the largest batch, its cancel, a receive and the watch on the stop event.
+/// Submission queue entries of one flow: the largest batch, its cancel, a receive and the watch on the stop
+/// event. Many flows may have more, so that one turn of theirs is one submission.
 const SUBMISSION_ENTRIES: u32 = 128;
-/// Operations of a run beside its sends and provided buffers: the watch on the stop event, cancels, a
-/// receive.
+/// Most submission queue entries: more do not make a submission cheaper.
+const SUBMISSION_ENTRIES_MAX: u32 = 4096;
+/// Operations of each flow beside its sends and the provided buffers: a receive and cancels; for the first
+/// one also the watch on the stop event.
 const OTHER_OPERATIONS: u32 = 8;
+/// Most completion queue entries that the kernel grants (IORING_MAX_CQ_ENTRIES).
+const COMPLETION_ENTRIES_MAX: u32 = 65_536;
 
 /// How long memory of rings closed before may take to come back: it takes milliseconds, and where the limit
 /// is too low for good, each run starts this much later.
@@ -45,7 +50,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     let arena = Arena::map(plan.layout().arena_bytes).map_err(Error::memory)?;
     let mut uring = Handle::new(uring);
     register_ring(&mut uring, &mut facts, degraded);
-    register_file_table(&uring, without, &mut facts, degraded);
+    register_file_table(&uring, plan.layout(), without, &mut facts, degraded);
     let layout = plan.layout();
     if layout.sends_registered() {
         register_send_region(&uring, &arena, layout, without, &mut facts, degraded);
@@ -65,14 +70,16 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         uring,
         arena,
         buffers,
-        slot: layout.single,
+        slots: layout.single,
         address: layout.address,
         to: None,
         watching: false,
-        socket: -1,
+        sockets: vec![-1; layout.flows as usize],
+        open: vec![0; layout.flows as usize],
+        in_flight: 0,
         facts,
         batch: layout.batch,
-        in_flight: 0,
+        at_least: Duration::ZERO,
         skipped_before: 0,
         refused: None,
         operations: Operations::default(),
@@ -116,8 +123,13 @@ const FLAGS: [Flag; 4] = [
 /// Every provided buffer could complete by itself, and every send, twice over. No more than that, because the
 /// queues count as locked memory on some kernels, whose limit may be 64 KiB for all rings of a user.
 fn completion_entries(layout: &Layout) -> u32 {
-    let completions = u32::from(layout.buffers) + layout.batch + OTHER_OPERATIONS;
-    (2 * completions).next_power_of_two().max(2 * SUBMISSION_ENTRIES)
+    let other = if layout.flows > 1 { 2 } else { OTHER_OPERATIONS };
+    let completions = u32::from(layout.buffers) + layout.flows * (layout.batch + other);
+    (2 * completions).next_power_of_two().clamp(2 * submission_entries(layout), COMPLETION_ENTRIES_MAX)
+}
+
+fn submission_entries(layout: &Layout) -> u32 {
+    (2 * layout.flows).next_power_of_two().clamp(SUBMISSION_ENTRIES, SUBMISSION_ENTRIES_MAX)
 }
 
 /// A ring closed just now may count against the limit of locked memory for a moment longer, so that answer is
@@ -153,7 +165,7 @@ fn build(
         for flag in &FLAGS[from..] {
             (flag.set)(&mut builder);
         }
-        match builder.build(SUBMISSION_ENTRIES) {
+        match builder.build(submission_entries(layout)) {
             Ok(uring) => {
                 for flag in &FLAGS[start..from] {
                     let reason = refused.as_ref().map_or_else(String::new, error_name);
@@ -165,6 +177,7 @@ fn build(
                     setup_bits: granted.iter().map(|flag| flag.bit).sum(),
                     submission_entries: uring.params().sq_entries(),
                     completion_entries: uring.params().cq_entries(),
+                    minimum_wait: uring.params().is_feature_min_timeout() && !without.minimum_wait,
                     ..UringFacts::default()
                 };
                 return Ok((uring, facts));
@@ -211,6 +224,7 @@ fn register_ring(uring: &mut Handle, facts: &mut UringFacts, degraded: &mut Vec<
 
 fn register_file_table(
     uring: &Handle,
+    layout: &Layout,
     without: Without,
     facts: &mut UringFacts,
     degraded: &mut Vec<Degraded>,
@@ -218,7 +232,7 @@ fn register_file_table(
     if without.registered_files {
         return;
     }
-    match uring.submitter.register_files(&[-1]) {
+    match uring.submitter.register_files(&vec![-1; layout.flows as usize]) {
         Ok(()) => facts.registered_files = true,
         Err(error) => degraded.push(Degraded {
             feature: "registered files",

@@ -3,6 +3,7 @@
 mod classic;
 mod datagrams;
 mod edges;
+mod flows;
 mod low_water;
 mod maerts;
 mod payload;

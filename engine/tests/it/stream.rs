@@ -138,7 +138,8 @@ fn the_facts_name_the_engine_and_what_it_has() {
         let (sent, received) = checked(way, 4096, Length::Bytes(100_000));
         for facts in [sent.facts, received.facts] {
             assert_eq!(facts.engine_asked, way.engine);
-            assert_eq!(facts.core.pinned.is_some(), facts.core.verified, "{:?}", facts.core);
+            let core = &facts.cores[0];
+            assert_eq!(core.pinned.is_some(), core.verified, "{core:?}");
             assert!(facts.arena_bytes > 0 && !facts.kernel.is_empty());
             let Some(ring) = facts.uring else {
                 let plain = if way == CLASSIC { Engine::Classic } else { Engine::Epoll };

@@ -22,6 +22,7 @@ const EVERYTHING: Without = Without {
     deferred_task_run: false,
     registered_files: false,
     registered_buffers: false,
+    minimum_wait: false,
     low_water: false,
 };
 
@@ -34,7 +35,7 @@ pub(crate) const EPOLL: Way = Way { name: "epoll", engine: EngineChoice::Epoll, 
 pub(crate) const URING: Way = uring("uring", EVERYTHING);
 
 /// io_uring in full and with each of its parts left out.
-pub(crate) const URING_WAYS: [Way; 8] = [
+pub(crate) const URING_WAYS: [Way; 9] = [
     URING,
     uring("uring without bundles", Without { bundles: true, ..EVERYTHING }),
     uring("uring without multishot", Without { multishot: true, ..EVERYTHING }),
@@ -42,6 +43,7 @@ pub(crate) const URING_WAYS: [Way; 8] = [
     uring("uring without deferred task run", Without { deferred_task_run: true, ..EVERYTHING }),
     uring("uring without registered files", Without { registered_files: true, ..EVERYTHING }),
     uring("uring without registered buffers", Without { registered_buffers: true, ..EVERYTHING }),
+    uring("uring without shortest sleep", Without { minimum_wait: true, ..EVERYTHING }),
     uring("uring without low-water mark", Without { low_water: true, ..EVERYTHING }),
 ];
 

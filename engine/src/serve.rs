@@ -1,0 +1,432 @@
+//! One worker's part of a run: its connections, from their first byte to their last.
+//!
+//! Chooses the flows, drives them, and does afterwards what the peers still need. What the parts amount to
+//! together is for [`crate::outcome`].
+
+use std::cell::Cell;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use socket2::SockAddr;
+
+use crate::backend::{Backend, Done};
+use crate::cpu::{MachineCpu, ThreadCpu};
+use crate::error::Error;
+use crate::facts::{CoreFacts, Degraded, SocketBuffers};
+use crate::flow::{DatagramSend, Flow, Linger, Receive, StreamSend};
+use crate::low_water::LowWater;
+use crate::outcome::{End, LowWaterUse, Sample, Tally, Transport};
+use crate::pace::Pace;
+use crate::pattern::Checker;
+use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role};
+use crate::run::Window;
+use crate::sampler::Sampler;
+use crate::socket::{self, Connection};
+use crate::sys::{self, Errno, Patience};
+use crate::wakes::{Gather, MARKED_FLOWS_MAX, Marks, Wakes};
+use crate::worker::{DONE_MAX, Timing, Track, Worker, drive};
+
+/// What one worker found.
+#[derive(Default)]
+pub(crate) struct Share {
+    /// How its flows ended, and what each of them moved.
+    pub(crate) ends: Vec<End>,
+    pub(crate) flow_bytes: Vec<u64>,
+    pub(crate) tally: Tally,
+    /// From the start of the window to the end of its last flow, and the machine's time over it.
+    pub(crate) elapsed: Duration,
+    pub(crate) machine_cpu: MachineCpu,
+    pub(crate) cpu: ThreadCpu,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) low_water: Option<LowWaterUse>,
+    pub(crate) longest_gather: Duration,
+    /// Of all its flows, what is one connection's of the first.
+    pub(crate) transport: Option<Transport>,
+    pub(crate) buffers_at_end: SocketBuffers,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) core: CoreFacts,
+    /// What was wished for and not had, once the run had begun.
+    pub(crate) degraded: Vec<Degraded>,
+}
+
+/// When and how a timed run ends by the clock.
+fn stop_at(options: &PlanOptions, start: Instant) -> Option<(Instant, End)> {
+    match (options.length, options.role, options.protocol) {
+        (Length::Time(length), Role::Receive, _) => {
+            Some((start + length + options.receive_grace, End::Timer))
+        }
+        (Length::Time(length), Role::Send, Protocol::Udp) => Some((start + length, End::Timer)),
+        // A sender that was stopped in time and drained ends as one whose peer has read everything.
+        (Length::Time(length), Role::Send, Protocol::Tcp) => Some((start + length, End::PeerClosed)),
+        (Length::Bytes(_) | Length::Endless, _, _) => None,
+    }
+}
+
+/// Pause before the first mark behind the end of a stream of datagrams; each further one is twice as long.
+const MARK_PAUSE: Duration = Duration::from_millis(10);
+/// How many there are at most. Receivers on a busy machine were seen not to run for a fifth of a second, with
+/// their queue full all the while.
+const LATE_MARKS: u32 = 6;
+/// Of a paced sender's rate, how much one batch may be: as long as a sleep is late at worst.
+const BATCH_TIME: Duration = Duration::from_millis(1);
+
+/// Who watches a run beside its flows.
+#[derive(Default)]
+struct Watchers<'a> {
+    checkers: Vec<Checker>,
+    wakes: Option<&'a mut dyn Wakes>,
+    pace: Option<Pace>,
+    sampler: Option<Sampler>,
+}
+
+/// The connections of one worker.
+pub(crate) struct Serving<'a> {
+    plan: &'a Plan,
+    connections: &'a [Connection],
+    stop: BorrowedFd<'a>,
+    window: Window,
+    /// By flow: we have ended our side of the stream.
+    ended: Vec<Cell<bool>>,
+    /// Bytes by which low-water marks made the kernel enlarge receive buffers.
+    enlarged: Cell<u64>,
+}
+
+impl<'a> Serving<'a> {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        connections: &'a [Connection],
+        stop: BorrowedFd<'a>,
+        window: Window,
+    ) -> Self {
+        let ended = connections.iter().map(|_| Cell::new(false)).collect();
+        Self { plan, connections, stop, window, ended, enlarged: Cell::new(0) }
+    }
+
+    /// Runs the plan's flows, closes the window, and then does what the peers still need.
+    pub(crate) fn serve<B: Backend>(&self, backend: &mut B) -> Result<Share, Error> {
+        let options = self.plan.options();
+        for (flow, Connection { socket, peer, by_address }) in (0..).zip(self.connections) {
+            let to = by_address.then(|| SockAddr::from(*peer));
+            backend.attach(flow, socket.as_fd(), to.as_ref()).map_err(broken)?;
+        }
+        backend.watch(self.stop).map_err(broken)?;
+        if options.rate.is_some() {
+            sys::sleep_precisely();
+        }
+        let mut done = Vec::with_capacity(DONE_MAX);
+        let mut share = Share::default();
+        let set_mark = |flow, mark: u32| self.set_mark(flow, mark);
+        let mut marks = self.low_water().map(|policies| Marks::new(policies, &set_mark));
+        let mut gather = self.gather();
+        let wakes: Option<&mut dyn Wakes> = match (&mut marks, &mut gather) {
+            (Some(marks), _) => Some(marks),
+            (None, Some(gather)) => Some(gather),
+            (None, None) => None,
+        };
+        let before = sys::thread_cpu();
+        let result = self.transfer(backend, wakes, &mut done, &mut share);
+        share.elapsed = self.window.start.elapsed();
+        share.cpu = sys::thread_cpu().since(before);
+        share.low_water =
+            marks.map(|marks| LowWaterUse { enlarged_bytes: self.enlarged.get(), ..marks.used() });
+        share.longest_gather = gather.map_or(Duration::ZERO, |gather| gather.longest());
+        self.read_sockets(&mut share);
+        self.end_streams(&share);
+        result.map_err(broken)?;
+        share.machine_cpu = self.window.machine_cpu();
+        self.see_off(&share, backend, &mut done)?;
+        // Ends what is still under way.
+        self.sockets(|socket| drop(socket.shutdown(Shutdown::Both)));
+        Ok(share)
+    }
+
+    fn sockets(&self, act: impl FnMut(&socket2::Socket)) {
+        self.connections.iter().map(|connection| &connection.socket).for_each(act);
+    }
+
+    fn socket(&self, flow: u32) -> &socket2::Socket {
+        &self.connections[flow as usize].socket
+    }
+
+    /// TCP receivers sleep until it is worth waking.
+    fn low_water(&self) -> Option<Vec<LowWater>> {
+        let options = self.plan.options();
+        let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Tcp)
+            && options.engine != EngineChoice::Classic
+            && self.plan.layout().flows <= MARKED_FLOWS_MAX
+            && !options.without.low_water;
+        let policy = |connection: &Connection| {
+            let fixed = options.socket.receive_buffer.map(|_| socket::buffers(&connection.socket).receive);
+            LowWater::new(fixed, Instant::now())
+        };
+        wanted.then(|| self.connections.iter().map(policy).collect())
+    }
+
+    /// UDP receivers sleep until there is more than one datagram.
+    fn gather(&self) -> Option<Gather> {
+        let options = self.plan.options();
+        let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Udp)
+            && options.engine != EngineChoice::Classic
+            && !options.without.minimum_wait;
+        wanted.then(|| Gather::new(socket::buffers(self.socket(0)).receive, Instant::now()))
+    }
+
+    /// The measured part.
+    fn transfer<B: Backend>(
+        &self,
+        backend: &mut B,
+        wakes: Option<&mut dyn Wakes>,
+        done: &mut Vec<Done>,
+        share: &mut Share,
+    ) -> io::Result<()> {
+        let options = self.plan.options();
+        let layout = self.plan.layout();
+        let limit = match options.length {
+            Length::Bytes(bytes) => Some(bytes.div_ceil(u64::from(options.flows))),
+            Length::Endless | Length::Time(_) => None,
+        };
+        let (bytes, slots, batch) = (options.message_bytes, layout.slots, self.batch());
+        let watchers = Watchers {
+            checkers: self.checkers(),
+            wakes,
+            pace: self.rate().map(|rate| Pace::new(rate, layout.flows, Instant::now())),
+            sampler: self.sampler(),
+        };
+        match (options.role, options.protocol) {
+            (Role::Receive, protocol) => {
+                let exact = (protocol == Protocol::Udp && options.exact_message).then_some(bytes);
+                self.follow(|| Receive::new(limit, exact), backend, watchers, done, share)
+            }
+            (Role::Send, Protocol::Udp) => {
+                let flow = || DatagramSend::new(bytes, slots, batch, limit);
+                self.follow(flow, backend, watchers, done, share)
+            }
+            (Role::Send, Protocol::Tcp) => {
+                // Who connected to be sent to may end it, too.
+                let watches = matches!(options.endpoint, Endpoint::Listen { .. });
+                let flow = || {
+                    let flow = StreamSend::new(bytes, slots, batch, limit);
+                    if watches { flow.watching_peer() } else { flow }
+                };
+                self.follow(flow, backend, watchers, done, share)
+            }
+        }
+    }
+
+    fn checkers(&self) -> Vec<Checker> {
+        if !self.plan.options().check_payload {
+            return Vec::new();
+        }
+        vec![Checker::new(self.plan.message_slots_bytes()); self.connections.len()]
+    }
+
+    fn sampler(&self) -> Option<Sampler> {
+        let options = self.plan.options();
+        let length = if let Length::Time(length) = options.length {
+            Some(length + options.receive_grace)
+        } else {
+            None
+        };
+        options.interval.map(|interval| Sampler::new(self.window.start, interval, length))
+    }
+
+    /// The share of the rate that this worker keeps to; the kernel keeps to it for TCP.
+    fn rate(&self) -> Option<u64> {
+        let options = self.plan.options();
+        let ours = self.connections.len() as u128;
+        let share = |rate: u64| {
+            u64::try_from(u128::from(rate) * ours / u128::from(options.flows)).unwrap_or(u64::MAX).max(1)
+        };
+        options.rate.filter(|_| (options.role, options.protocol) == (Role::Send, Protocol::Udp)).map(share)
+    }
+
+    /// Messages sent together: the layout's, or as many as the rate has room for.
+    fn batch(&self) -> u32 {
+        let most = self.plan.layout().batch;
+        let Some(rate) = self.rate() else { return most };
+        let bytes = rate as f64 / 8.0 * BATCH_TIME.as_secs_f64();
+        let messages = bytes / f64::from(self.plan.options().message_bytes);
+        // Saturates.
+        (messages as u32).clamp(1, most.max(1))
+    }
+
+    /// Drives a flow for each connection to its end, and takes down what they counted.
+    fn follow<B: Backend, F: Flow>(
+        &self,
+        flow: impl Fn() -> F,
+        backend: &mut B,
+        mut watchers: Watchers<'_>,
+        done: &mut Vec<Done>,
+        share: &mut Share,
+    ) -> io::Result<()> {
+        let options = self.plan.options();
+        let timing = Timing { stop: stop_at(options, self.window.start), drain: options.drain_timeout };
+        let mut tracks: Vec<Track<F>> = self.connections.iter().map(|_| Track::new(flow())).collect();
+        let result = self.drive(&mut tracks, timing, backend, &mut watchers, done);
+        for (flow, track) in (0..).zip(&tracks) {
+            share.ends.push(self.unless_reset(flow, track.end.unwrap_or(End::Stopped)));
+            let tally = track.flow.tally();
+            share.flow_bytes.push(tally.bytes_sent + tally.bytes_received);
+            share.tally = share.tally.plus(tally);
+        }
+        share.tally.wrong_bytes = watchers.checkers.iter().map(Checker::wrong).sum();
+        share.tally.operations = share.tally.operations.plus(backend.operations());
+        share.samples = watchers.sampler.map_or_else(Vec::new, Sampler::into_samples);
+        result
+    }
+
+    /// A reset whose error a send cut short has swallowed looks to the next receive like an end of the
+    /// stream. But then our side cannot be ended any more.
+    fn unless_reset(&self, flow: u32, end: End) -> End {
+        let early = self.plan.options().role == Role::Send
+            && end == End::PeerClosed
+            && !self.ended[flow as usize].get();
+        let gone = early && self.socket(flow).shutdown(Shutdown::Write).is_err();
+        if gone { End::Failed(Errno::RESET.0) } else { end }
+    }
+
+    fn drive<B: Backend, F: Flow>(
+        &self,
+        tracks: &mut [Track<F>],
+        timing: Timing,
+        backend: &mut B,
+        watchers: &mut Watchers<'_>,
+        done: &mut Vec<Done>,
+    ) -> io::Result<()> {
+        let end_stream = |flow: u32| {
+            self.ended[flow as usize].set(true);
+            let _ = self.socket(flow).shutdown(Shutdown::Write);
+        };
+        let mut worker = Worker {
+            backend,
+            tracks,
+            layout: self.plan.layout(),
+            message_bytes: self.plan.options().message_bytes,
+            in_order: self.plan.options().protocol == Protocol::Tcp,
+            timing,
+            drained_by: None,
+            end_stream: &end_stream,
+            checkers: &mut watchers.checkers,
+            wakes: watchers.wakes.take().map(|wakes| wakes as &mut dyn Wakes),
+            pace: watchers.pace.take(),
+            sampler: watchers.sampler.as_mut(),
+        };
+        drive(&mut worker, done)
+    }
+
+    /// Sets a flow's mark, and takes down what that does to its receive buffer.
+    fn set_mark(&self, flow: u32, mark: u32) {
+        let before = socket::buffers(self.socket(flow)).receive;
+        // The kernel makes room for one mark in the buffer and the window; asked for two, it makes room for
+        // the sender to go on into while we wake up.
+        self.set_low_water(flow, mark.saturating_mul(2));
+        self.set_low_water(flow, mark);
+        let after = socket::buffers(self.socket(flow)).receive;
+        self.enlarged.set(self.enlarged.get() + u64::from(after.saturating_sub(before)));
+    }
+
+    /// A mark that the kernel does not take leaves the reader woken more often, no more than that.
+    fn set_low_water(&self, flow: u32, bytes: u32) {
+        let fd = self.socket(flow).as_raw_fd();
+        let _ = sys::set_option(fd, sys::option::RECEIVE_LOW_WATER, bytes.cast_signed());
+    }
+
+    /// What the connections tell of themselves.
+    fn read_sockets(&self, share: &mut Share) {
+        let Some(first) = self.connections.first() else { return };
+        share.buffers_at_end = socket::buffers(&first.socket);
+        share.local = socket::local(&first.socket);
+        share.peer = Some(first.peer);
+        share.transport = socket::transport(&first.socket);
+        if let Some(all) = &mut share.transport {
+            let others = self.connections.iter().skip(1);
+            all.retransmits += others.filter_map(|other| socket::retransmits(&other.socket)).sum::<u32>();
+        }
+    }
+
+    /// The peers wait for this, and the ring's own reference would hold back the end of a stream at a close.
+    fn end_streams(&self, share: &Share) {
+        if self.plan.options().protocol == Protocol::Udp {
+            return;
+        }
+        for (connection, end) in self.connections.iter().zip(&share.ends) {
+            let how = if self.lingers(*end) { Shutdown::Write } else { Shutdown::Both };
+            let _ = connection.socket.shutdown(how);
+        }
+    }
+
+    /// Whether the peer may still be sending, and would take a close for a failure.
+    fn lingers(&self, end: End) -> bool {
+        let options = self.plan.options();
+        let receives = (options.role, options.protocol) == (Role::Receive, Protocol::Tcp);
+        receives
+            && matches!(options.endpoint, Endpoint::Connect { .. })
+            && matches!(end, End::Count | End::Stopped | End::Timer)
+            && !options.receive_linger.is_zero()
+    }
+
+    /// What the peers still need once all is measured.
+    fn see_off<B: Backend>(&self, share: &Share, backend: &mut B, done: &mut Vec<Done>) -> Result<(), Error> {
+        let options = self.plan.options();
+        if share.ends.iter().any(|end| self.lingers(*end)) {
+            self.linger(&share.ends, backend, done).map_err(broken)?;
+        } else if (options.role, options.protocol) == (Role::Send, Protocol::Udp) {
+            self.connections.iter().zip(&share.ends).for_each(|(connection, end)| mark(connection, *end));
+        }
+        Ok(())
+    }
+
+    /// Reads on until the peers have closed, or until it is stopped once more.
+    fn linger<B: Backend>(&self, ends: &[End], backend: &mut B, done: &mut Vec<Done>) -> io::Result<()> {
+        let heard = u64::from(ends.contains(&End::Stopped));
+        if sys::take_signals(self.stop) > heard {
+            return Ok(());
+        }
+        backend.watch(self.stop)?;
+        let track = |(flow, end): (u32, &End)| {
+            if !self.lingers(*end) {
+                return Track::over(Linger, *end);
+            }
+            // Nothing is measured any more, and the peer shall get rid of what it has.
+            self.set_low_water(flow, 1);
+            Track::new(Linger)
+        };
+        let mut tracks: Vec<Track<Linger>> = (0..).zip(ends).map(track).collect();
+        let options = self.plan.options();
+        let planned = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
+        let until = Instant::now().max(self.window.start + planned) + options.receive_linger;
+        let timing = Timing { stop: Some((until, End::DrainTimeout)), drain: Duration::ZERO };
+        // However it ends, the outcome stands.
+        self.drive(&mut tracks, timing, backend, &mut Watchers::default(), done)
+    }
+}
+
+/// Sends some more marks, for those before may have been lost in the queue that the datagrams filled. The
+/// first error ends it: a receiver that has gone has seen one.
+fn mark(connection: &Connection, end: End) {
+    if !matches!(end, End::Count | End::Stopped | End::Timer) {
+        return;
+    }
+    let to = connection.by_address.then(|| SockAddr::from(connection.peer));
+    for mark in 0..LATE_MARKS {
+        std::thread::sleep(MARK_PAUSE * (1 << mark));
+        let sent = sys::send(connection.socket.as_raw_fd(), &[], to.as_ref(), Patience::Now, false);
+        match sent.map_err(|error| Errno::of(&error)) {
+            Ok(_) | Err(Errno::NO_BUFFERS | Errno::AGAIN) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// A backend that cannot go on.
+fn broken(source: io::Error) -> Error {
+    Error::System {
+        call: "io_uring_enter, epoll_wait or setsockopt",
+        doing: "moving payload",
+        source,
+        hint: "try the other --engine, and report the kernel release",
+    }
+}
