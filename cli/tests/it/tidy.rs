@@ -342,10 +342,12 @@ fn files() -> Vec<File> {
             let entry = entry.expect("a folder of the repository can be read");
             let kind = entry.file_type().expect("an entry has a type");
             let path = entry.path();
+            // Where a repository has several working trees, `.git` is a file.
+            if entry.file_name() == "target" || entry.file_name() == ".git" {
+                continue;
+            }
             if kind.is_dir() {
-                if entry.file_name() != "target" && entry.file_name() != ".git" {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else if kind.is_file()
                 && let Ok(text) = std::fs::read_to_string(&path)
             {
