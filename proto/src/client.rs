@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Without a passphrase, `Start` sends the request at once. [`ClientInput::Calibrate`],
-//! [`ClientInput::Probe`] and [`ClientInput::AskReport`] go the same way, with one frame each in both
-//! directions.
+//! [`ClientInput::Probe`], [`ClientInput::Wish`] and [`ClientInput::AskReport`] go the same way, with one
+//! frame each in both directions.
 
 use alloc::vec::Vec;
 
@@ -23,9 +23,10 @@ use crate::code::{RequestCode, ResponseCode};
 use crate::errno::{ENODATA, EOPNOTSUPP, UNKNOWN_REQUEST};
 use crate::fault::Fault;
 use crate::frame::Frame;
-use crate::native::{self, NativeHello, NativeReport, NativeRequest, verb};
+use crate::native::{NativeHello, NativeRequest, NativeWishes, Report, VERSION, VERSION_OF_WISHES, verb};
 use crate::remote::{PeerRelease, RemoteOffer, RemoteResults};
 use crate::stream_test::StreamTest;
+use crate::wishes::Wishes;
 
 /// What a client knows before it connects.
 #[derive(Clone, Default)]
@@ -51,6 +52,9 @@ pub enum ClientInput {
     Sent,
     /// Begin a test; also the next one on the same connection.
     Start(StreamTest),
+    /// Ask for the next test to be run in this way. Only where the answer to [`Self::Probe`] was a version
+    /// of [`VERSION_OF_WISHES`] or later.
+    Wish(Wishes),
 }
 
 /// What the client has to do next.
@@ -65,10 +69,12 @@ pub enum ClientOutput {
     },
     /// The test is over.
     Finished(RemoteResults),
+    /// The server will run the next test as it was asked to, maybe by fewer workers.
+    Granted(Wishes),
     /// The version of our messages that the server speaks; `None`: it is a stock netserver.
     Native(Option<u32>),
     /// What the server knows of the last test; `None`: nothing, or it is a stock netserver.
-    Report(Option<NativeReport>),
+    Report(Option<Report>),
     /// Connect, or send, to the offered port at once: the server's clock runs. A TCP stream is closed when
     /// the server has closed it; a reset would turn its good results into an error. The end of datagrams
     /// is told by empty ones.
@@ -86,6 +92,8 @@ pub struct Client {
     state: State,
     /// What the server has shown itself to be in its first response.
     release: Option<PeerRelease>,
+    /// The version of our messages that it says it speaks; 0: it was not asked, or speaks none.
+    version: u32,
 }
 
 enum State {
@@ -101,6 +109,7 @@ enum State {
 /// What the answer to a request is going to be.
 enum Expected {
     Calibration,
+    Grant(Wishes),
     Hello,
     Offer(StreamTest),
     Report,
@@ -109,7 +118,7 @@ enum Expected {
 impl Client {
     /// The machine for a connection that has just been made.
     pub fn new(config: ClientConfig) -> Self {
-        Self { passphrase: config.passphrase, state: State::Idle, release: None }
+        Self { passphrase: config.passphrase, state: State::Idle, release: None, version: 0 }
     }
 
     /// One step: what happened, and what to do next.
@@ -132,6 +141,14 @@ impl Client {
             }
             (State::Idle, ClientInput::AskReport) => {
                 self.ask(native_request(verb::REPORT), -1, Expected::Report)?
+            }
+            (State::Idle, ClientInput::Wish(wishes)) => {
+                if self.version < VERSION_OF_WISHES {
+                    return Err(Fault::Misuse { what: "the server has not said that it knows wishes" });
+                }
+                let mut request = native_request(verb::WISH);
+                wishes.to_send()?.encode(&mut request);
+                self.ask(request, -1, Expected::Grant(wishes))?
             }
             (State::ShowingPassphrase(request, expected), ClientInput::Sent) => {
                 self.state = State::Sending(expected);
@@ -170,7 +187,12 @@ impl Client {
     fn on_answer(&mut self, frame: &Frame, expected: Expected) -> Result<ClientOutput, Fault> {
         match expected {
             Expected::Calibration => calibration(frame),
-            Expected::Hello => hello(frame),
+            Expected::Grant(wishes) => granted(frame, &wishes),
+            Expected::Hello => {
+                let version = hello(frame)?;
+                self.version = version.unwrap_or(0);
+                Ok(ClientOutput::Native(version))
+            }
             Expected::Offer(test) => {
                 succeeded(frame, "DO_OMNI")?;
                 let offer = RemoteOffer::decode(frame, &test, self.release)?;
@@ -197,7 +219,7 @@ impl State {
 
 fn native_request(verb: u32) -> Frame {
     let mut frame = Frame::request(RequestCode::Native, -1);
-    NativeRequest { version: native::VERSION, verb }.encode(&mut frame);
+    NativeRequest { version: VERSION, verb }.encode(&mut frame);
     frame
 }
 
@@ -224,21 +246,32 @@ fn calibration(frame: &Frame) -> Result<ClientOutput, Fault> {
     }
 }
 
-fn hello(frame: &Frame) -> Result<ClientOutput, Fault> {
+fn hello(frame: &Frame) -> Result<Option<u32>, Fault> {
     match frame.errno() {
         0 if frame.response_type() == ResponseCode::NativeResponse => {
-            Ok(ClientOutput::Native(Some(NativeHello::decode(frame).version)))
+            Ok(Some(NativeHello::decode(frame).version))
         }
         // Success without our type comes from a server that answers anything at all.
-        0 | UNKNOWN_REQUEST => Ok(ClientOutput::Native(None)),
+        0 | UNKNOWN_REQUEST => Ok(None),
         errno => Err(Fault::Remote { errno }),
+    }
+}
+
+fn granted(frame: &Frame, asked: &Wishes) -> Result<ClientOutput, Fault> {
+    succeeded(frame, "wishes")?;
+    match (frame.response_type(), NativeHello::decode(frame).version) {
+        (ResponseCode::NativeResponse, VERSION_OF_WISHES..=VERSION) => {
+            asked.granted(&NativeWishes::decode(frame)).map(ClientOutput::Granted)
+        }
+        (ResponseCode::NativeResponse, version) => Err(Fault::Incompatible { version }),
+        _ => Err(Fault::Malformed { what: "an answer to wishes that it says it knows nothing of" }),
     }
 }
 
 fn report(frame: &Frame) -> Result<ClientOutput, Fault> {
     match (frame.errno(), NativeHello::decode(frame).version) {
-        (0, native::VERSION) if frame.response_type() == ResponseCode::NativeResponse => {
-            Ok(ClientOutput::Report(Some(NativeReport::decode(frame))))
+        (0, version @ 1..=VERSION) if frame.response_type() == ResponseCode::NativeResponse => {
+            Ok(ClientOutput::Report(Some(Report::decode(version, frame))))
         }
         (0, version) if frame.response_type() == ResponseCode::NativeResponse => {
             Err(Fault::Incompatible { version })

@@ -98,6 +98,20 @@ macro_rules! number {
 
 number!(i32 4, u32 4, u64 8, f32 4, f64 8);
 
+/// A count that may not be known: all ones where it is not.
+impl Wire for Option<u64> {
+    const ENCODING: &'static str = <u64 as Wire>::ENCODING;
+    const BYTES: usize = <u64 as Wire>::BYTES;
+
+    fn read<const OFFSET: usize>(frame: &Frame) -> Self {
+        Some(u64::read::<OFFSET>(frame)).filter(|count| *count != u64::MAX)
+    }
+
+    fn write<const OFFSET: usize>(&self, frame: &mut Frame) {
+        self.unwrap_or(u64::MAX).write::<OFFSET>(frame);
+    }
+}
+
 impl Wire for AddressWords {
     const ENCODING: &'static str = "ip4w";
     const BYTES: usize = 16;

@@ -60,15 +60,17 @@ mod remote;
 mod server;
 mod spec;
 mod stream_test;
+mod wishes;
 
 pub use classic::ClassicRequest;
 pub use client::{Client, ClientConfig, ClientInput, ClientOutput};
 pub use code::{RequestCode, ResponseCode};
 pub use fault::{Fault, Party};
 pub use frame::{FRAME_BYTES, Frame, FrameReader, LEGACY_FRAME_BYTES};
-pub use native::NativeReport;
+pub use native::{NativeDetail, NativeReport, Report};
 pub use omni::OmniRequest;
 pub use remote::{CpuReport, PeerRelease, RemoteOffer, RemoteResults};
 pub use server::{Offer, Results, Server, ServerConfig, ServerInput, ServerOutput};
 pub use spec::{Family, IpVersion, Length, Limits, Refusal, Test, TestSpec};
 pub use stream_test::StreamTest;
+pub use wishes::{SendPath, Wishes, Without};

@@ -1,18 +1,28 @@
 //! Our own messages, which ride the same connection.
 //!
-//! A client may ask whether the server is one of ours (HELLO), and for what it knows of the last test
-//! beyond netperf's results (REPORT). The request type is one no release of netperf has, so a stock
-//! netserver answers [`crate::errno::UNKNOWN_REQUEST`] and stays usable; the spare header word is -1,
-//! because a stock netserver would bind itself to the CPU it names. Nothing here is sent by the drop-in
-//! `netperf`.
+//! A client may ask whether the server is one of ours (HELLO), for what netperf's requests cannot say about
+//! the next test (WISH), and for what the server knows of the last test beyond netperf's results (REPORT).
+//! The request type is one no release of netperf has, so a stock netserver answers
+//! [`crate::errno::UNKNOWN_REQUEST`] and stays usable; the spare header word is -1, because a stock netserver
+//! would bind itself to the CPU it names. Nothing here is sent by the drop-in `netperf`.
 //!
-//! Every message carries [`VERSION`] first. Later versions may add words at the end and verbs; they may not
-//! move what stands here.
+//! Every message carries its version first. Later versions may add words at the end and verbs; they may not
+//! move what stands here. A HELLO is answered with the version that the server speaks, what else is granted
+//! with the version of the words in the answer, which is never above the one that was asked in.
+//!
+//! | version | brought |
+//! |---|---|
+//! | 1 | HELLO, REPORT |
+//! | 2 | WISH, [`NativeDetail`] |
 
+use crate::frame::Frame;
 use crate::layout::layout;
 
 /// The version of these messages.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The first version with wishes and with the detail of a report.
+pub const VERSION_OF_WISHES: u32 = 2;
 
 /// Verbs of [`NativeRequest`].
 pub mod verb {
@@ -20,6 +30,48 @@ pub mod verb {
     pub const HELLO: u32 = 1;
     /// Report on the last test of this connection.
     pub const REPORT: u32 = 2;
+    /// Run the next test of this connection in this way, see [`NativeWishes`](super::NativeWishes).
+    pub const WISH: u32 = 3;
+}
+
+/// Bits of [`NativeWishes::without`]: what the server's engine shall not use.
+pub mod without {
+    /// One completion for many received buffers.
+    pub const BUNDLES: u32 = 1;
+    /// One receive request for many completions.
+    pub const MULTISHOT: u32 = 1 << 1;
+    /// The provided-buffer ring, and with it multishot.
+    pub const BUFFER_RING: u32 = 1 << 2;
+    /// IORING_SETUP_DEFER_TASKRUN.
+    pub const DEFERRED_TASK_RUN: u32 = 1 << 3;
+    /// Sockets registered with the ring.
+    pub const REGISTERED_FILES: u32 = 1 << 4;
+    /// Buffers registered with the ring.
+    pub const REGISTERED_BUFFERS: u32 = 1 << 5;
+    /// A low-water mark on the socket of a TCP receiver.
+    pub const LOW_WATER: u32 = 1 << 6;
+}
+
+/// Bits of [`NativeWishes::offloads`].
+pub mod offload {
+    /// UDP_SEGMENT (GSO): one send makes many datagrams.
+    pub const SEGMENTATION: u32 = 1;
+    /// UDP_GRO: one receive takes many datagrams.
+    pub const COALESCING: u32 = 1 << 1;
+}
+
+/// Values of [`NativeWishes::send_path`].
+pub mod send_path {
+    /// What the server thinks best.
+    pub const AUTO: u32 = 0;
+    /// Chains of linked sends from plain memory.
+    pub const CHAIN: u32 = 1;
+    /// Writes from registered memory.
+    pub const REGISTERED: u32 = 2;
+    /// Bundles of buffers.
+    pub const BUNDLE: u32 = 3;
+    /// Zero-copy sends.
+    pub const ZERO_COPY: u32 = 4;
 }
 
 /// Values of [`NativeReport::engine`].
@@ -48,6 +100,16 @@ pub mod feature {
     pub const BUNDLES: u32 = 32;
     /// The worker was seen running on its core.
     pub const CORE_VERIFIED: u32 = 64;
+    /// Sends carried several datagrams each (UDP_SEGMENT).
+    pub const SEGMENTATION: u32 = 1 << 7;
+    /// Receives could bring several datagrams each (UDP_GRO).
+    pub const COALESCING: u32 = 1 << 8;
+    /// Sends did not copy the payload, unless the kernel said so.
+    pub const ZERO_COPY: u32 = 1 << 9;
+    /// One send request could take many buffers.
+    pub const SEND_BUNDLES: u32 = 1 << 10;
+    /// Waits for completions had a least time (min_wait_usec).
+    pub const MINIMUM_WAIT: u32 = 1 << 11;
 }
 
 /// Bits of [`NativeReport::lacking`]: what was wished for and went without. The list is closed; what is not
@@ -85,6 +147,18 @@ pub mod degraded {
     pub const SOCKET_OPTION: u32 = 1 << 14;
     /// Every operation ended at the end of the test.
     pub const ORDERLY_TEARDOWN: u32 = 1 << 15;
+    /// One send request for many buffers.
+    pub const SEND_BUNDLES: u32 = 1 << 16;
+    /// Sends that do not copy.
+    pub const ZERO_COPY: u32 = 1 << 17;
+    /// UDP_SEGMENT.
+    pub const SEGMENTATION: u32 = 1 << 18;
+    /// UDP_GRO.
+    pub const COALESCING: u32 = 1 << 19;
+    /// A least time of waits for completions.
+    pub const MINIMUM_WAIT: u32 = 1 << 20;
+    /// The socket's own count of datagrams that it dropped (SO_RXQ_OVFL).
+    pub const DROP_COUNTER: u32 = 1 << 21;
     /// Something that has no bit of its own.
     pub const OTHER: u32 = 1 << 31;
 }
@@ -104,6 +178,23 @@ layout! {
         version: u32 = 8,
     }
 
+    /// How the next test shall be run: behind the words of a [`NativeRequest`] what is wished for, and in the
+    /// answer, at the same places, what is granted. [`crate::Wishes`] says what the words mean.
+    NativeWishes = "NATIVE_WISHES" {
+        /// TCP data connections; not 0.
+        flows: u32 = 16,
+        /// Workers to spread them over; not 0. The answer may have fewer.
+        workers: u32 = 20,
+        /// Bits of [`without`].
+        without: u32 = 24,
+        /// Bits of [`offload`].
+        offloads: u32 = 28,
+        /// One of [`send_path`].
+        send_path: u32 = 32,
+        /// Payload of all flows together in bits a second; 0: as fast as possible.
+        rate: u64 = 36,
+    }
+
     /// How the server ran the last test.
     NativeReport = "NATIVE_REPORT" {
         /// One of [`engine`].
@@ -112,13 +203,13 @@ layout! {
         setup_bits: u32 = 16,
         /// Bits of [`feature`].
         features: u32 = 20,
-        /// The core the worker was pinned to; -1: none.
+        /// The core the worker was pinned to, of several the first one; -1: none.
         core: i32 = 24,
         /// Size of the pages under the arena as the engine numbers them.
         arena_backing: u32 = 28,
         /// How many features were asked for and not granted.
         degraded: u32 = 32,
-        /// CPU time of the worker's thread, in nanoseconds.
+        /// CPU time of the worker's thread, of several together, in nanoseconds.
         worker_cpu_ns: u64 = 36,
         /// The part of it in user mode.
         worker_user_ns: u64 = 44,
@@ -147,5 +238,81 @@ layout! {
         /// The highest low-water mark (SO_RCVLOWAT) of a receiver over the test, in bytes: 1 where none was
         /// of use, 0 where none was to be set.
         low_water_bytes: u32 = 128,
+    }
+
+    /// What version 2 tells beyond a [`NativeReport`], behind its words. A count that the server has not is
+    /// all ones on the wire.
+    NativeDetail = "NATIVE_DETAIL" {
+        /// Workers that ran.
+        workers: u32 = 132,
+        /// Data connections that came about; over UDP 1 once a datagram has come.
+        flows: u32 = 136,
+        /// Payload bytes of the flow that moved the fewest.
+        flow_bytes_min: u64 = 140,
+        /// Payload bytes of the flow that moved the most.
+        flow_bytes_max: u64 = 148,
+        /// Jain's fairness index of the bytes of all flows, in millionths: the square of their sum, divided
+        /// by the sum of their squares and by their number. 1000000 is all alike; 0: nothing moved.
+        fairness_millionths: u32 = 156,
+        /// SO_RCVBUF just before the first low-water mark was set, in bytes; 0: none was set, or the buffer
+        /// was not looked at.
+        receive_buffer_unmarked: u32 = 160,
+        /// Payload bytes received.
+        bytes_received: u64 = 164,
+        /// Payload bytes the kernel took; the results count whole messages alone.
+        bytes_sent: u64 = 172,
+        /// Receives that returned data. The results have 32 bits for it.
+        receives: u64 = 180,
+        /// Datagrams received; 0 over TCP.
+        datagrams: u64 = 188,
+        /// Receives that brought more than one datagram.
+        coalesced_receives: u64 = 196,
+        /// Datagrams that the socket dropped because its buffer was full (SO_RXQ_OVFL).
+        socket_drops: Option<u64> = 204,
+        /// How much the machine's count of such drops grew over the test, those of all sockets together
+        /// (RcvbufErrors of UDP).
+        receive_buffer_errors: Option<u64> = 212,
+        /// Whole messages sent. The results have 32 bits for it.
+        messages_sent: u64 = 220,
+        /// Sends that carried several datagrams.
+        segmented_sends: u64 = 228,
+        /// Sends that asked for no copy.
+        zero_copy_sends: u64 = 236,
+        /// Those of them of which the kernel said that it copied all the same.
+        zero_copy_copied: u64 = 244,
+        /// Times a low-water mark was changed.
+        low_water_changes: u64 = 252,
+        /// Times it had to be let go because bytes below it lay unread for too long.
+        low_water_expired: u64 = 260,
+    }
+}
+
+/// What a server tells of the last test: what every version tells, and what later ones add.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// The words of version 1.
+    pub base: NativeReport,
+    /// The words of version 2; `None`: the server speaks version 1, and nothing is known of them.
+    pub detail: Option<NativeDetail>,
+}
+
+impl Report {
+    /// Writes the report for a client that speaks `version`, and the version of what is there.
+    pub(crate) fn encode(&self, version: u32, frame: &mut Frame) {
+        let detail = self.detail.as_ref().filter(|_| version >= VERSION_OF_WISHES);
+        let version = if detail.is_some() { VERSION_OF_WISHES } else { 1 };
+        NativeHello { version }.encode(frame);
+        self.base.encode(frame);
+        if let Some(detail) = detail {
+            detail.encode(frame);
+        }
+    }
+
+    /// Reads the report of a frame whose words are those of `version`.
+    pub(crate) fn decode(version: u32, frame: &Frame) -> Self {
+        Self {
+            base: NativeReport::decode(frame),
+            detail: (version >= VERSION_OF_WISHES).then(|| NativeDetail::decode(frame)),
+        }
     }
 }

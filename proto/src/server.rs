@@ -14,10 +14,11 @@ use crate::code::{RequestCode, ResponseCode};
 use crate::errno::{EINVAL, ENODATA, EOPNOTSUPP, UNKNOWN_REQUEST};
 use crate::fault::Fault;
 use crate::frame::Frame;
-use crate::native::{self, NativeHello, NativeReport, NativeRequest, verb};
+use crate::native::{NativeHello, NativeRequest, NativeWishes, Report, VERSION, VERSION_OF_WISHES, verb};
 use crate::omni::OmniRequest;
 use crate::remote::{CpuReport, PeerRelease};
 use crate::spec::{Family, Limits, Refusal, Test, TestSpec};
+use crate::wishes::Wishes;
 
 /// What a server knows before the first connection.
 #[derive(Clone)]
@@ -47,7 +48,7 @@ pub enum ServerInput {
         errno: i32,
     },
     /// The test of the last [`ServerOutput::ReplyThenRun`] is over.
-    Ran(Results, Option<NativeReport>),
+    Ran(Results, Option<Report>),
     /// It died.
     Failed {
         /// Of what.
@@ -128,7 +129,9 @@ pub struct Server {
     client: PeerRelease,
     /// The type word of the last frame sent, see [`Self::unnamed`].
     type_word: u32,
-    report: Option<NativeReport>,
+    report: Option<Report>,
+    /// For the next test.
+    wishes: Wishes,
 }
 
 enum State {
@@ -148,6 +151,7 @@ impl Server {
             client: PeerRelease::V270,
             type_word: 0,
             report: None,
+            wishes: Wishes::default(),
         }
     }
 
@@ -209,7 +213,7 @@ impl Server {
             RequestCode::DebugOn | RequestCode::DebugOff => {
                 ServerOutput::Reply(self.named(ResponseCode::DebugOk, 0))
             }
-            RequestCode::Native => ServerOutput::Reply(self.native(&NativeRequest::decode(frame))),
+            RequestCode::Native => ServerOutput::Reply(self.on_native(frame)),
             RequestCode::Omni => self.on_omni(frame),
             RequestCode::Passphrase => ServerOutput::Nothing,
             RequestCode::Sysinfo => {
@@ -245,7 +249,9 @@ impl Server {
     }
 
     fn on_test(&mut self, parsed: Result<TestSpec, Refusal>, response: ResponseCode) -> ServerOutput {
-        match parsed {
+        // A test uses them up, also one that is refused.
+        let wishes = core::mem::take(&mut self.wishes);
+        match parsed.and_then(|spec| spec.wishing(wishes)) {
             Ok(spec) => {
                 self.state = State::Preparing(spec.clone());
                 ServerOutput::Prepare(spec)
@@ -254,21 +260,43 @@ impl Server {
         }
     }
 
-    fn native(&mut self, request: &NativeRequest) -> Frame {
-        let (errno, report) = match (request.version, request.verb) {
-            (0, _) => (EINVAL, None),
-            (_, verb::HELLO) => (0, None),
-            (_, verb::REPORT) => match self.report.clone() {
-                Some(report) => (0, Some(report)),
-                None => (ENODATA, None),
+    fn on_native(&mut self, frame: &Frame) -> Frame {
+        let request = NativeRequest::decode(frame);
+        match (request.version, request.verb) {
+            (0, _) => self.native(EINVAL),
+            (_, verb::HELLO) => self.native(0),
+            (version, verb::REPORT) => match self.report.clone() {
+                Some(report) => {
+                    let mut reply = self.native(0);
+                    report.encode(version, &mut reply);
+                    reply
+                }
+                None => self.native(ENODATA),
             },
-            _ => (EOPNOTSUPP, None),
-        };
-        let mut reply = self.named(ResponseCode::NativeResponse, errno);
-        NativeHello { version: native::VERSION }.encode(&mut reply);
-        if let Some(report) = report {
-            report.encode(&mut reply);
+            (VERSION_OF_WISHES.., verb::WISH) => self.on_wish(&NativeWishes::decode(frame)),
+            _ => self.native(EOPNOTSUPP),
         }
+    }
+
+    /// The last word counts: wishes take the place of earlier ones, also where they are refused.
+    fn on_wish(&mut self, words: &NativeWishes) -> Frame {
+        let parsed = Wishes::parse(words, &self.config.limits);
+        self.wishes = parsed.unwrap_or_default();
+        match parsed {
+            Ok(wishes) => {
+                let mut reply = self.native(0);
+                NativeHello { version: VERSION_OF_WISHES }.encode(&mut reply);
+                wishes.words().encode(&mut reply);
+                reply
+            }
+            Err(refusal) => self.native(refusal.errno),
+        }
+    }
+
+    /// An answer of ours that says no more than our version.
+    fn native(&mut self, errno: i32) -> Frame {
+        let mut reply = self.named(ResponseCode::NativeResponse, errno);
+        NativeHello { version: VERSION }.encode(&mut reply);
         reply
     }
 

@@ -17,6 +17,7 @@ use crate::omni::{
         ROUTED_AND_CONGESTION_CONTROL,
     },
 };
+use crate::wishes::Wishes;
 
 /// The most a peer may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +30,22 @@ pub struct Limits {
     /// Width: how many buffers of message size a peer may name. More is clamped; we choose our own number
     /// anyway.
     pub width_max: u32,
+    /// TCP data connections of one test. [`Wishes`] for more are refused with `E2BIG`.
+    pub flows_max: u32,
+    /// Workers of one test, which is what they can do side by side: CPUs this process may use. Wishes for
+    /// more get as many as there are.
+    pub workers_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes_max: 16 << 20, socket_buffer_max: 512 << 20, width_max: 1 << 16 }
+        Self {
+            message_bytes_max: 16 << 20,
+            socket_buffer_max: 512 << 20,
+            width_max: 1 << 16,
+            flows_max: 1 << 14,
+            workers_max: 64,
+        }
     }
 }
 
@@ -144,6 +156,8 @@ pub struct TestSpec {
     pub congestion_control: Option<String>,
     /// Whether the peer named a file to send from. It is not opened.
     pub ignored_fill_file: bool,
+    /// What was wished for ahead of the request; of clients other than ours the default.
+    pub wishes: Wishes,
     /// What the response repeats.
     pub(crate) echo: Echo,
 }
@@ -215,6 +229,7 @@ impl TestSpec {
                 .name()
                 .map_err(|_| refusal(EINVAL, "the congestion control is not a name"))?,
             ignored_fill_file: !request.fill_file.content().is_empty(),
+            wishes: Wishes::default(),
             echo: Echo {
                 cpu_rate: calibration(request.cpu_rate),
                 receive_size: request.receive_size,
@@ -272,6 +287,7 @@ impl TestSpec {
             type_of_service: None,
             congestion_control: None,
             ignored_fill_file: false,
+            wishes: Wishes::default(),
             echo: Echo {
                 cpu_rate: calibration(request.cpu_rate),
                 receive_size: 0,
@@ -283,9 +299,19 @@ impl TestSpec {
             },
         })
     }
+
+    /// The same test, run as `wishes` say.
+    ///
+    /// # Errors
+    /// [`Refusal`] with `EINVAL` for wishes that mean nothing to this test, many flows of datagrams among
+    /// them.
+    pub fn wishing(self, wishes: Wishes) -> Result<Self, Refusal> {
+        wishes.suit(self.test, self.family)?;
+        Ok(Self { wishes, ..self })
+    }
 }
 
-const fn refusal(errno: i32, reason: &'static str) -> Refusal {
+pub(crate) const fn refusal(errno: i32, reason: &'static str) -> Refusal {
     Refusal { errno, reason }
 }
 

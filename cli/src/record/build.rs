@@ -11,7 +11,7 @@ use ringperf_engine::outcome::Operations;
 use ringperf_engine::plan::{Protocol, Role};
 use ringperf_engine::{Outcome, PlanOptions};
 use ringperf_proto::native::{engine, feature};
-use ringperf_proto::{NativeReport, RemoteOffer, RemoteResults, Test};
+use ringperf_proto::{NativeDetail, NativeReport, RemoteOffer, RemoteResults, Report, Test};
 
 use super::rules::{self, Evidence};
 use super::{
@@ -53,11 +53,23 @@ pub(crate) struct Measured<'a> {
     /// The netserver's results.
     pub(crate) results: &'a RemoteResults,
     /// What it told beyond them.
-    pub(crate) report: Option<NativeReport>,
+    pub(crate) report: Option<Report>,
     /// Why a netserver that has more to tell did not.
     pub(crate) report_missing: Option<String>,
     /// Name of the signal that ended the test.
     pub(crate) interrupted: Option<&'static str>,
+}
+
+impl Measured<'_> {
+    /// What any ringperf netserver told.
+    fn base(&self) -> Option<&NativeReport> {
+        self.report.as_ref().map(|report| &report.base)
+    }
+
+    /// What one tells since version 2 of our messages.
+    fn detail(&self) -> Option<&NativeDetail> {
+        self.report.as_ref()?.detail.as_ref()
+    }
 }
 
 /// The record of a finished test.
@@ -75,7 +87,7 @@ pub(crate) fn build(measured: Measured<'_>) -> Record {
         result: &result,
         ours: &ours,
         theirs: &theirs,
-        remote_lacks: measured.report.as_ref().map_or_else(Vec::new, bridge::lacking),
+        remote_lacks: measured.base().map_or_else(Vec::new, bridge::lacking),
         report_missing: measured.report_missing.clone(),
         netserver: contact.netserver,
         remote_seconds: results.elapsed_seconds,
@@ -109,7 +121,7 @@ pub(crate) fn build(measured: Measured<'_>) -> Record {
         result,
         sender,
         receiver,
-        remote_facts: measured.report.as_ref().map(remote_facts),
+        remote_facts: measured.base().map(remote_facts),
         warnings,
         interrupted: measured.interrupted,
         asked: measured.asked,
@@ -142,7 +154,8 @@ fn result(measured: &Measured<'_>) -> StreamResult {
     let ours = outcome.elapsed.as_secs_f64();
     let (bytes_sent, messages_sent, sent_in) = match local_end(test) {
         End::Receiver => {
-            let sends = unwrapped(results.sends, results.bytes_sent, offer.send_bytes);
+            let sends = || unwrapped(results.sends, results.bytes_sent, offer.send_bytes);
+            let sends = measured.detail().map_or_else(sends, |detail| detail.messages_sent);
             (results.bytes_sent, sends, results.elapsed_seconds.map(f64::from))
         }
         End::Sender => (tally.bytes_sent, tally.messages_sent, Some(ours)),
@@ -152,7 +165,9 @@ fn result(measured: &Measured<'_>) -> StreamResult {
         End::Sender => {
             // Of a stream nothing tells how much a receive returned.
             let each = udp.then(|| plan.message_bytes.min(offer.receive_bytes.unwrap_or(u32::MAX)));
-            (results.bytes_received, unwrapped(results.receives, results.bytes_received, each))
+            let receives = || unwrapped(results.receives, results.bytes_received, each);
+            let told = |detail: &NativeDetail| if udp { detail.datagrams } else { detail.receives };
+            (results.bytes_received, measured.detail().map_or_else(receives, told))
         }
     };
     let rate = |bytes: u64, seconds| ratio(bytes as f64 * 8.0, seconds);
@@ -225,7 +240,7 @@ fn local_side(end: End, measured: &Measured<'_>) -> Side {
 
 fn remote_side(end: End, measured: &Measured<'_>) -> Side {
     let Measured { outcome, offer, results, .. } = measured;
-    let report = measured.report.as_ref();
+    let report = measured.base();
     let (bytes, message_bytes, granted, at_end) = match end {
         End::Receiver => {
             (results.bytes_received, offer.receive_bytes, offer.receive_buffer, results.receive_buffer)

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use ringperf_engine::Stop;
 use ringperf_proto::errno::{E2BIG, EACCES, EBUSY, EOPNOTSUPP};
-use ringperf_proto::{
-    ClientInput, ClientOutput, Fault, NativeReport, RemoteOffer, RemoteResults, StreamTest,
-};
+use ringperf_proto::{ClientInput, ClientOutput, Fault, RemoteOffer, RemoteResults, Report, StreamTest};
 
 use super::connect::{ETIMEDOUT, Place};
 use crate::client::control::{Control, NoFrame};
@@ -104,7 +102,7 @@ impl Session {
     ///
     /// # Errors
     /// PEER when it does not answer.
-    pub(crate) fn report(&mut self) -> Result<Option<NativeReport>, Failure> {
+    pub(crate) fn report(&mut self) -> Result<Option<Report>, Failure> {
         match self.ask(Stage::Report, ClientInput::AskReport, self.deadlines.report)? {
             ClientOutput::Report(report) => Ok(report),
             other => Err(out_of_step(Stage::Report, &other)),

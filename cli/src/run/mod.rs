@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use ringperf_engine::{End, Outcome};
-use ringperf_proto::{NativeReport, RemoteResults};
+use ringperf_proto::{RemoteResults, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 pub(crate) use args::Args;
@@ -169,7 +169,7 @@ fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Fai
 
 /// What the netserver tells beyond its results, or why it does not: the results are in, and nothing that
 /// happens from here on may lose them.
-fn report(session: &mut Session) -> (Option<NativeReport>, Option<String>) {
+fn report(session: &mut Session) -> (Option<Report>, Option<String>) {
     match session.report() {
         Ok(Some(report)) => (Some(report), None),
         Ok(None) => (None, Some("it has none".to_owned())),

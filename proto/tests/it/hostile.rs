@@ -2,12 +2,13 @@
 
 use proptest::prelude::*;
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, FRAME_BYTES, Family, Frame, Length, NativeReport, Offer,
-    Party, RequestCode, Results, Server, ServerInput, ServerOutput, StreamTest, Test, TestSpec,
+    Client, ClientConfig, ClientInput, ClientOutput, FRAME_BYTES, Family, Frame, Length, Offer, Party,
+    Report, RequestCode, Results, Server, ServerInput, ServerOutput, StreamTest, Test, TestSpec, Wishes,
 };
 
 use crate::classic;
-use crate::server::config;
+use crate::native::{greeted, wish};
+use crate::server::{config, native};
 
 /// A message of any bytes: noise, or one word all over, with awkward words strewn in.
 fn body() -> impl Strategy<Value = Vec<u8>> {
@@ -57,7 +58,11 @@ fn tests() -> Vec<Frame> {
     omni.into_iter().chain(classic).collect()
 }
 
-/// Requests: known and unknown types over any bytes, and proper tests with one word changed.
+fn wished() -> Wishes {
+    Wishes { flows: 100, workers: 3, ..Wishes::default() }
+}
+
+/// Requests: known and unknown types over any bytes, and proper ones with one word changed.
 fn request() -> impl Strategy<Value = Frame> {
     let types = prop_oneof![
         prop::sample::select(RequestCode::ALL).prop_map(|(code, _)| code.to_wire().cast_unsigned()),
@@ -65,7 +70,8 @@ fn request() -> impl Strategy<Value = Frame> {
         any::<u32>(),
     ];
     let values = prop_oneof![any::<u32>(), 0_u32..8, (0_u32..8).prop_map(|below| u32::MAX - below)];
-    let changed = (prop::sample::select(tests()), 2_usize..60, values).prop_map(|(frame, word, value)| {
+    let proper: Vec<_> = (1..4).map(|verb| native(verb, 2)).chain([wish(&wished())]).chain(tests()).collect();
+    let changed = (prop::sample::select(proper), 2_usize..60, values).prop_map(|(frame, word, value)| {
         let mut bytes = *frame.as_bytes();
         bytes[word * 4..word * 4 + 4].copy_from_slice(&value.to_be_bytes());
         Frame::from_bytes(bytes)
@@ -99,7 +105,7 @@ fn server_input() -> impl Strategy<Value = ServerInput> {
         2 => (any::<u64>(), any::<f32>()).prop_map(|(bytes_received, elapsed_seconds)| {
             let bytes_sent = bytes_received;
             let results = Results { bytes_received, bytes_sent, elapsed_seconds, ..Results::default() };
-            ServerInput::Ran(results, Some(NativeReport::default()))
+            ServerInput::Ran(results, Some(Report::default()))
         }),
         1 => any::<i32>().prop_map(|errno| ServerInput::Failed { errno }),
     ]
@@ -109,6 +115,7 @@ fn server_input() -> impl Strategy<Value = ServerInput> {
 fn servers() -> Vec<Server> {
     let fresh = || Server::new(config(None));
     let mut servers = vec![fresh(), Server::new(config(Some(b"sesame")))];
+    servers.push(fresh().on(ServerInput::Frame(wish(&wished()))).expect("no fault").0);
     for test in tests() {
         let preparing = || fresh().on(ServerInput::Frame(test.clone())).expect("no fault").0;
         let running = || preparing().on(ServerInput::Prepared(Offer::default())).expect("no fault").0;
@@ -145,6 +152,7 @@ fn clients_of(test: Test) -> Vec<Client> {
     for input in [test(), ClientInput::Calibrate, ClientInput::Probe, ClientInput::AskReport] {
         clients.push(step(sending(input), ClientInput::Sent));
     }
+    clients.push(step(step(greeted(2), ClientInput::Wish(wished())), ClientInput::Sent));
     clients
 }
 
@@ -162,6 +170,10 @@ fn check_output(output: &ClientOutput) -> Result<(), TestCaseError> {
         }
         ClientOutput::Run(offer) => {
             prop_assert!(offer.port != 0 && offer.cpu_rate.is_finite() && offer.cpu_rate >= 0.0);
+        }
+        ClientOutput::Granted(granted) => {
+            prop_assert!((1..=3).contains(&granted.workers));
+            prop_assert_eq!(*granted, Wishes { workers: granted.workers, ..wished() });
         }
         ClientOutput::Calibrated { rate, .. } => prop_assert!(rate.is_finite() && *rate >= 0.0),
         _ => {}
@@ -182,6 +194,12 @@ fn check_spec(spec: &TestSpec) -> Result<(), TestCaseError> {
         Length::Seconds(length) => length.into(),
     };
     prop_assert!((1..=1 << 31).contains(&length));
+    let wishes = spec.wishes;
+    prop_assert!(
+        (1..=1 << 14).contains(&wishes.flows) && (1..=wishes.flows.min(64)).contains(&wishes.workers)
+    );
+    prop_assert!(wishes.flows == 1 || spec.test != Test::UdpStream);
+    prop_assert!(wishes.bits_per_second.is_none() || spec.test == Test::TcpMaerts);
     Ok(())
 }
 
@@ -240,7 +258,7 @@ proptest! {
     }
 
     #[test]
-    fn a_client_survives_any_inputs(kinds in prop::collection::vec((0_usize..7, response()), 1..10)) {
+    fn a_client_survives_any_inputs(kinds in prop::collection::vec((0_usize..8, response()), 1..10)) {
         for client in clients() {
             let mut client = Some(client);
             for (kind, frame) in &kinds {
@@ -252,6 +270,7 @@ proptest! {
                     3 => ClientInput::Ran,
                     4 => ClientInput::Sent,
                     5 => ClientInput::Start(StreamTest::default()),
+                    6 => ClientInput::Wish(wished()),
                     _ => ClientInput::Frame(frame.clone()),
                 };
                 client = match machine.on(input) {

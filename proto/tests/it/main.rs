@@ -7,6 +7,7 @@ mod golden;
 mod golden_client;
 mod golden_server;
 mod hostile;
+mod native;
 mod pair;
 mod server;
 mod spec;

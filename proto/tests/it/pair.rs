@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ringperf_proto::{
     Client, ClientConfig, ClientInput, ClientOutput, CpuReport, Fault, Frame, FrameReader, IpVersion, Length,
-    NativeReport, Offer, Party, PeerRelease, RemoteOffer, RemoteResults, RequestCode, Results, Server,
-    ServerInput, ServerOutput, StreamTest, Test, TestSpec, errno,
+    NativeDetail, NativeReport, Offer, Party, PeerRelease, RemoteOffer, RemoteResults, Report, RequestCode,
+    Results, Server, ServerInput, ServerOutput, StreamTest, Test, TestSpec, Wishes, errno,
 };
 
 use crate::server::config;
@@ -20,6 +20,8 @@ struct Pair {
     cut: usize,
     /// What the server was asked for last.
     spec: Option<TestSpec>,
+    /// What had been wished for every test so far.
+    wished: Vec<Wishes>,
     /// How tests go at the server.
     outcome: Result<Results, i32>,
     /// Results that wait for the data connection to end.
@@ -36,6 +38,7 @@ impl Pair {
             to_client: FrameReader::default(),
             cut,
             spec: None,
+            wished: Vec::new(),
             outcome: Ok(results()),
             results: None,
             closed: false,
@@ -84,6 +87,7 @@ impl Pair {
             ServerOutput::Nothing => {}
             ServerOutput::Prepare(spec) => {
                 self.spec = Some(spec.clone());
+                self.wished.push(spec.wishes);
                 self.step(ServerInput::Prepared(granted(&spec)));
             }
             // A results frame is held back until the client has run.
@@ -153,8 +157,11 @@ fn results() -> Results {
     }
 }
 
-fn report() -> NativeReport {
-    NativeReport { engine: 1, core: 3, receives_buffer_ring: 99, ..NativeReport::default() }
+fn report() -> Report {
+    Report {
+        base: NativeReport { engine: 1, core: 3, receives_buffer_ring: 99, ..NativeReport::default() },
+        detail: Some(NativeDetail { flows: 7, socket_drops: Some(5), ..NativeDetail::default() }),
+    }
 }
 
 #[test]
@@ -260,7 +267,7 @@ fn everything_asked_for_arrives_as_it_was_meant() {
 #[test]
 fn one_connection_carries_a_probe_tests_a_calibration_and_reports() {
     let mut pair = Pair::new(None, None, 300);
-    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(1)))));
+    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(2)))));
     assert_eq!(pair.ask(ClientInput::AskReport), Ok(Some(ClientOutput::Report(None))));
     for _ in 0..3 {
         let done = pair.finished(StreamTest::default());
@@ -270,6 +277,23 @@ fn one_connection_carries_a_probe_tests_a_calibration_and_reports() {
     }
     let calibrated = ClientOutput::Calibrated { rate: 100.0, cpus: 4 };
     assert_eq!(pair.ask(ClientInput::Calibrate), Ok(Some(calibrated)));
+}
+
+#[test]
+fn wishes_are_for_the_one_test_that_follows_them() {
+    let mut pair = Pair::new(Some(b"sesame"), Some(b"sesame"), 40);
+    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(2)))));
+    let asked = Wishes { flows: 100, workers: 80, ..Wishes::default() };
+    let granted = Wishes { workers: 64, ..asked };
+    for wishes in [Wishes { flows: 3, ..asked }, asked] {
+        let answer = pair.ask(ClientInput::Wish(wishes));
+        let workers = wishes.flows.min(64);
+        assert_eq!(answer, Ok(Some(ClientOutput::Granted(Wishes { workers, ..wishes }))));
+    }
+    assert_eq!(pair.ask(ClientInput::AskReport), Ok(Some(ClientOutput::Report(None))));
+    pair.finished(StreamTest::default());
+    pair.finished(StreamTest::default());
+    assert_eq!(pair.wished, [granted, Wishes::default()]);
 }
 
 #[test]
@@ -326,11 +350,11 @@ fn a_stock_server_is_told_from_ours_and_keeps_serving() {
     assert_eq!(refused, Err(Fault::Unsupported { request: "DO_OMNI" }));
     let newer = {
         let mut bytes = *Frame::response(0x5251, 0).as_bytes();
-        bytes[11] = 2;
+        bytes[11] = 3;
         Frame::from_bytes(bytes)
     };
-    assert_eq!(stock(ClientInput::Probe, newer.clone()), Ok(ClientOutput::Native(Some(2))));
-    assert_eq!(stock(ClientInput::AskReport, newer), Err(Fault::Incompatible { version: 2 }));
+    assert_eq!(stock(ClientInput::Probe, newer.clone()), Ok(ClientOutput::Native(Some(3))));
+    assert_eq!(stock(ClientInput::AskReport, newer), Err(Fault::Incompatible { version: 3 }));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The server machine on its own: services, passphrases, refusals, and the inputs it is not to be given.
 
 use ringperf_proto::admin::{self, CalibrateResponse};
-use ringperf_proto::native::{NativeRequest, verb};
+use ringperf_proto::native::{NativeHello, NativeRequest, verb};
 use ringperf_proto::omni::{OmniResponse, OmniResults, OmniResults260};
 use ringperf_proto::{
-    CpuReport, Fault, Frame, Limits, NativeReport, Offer, Party, RequestCode, ResponseCode, Results, Server,
-    ServerConfig, ServerInput, ServerOutput, errno,
+    CpuReport, Fault, Frame, Limits, NativeReport, Offer, Party, Report, RequestCode, ResponseCode, Results,
+    Server, ServerConfig, ServerInput, ServerOutput, errno,
 };
 
 use crate::spec::default_request;
@@ -23,11 +23,11 @@ pub(crate) fn omni_frame(change: impl FnOnce(&mut ringperf_proto::OmniRequest)) 
     frame
 }
 
-fn step(server: Server, input: ServerInput) -> (Server, ServerOutput) {
+pub(crate) fn step(server: Server, input: ServerInput) -> (Server, ServerOutput) {
     server.on(input).expect("no fault")
 }
 
-fn reply(server: Server, frame: Frame) -> (Server, Frame) {
+pub(crate) fn reply(server: Server, frame: Frame) -> (Server, Frame) {
     match step(server, ServerInput::Frame(frame)) {
         (server, ServerOutput::Reply(reply)) => (server, reply),
         (_, other) => panic!("{other:?}"),
@@ -44,14 +44,14 @@ fn offer() -> Offer {
     }
 }
 
-fn native(verb: u32, version: u32) -> Frame {
+pub(crate) fn native(verb: u32, version: u32) -> Frame {
     let mut frame = Frame::request(RequestCode::Native, -1);
     NativeRequest { version, verb }.encode(&mut frame);
     frame
 }
 
 /// A server with a test running, and the response that started it.
-fn running(server: Server, request: Frame) -> (Server, Frame) {
+pub(crate) fn running(server: Server, request: Frame) -> (Server, Frame) {
     let (server, output) = step(server, ServerInput::Frame(request));
     assert!(matches!(output, ServerOutput::Prepare(_)), "{output:?}");
     match step(server, ServerInput::Prepared(offer())) {
@@ -209,17 +209,19 @@ fn native_questions_are_answered_between_tests() {
     assert_eq!(early.errno(), errno::ENODATA);
     let (server, hello) = reply(server, native(verb::HELLO, 7));
     assert_eq!((hello.response_type(), hello.errno()), (ResponseCode::NativeResponse, 0));
-    assert_eq!(hello.as_bytes()[8..12], [0, 0, 0, 1], "our version, whatever the client's");
+    assert_eq!(hello.as_bytes()[8..12], [0, 0, 0, 2], "our version, whatever the client's");
     assert_eq!(hello.as_bytes()[0..4], [0, 0, 0x52, 0x51]);
     let (server, unknown) = reply(server, native(77, 1));
     assert_eq!(unknown.errno(), errno::EOPNOTSUPP);
     let (server, senseless) = reply(server, native(verb::HELLO, 0));
     assert_eq!(senseless.errno(), errno::EINVAL);
     let (server, _) = running(server, omni_frame(|_| {}));
-    let report = NativeReport { engine: 2, core: -1, worker_cpu_ns: u64::MAX, ..NativeReport::default() };
-    let (server, _) = step(server, ServerInput::Ran(Results::default(), Some(report.clone())));
-    let (_, answered) = reply(server, native(verb::REPORT, 1));
-    assert_eq!((answered.errno(), NativeReport::decode(&answered)), (0, report));
+    let base = NativeReport { engine: 2, core: -1, worker_cpu_ns: u64::MAX, ..NativeReport::default() };
+    let report = Report { base: base.clone(), detail: None };
+    let (server, _) = step(server, ServerInput::Ran(Results::default(), Some(report)));
+    let (_, answered) = reply(server, native(verb::REPORT, 2));
+    assert_eq!((answered.errno(), NativeReport::decode(&answered)), (0, base));
+    assert_eq!(NativeHello::decode(&answered).version, 1, "of what it has no words for it says nothing");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use ringperf_proto::layout::{AddressWords, Text};
 use ringperf_proto::omni::{OmniRequest, flag};
 use ringperf_proto::{
     Client, ClientConfig, ClientInput, ClientOutput, Family, Fault, Frame, IpVersion, Length, Limits, Party,
-    Refusal, StreamTest, Test, TestSpec, errno,
+    Refusal, StreamTest, Test, TestSpec, Wishes, errno,
 };
 
 /// What netperf 2.7.0 sends by default.
@@ -44,6 +44,7 @@ fn the_default_request_is_a_stream_of_ten_seconds() {
     assert_eq!((spec.priority, spec.type_of_service, &spec.congestion_control), (None, None, &None));
     assert!(!spec.measure_cpu && !spec.no_delay && !spec.keepalive && !spec.dont_route);
     assert!(spec.want_congestion_control && !spec.ignored_fill_file);
+    assert_eq!(spec.wishes, Wishes::default());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ringperf_proto::admin::CalibrateResponse;
 use ringperf_proto::layout::{AddressWords, Field, Text};
-use ringperf_proto::native::{NativeHello, NativeReport, NativeRequest};
+use ringperf_proto::native::{NativeDetail, NativeHello, NativeReport, NativeRequest, NativeWishes};
 use ringperf_proto::{
     FRAME_BYTES, Frame, IpVersion, RequestCode, ResponseCode, address, classic, errno, omni,
 };
@@ -137,7 +137,7 @@ fn a_layout_writes_its_own_fields_and_nothing_else() {
     );
     check!(classic::TcpMaertsResults, classic::RrResponse, classic::RrResults, classic::UdpStreamRequest);
     check!(classic::UdpStreamResponse, classic::UdpStreamResults, CalibrateResponse);
-    check!(NativeRequest, NativeHello, NativeReport);
+    check!(NativeRequest, NativeWishes, NativeHello, NativeReport, NativeDetail);
 }
 
 #[test]
@@ -152,8 +152,24 @@ fn numbers_stand_in_network_order() {
     report.encode(&mut frame);
     assert_eq!(frame.as_bytes()[36..44], [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(NativeReport::decode(&frame), report);
-    // The report leaves the version, which every answer of ours begins with, alone.
-    assert!(NativeReport::FIELDS[0].offset >= 12);
+    // The report leaves the version, which every answer of ours begins with, alone, and its detail the
+    // report; wishes stand behind the words of a request.
+    let end = |fields: &[Field]| fields.last().map(|field| field.offset + field.bytes);
+    assert!(Some(NativeReport::FIELDS[0].offset) >= end(NativeHello::FIELDS));
+    assert!(Some(NativeDetail::FIELDS[0].offset) >= end(NativeReport::FIELDS));
+    assert!(Some(NativeWishes::FIELDS[0].offset) >= end(NativeRequest::FIELDS));
+}
+
+#[test]
+fn words_of_our_own_messages_stay_where_version_1_has_them() {
+    let places = |fields: &[Field]| fields.iter().map(|field| field.offset).collect::<Vec<_>>();
+    assert_eq!(places(NativeRequest::FIELDS), [8, 12]);
+    assert_eq!(places(NativeHello::FIELDS), [8]);
+    let report = [12, 16, 20, 24, 28, 32, 36, 44, 52, 60, 68, 76, 84, 92, 100, 108, 116, 120, 124, 128];
+    assert_eq!(places(NativeReport::FIELDS), report);
+    assert_eq!(places(NativeWishes::FIELDS), [16, 20, 24, 28, 32, 36]);
+    let detail = NativeDetail::FIELDS;
+    assert_eq!(detail.first().zip(detail.last()).map(|(a, b)| (a.offset, b.offset)), Some((132, 260)));
 }
 
 #[test]

@@ -1,0 +1,221 @@
+//! What a run at the netserver becomes for a ringperf client that asks after it, and how such a client names
+//! what it is told.
+//!
+//! Pure. What there is to tell is declared in [`ringperf_proto::native`]; each list of bits here has one name
+//! for each bit and is read in both directions.
+
+use std::time::Duration;
+
+use ringperf_engine::Outcome;
+use ringperf_engine::facts::{Backing, Engine, Facts, UringFacts};
+use ringperf_engine::plan::{Protocol, Role};
+use ringperf_proto as proto;
+use ringperf_proto::native::{degraded, engine, feature};
+
+use super::{protocol, role};
+
+/// What a ringperf client may ask for after the results.
+pub(super) fn of(test: proto::Test, outcome: &Outcome) -> proto::Report {
+    proto::Report { base: base(outcome), detail: Some(detail(test, outcome)) }
+}
+
+fn base(outcome: &Outcome) -> proto::NativeReport {
+    let facts = &outcome.facts;
+    let tally = &outcome.tally;
+    let uring = facts.uring.as_ref();
+    proto::NativeReport {
+        engine: match facts.engine {
+            Engine::Classic => engine::CLASSIC,
+            Engine::Epoll => engine::EPOLL,
+            Engine::Uring => engine::IO_URING,
+        },
+        setup_bits: uring.map_or(0, |uring| uring.setup_bits),
+        features: features(facts),
+        core: super::first_core(facts).and_then(|core| i32::try_from(core).ok()).unwrap_or(-1),
+        arena_backing: backing_word(facts.arena_backing),
+        degraded: u32::try_from(facts.degraded.len()).unwrap_or(u32::MAX),
+        worker_cpu_ns: nanoseconds(outcome.worker_cpu.total),
+        worker_user_ns: nanoseconds(outcome.worker_cpu.user),
+        worker_system_ns: nanoseconds(outcome.worker_cpu.system),
+        elapsed_ns: nanoseconds(outcome.elapsed),
+        wakeups: tally.operations.wakeups,
+        completions: tally.operations.completions,
+        receives_buffer_ring: tally.operations.receives_buffer_ring,
+        receives_single: tally.operations.receives_single,
+        receives_syscall: tally.operations.receives_syscall,
+        no_buffers: tally.operations.no_buffers,
+        receive_buffer_start: facts.buffers_granted.receive,
+        receive_buffer_end: outcome.buffers_at_end.receive,
+        low_water_bytes: outcome.low_water.map_or(0, |used| used.mark_bytes),
+        lacking: facts.degraded.iter().fold(0, |bits, lack| bits | lacking_bit(lack.feature)),
+    }
+}
+
+/// What version 2 of our messages adds.
+fn detail(test: proto::Test, outcome: &Outcome) -> proto::NativeDetail {
+    let tally = &outcome.tally;
+    let low_water = outcome.low_water.unwrap_or_default();
+    // One worker with one flow is all that there is.
+    let flows = outcome.peer.map(|_| match role(test) {
+        Role::Receive => tally.bytes_received,
+        Role::Send => tally.bytes_sent,
+    });
+    let flows = flows.as_slice();
+    proto::NativeDetail {
+        workers: 1,
+        flows: u32::try_from(flows.len()).unwrap_or(u32::MAX),
+        flow_bytes_min: flows.iter().copied().min().unwrap_or(0),
+        flow_bytes_max: flows.iter().copied().max().unwrap_or(0),
+        fairness_millionths: fairness_millionths(flows),
+        bytes_received: tally.bytes_received,
+        bytes_sent: tally.bytes_sent,
+        receives: tally.receives,
+        // One completion is one datagram.
+        datagrams: if protocol(test) == Protocol::Udp { tally.receives } else { 0 },
+        messages_sent: tally.messages_sent,
+        low_water_changes: low_water.changes,
+        low_water_expired: low_water.expired,
+        ..proto::NativeDetail::default()
+    }
+}
+
+/// Jain's fairness index, (sum x)^2 / (n sum x^2), of what each flow moved, in millionths; 0 where nothing
+/// moved. R. Jain, D. Chiu, W. Hawe: A Quantitative Measure of Fairness, DEC-TR-301, 1984.
+fn fairness_millionths(flows: &[u64]) -> u32 {
+    let (sum, squares) = flows.iter().fold((0.0, 0.0), |(sum, squares), bytes| {
+        let bytes = *bytes as f64;
+        (sum + bytes, squares + bytes * bytes)
+    });
+    let divisor = flows.len() as f64 * squares;
+    if divisor > 0.0 { (sum * sum / divisor * 1e6).round().min(1e6) as u32 } else { 0 }
+}
+
+/// What a report can say was lacking: its bit, and the engine's name for it. Options of the data socket share
+/// a bit and go by the kernel's own names.
+const LACKING: &[(u32, &str)] = &[
+    (degraded::IO_URING, "io_uring"),
+    (degraded::DEFER_TASKRUN, "DEFER_TASKRUN"),
+    (degraded::SINGLE_ISSUER, "SINGLE_ISSUER"),
+    (degraded::COOP_TASKRUN, "COOP_TASKRUN"),
+    (degraded::SUBMIT_ALL, "SUBMIT_ALL"),
+    (degraded::REGISTERED_RING, "registered ring descriptor"),
+    (degraded::REGISTERED_FILES, "registered files"),
+    (degraded::REGISTERED_BUFFERS, "registered send buffers"),
+    (degraded::BUFFER_RING, "provided-buffer ring"),
+    (degraded::MULTISHOT, "multishot receive"),
+    (degraded::BUNDLES, "receive bundles"),
+    (degraded::PINNED_WORKER, "pinned worker"),
+    (degraded::CORE_ASKED_FOR, "core asked for"),
+    (degraded::DATA_ADDRESS, "requested data address"),
+    (degraded::SOCKET_OPTION, "a socket option"),
+    (degraded::ORDERLY_TEARDOWN, "orderly teardown"),
+    (degraded::SEND_BUNDLES, "send bundles"),
+    (degraded::ZERO_COPY, "zero-copy send"),
+    (degraded::SEGMENTATION, "UDP segmentation (GSO)"),
+    (degraded::COALESCING, "UDP coalescing (GRO)"),
+    (degraded::MINIMUM_WAIT, "minimum wait"),
+    (degraded::DROP_COUNTER, "socket drop counter"),
+];
+
+/// The name for [`degraded::OTHER`], and for bits of a later list.
+const LACKING_OTHER: &str = "a feature without a name here";
+
+fn lacking_bit(feature: &str) -> u32 {
+    let is_option = feature.starts_with("SO_") || feature.starts_with("TCP_") || feature == "type of service";
+    match LACKING.iter().find(|(_, name)| *name == feature) {
+        Some((bit, _)) => *bit,
+        None if is_option => degraded::SOCKET_OPTION,
+        None => degraded::OTHER,
+    }
+}
+
+/// Names of what a report says was lacking. Never empty where it counts anything.
+pub(crate) fn lacking(report: &proto::NativeReport) -> Vec<&'static str> {
+    let named: u32 = LACKING.iter().fold(0, |bits, (bit, _)| bits | bit);
+    let known = LACKING.iter().filter(|(bit, _)| report.lacking & bit != 0).map(|(_, name)| *name);
+    let unnamed = report.lacking & !named != 0 || (report.lacking == 0 && report.degraded > 0);
+    known.chain(unnamed.then_some(LACKING_OTHER)).collect()
+}
+
+fn backing_word(backing: Backing) -> u32 {
+    match backing {
+        Backing::SmallPages => 0,
+        Backing::TransparentHugePages => 1,
+        Backing::HugePages => 2,
+    }
+}
+
+/// The memory behind a report's arena; `None` for a word of a later list.
+pub(crate) fn backing(report: &proto::NativeReport) -> Option<Backing> {
+    [Backing::SmallPages, Backing::TransparentHugePages, Backing::HugePages]
+        .into_iter()
+        .find(|backing| backing_word(*backing) == report.arena_backing)
+}
+
+fn features(facts: &Facts) -> u32 {
+    let ring = |bit: u32, granted: fn(&UringFacts) -> bool| {
+        if facts.uring.as_ref().is_some_and(granted) { bit } else { 0 }
+    };
+    ring(feature::REGISTERED_FILES, |uring| uring.registered_files)
+        | ring(feature::REGISTERED_RING, |uring| uring.registered_ring)
+        | ring(feature::REGISTERED_BUFFERS, |uring| uring.registered_buffers)
+        | ring(feature::BUFFER_RING, |uring| uring.buffer_ring_entries > 0)
+        | ring(feature::MULTISHOT, |uring| uring.multishot)
+        | ring(feature::BUNDLES, |uring| uring.bundles)
+        | if facts.cores.iter().all(|core| core.verified) { feature::CORE_VERIFIED } else { 0 }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lacking_is_named_across_the_wire() {
+        let report = |features: &[&str]| proto::NativeReport {
+            lacking: features.iter().fold(0, |bits, feature| bits | lacking_bit(feature)),
+            degraded: u32::try_from(features.len()).expect("a few"),
+            ..proto::NativeReport::default()
+        };
+        let names: Vec<&str> = LACKING.iter().map(|(_, name)| *name).collect();
+        let all: Vec<&str> = names.iter().copied().filter(|name| *name != "a socket option").collect();
+        assert_eq!(lacking(&report(&all)), all);
+        assert_eq!(lacking(&report(&["SO_PRIORITY", "TCP_CONGESTION"])), ["a socket option"]);
+        assert_eq!(lacking(&report(&["io_uring", "news"])), ["io_uring", LACKING_OTHER]);
+        assert!(lacking(&report(&[])).is_empty());
+        let counted = proto::NativeReport { degraded: 1, ..proto::NativeReport::default() };
+        assert_eq!(lacking(&counted), [LACKING_OTHER]);
+    }
+
+    #[test]
+    fn every_bit_of_the_list_is_one_bit_and_has_one_name() {
+        let bits = LACKING.iter().fold(degraded::OTHER, |seen, (bit, name)| {
+            assert!(bit.is_power_of_two() && seen & bit == 0, "{name}");
+            seen | bit
+        });
+        assert_eq!(bits.count_ones() as usize, LACKING.len() + 1);
+    }
+
+    #[test]
+    fn memory_is_named_across_the_wire() {
+        for kind in [Backing::SmallPages, Backing::TransparentHugePages, Backing::HugePages] {
+            let report =
+                proto::NativeReport { arena_backing: backing_word(kind), ..proto::NativeReport::default() };
+            assert_eq!(backing(&report), Some(kind));
+        }
+        assert_eq!(backing(&proto::NativeReport { arena_backing: 9, ..Default::default() }), None);
+    }
+
+    #[test]
+    fn fairness_is_one_where_all_move_the_same() {
+        assert_eq!(fairness_millionths(&[]), 0);
+        assert_eq!(fairness_millionths(&[0, 0]), 0);
+        assert_eq!(fairness_millionths(&[5]), 1_000_000);
+        assert_eq!(fairness_millionths(&[u64::MAX; 1000]), 1_000_000);
+        assert_eq!(fairness_millionths(&[7, 0, 0, 0]), 250_000);
+        assert_eq!(fairness_millionths(&[1, 2, 3]), 857_143);
+    }
+}
