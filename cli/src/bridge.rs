@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use ringperf_engine::plan::{Endpoint, Length, MESSAGE_BYTES_MAX, Protocol, Role, SocketOptions};
+use ringperf_engine::plan::{Endpoint, Length, MESSAGE_BYTES_MAX, Protocol, Role, SocketOptions, Without};
 use ringperf_engine::{End, EngineChoice, Error, Outcome, Plan, PlanOptions, Prepared, granted_buffers};
 use ringperf_proto as proto;
 
@@ -30,6 +30,9 @@ pub(crate) const METHOD_PROC_STAT: u32 = 8;
 
 /// errno where the engine names none: EIO.
 const EIO: i32 = 5;
+
+/// errno for what the engine's plan excludes: EINVAL.
+const EINVAL: i32 = proto::errno::EINVAL;
 
 /// What the operator chose for every test.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,7 @@ impl Ends {
 /// [`Error::Plan`] for a value that the engine's limits exclude, [`Error::System`] where no socket can be had
 /// to ask for the sizes that netperf derives from its buffers.
 pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: Defaults) -> Result<Plan, Error> {
+    exclude_unserved(&spec.wishes)?;
     let address = spec.data_address.unwrap_or(match spec.ip_version {
         proto::IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
         proto::IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
@@ -82,6 +86,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: Defaults) ->
     options.receive_grace = GRACE;
     options.engine = defaults.engine;
     options.without.low_water = !defaults.low_water;
+    leave_out(&mut options.without, spec.wishes.without);
     options.cores =
         spec.cpu.and_then(|cpu| usize::try_from(cpu).ok()).or(defaults.core).into_iter().collect();
     (options.length, options.connect_timeout) = match spec.length {
@@ -93,6 +98,38 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: Defaults) ->
         }
     };
     Plan::new(options)
+}
+
+/// What a client may wish for and the engine cannot do yet.
+fn exclude_unserved(wishes: &proto::Wishes) -> Result<(), Error> {
+    let exclude = |option, range| Err(Error::Plan { option, range });
+    match wishes {
+        proto::Wishes { flows: 2.., .. } => exclude("number of flows", "1"),
+        proto::Wishes { coalescing: true, .. } => exclude("coalescing of datagrams", "off"),
+        proto::Wishes { bits_per_second: Some(_), .. } => exclude("rate", "as fast as possible"),
+        wishes if wishes.send_path != proto::SendPath::Auto => exclude("send path", "of the engine's choice"),
+        _ => Ok(()),
+    }
+}
+
+/// Leaves out what the peer wishes to be left out, on top of what the operator does.
+fn leave_out(ours: &mut Without, wished: proto::Without) {
+    let proto::Without {
+        bundles,
+        multishot,
+        buffer_ring,
+        deferred_task_run,
+        registered_files,
+        registered_buffers,
+        low_water,
+    } = wished;
+    ours.bundles |= bundles;
+    ours.multishot |= multishot;
+    ours.buffer_ring |= buffer_ring;
+    ours.deferred_task_run |= deferred_task_run;
+    ours.registered_files |= registered_files;
+    ours.registered_buffers |= registered_buffers;
+    ours.low_water |= low_water;
 }
 
 /// Our part in a test, which is named as the client sees it.
@@ -188,7 +225,10 @@ pub(crate) fn offer(spec: &proto::TestSpec, plan: &Plan, prepared: &Prepared) ->
 
 /// The errno a peer is told for an error of the engine.
 pub(crate) fn errno(error: &Error) -> i32 {
-    error.errno().unwrap_or(EIO)
+    match error {
+        Error::Plan { .. } => EINVAL,
+        error => error.errno().unwrap_or(EIO),
+    }
 }
 
 /// What the machine is told after a run: figures, or the errno the data connection died of.
@@ -350,6 +390,24 @@ mod tests {
         let udp = options(proto::Test::UdpStream);
         assert_eq!((udp.role, udp.protocol), (Role::Receive, Protocol::Udp));
         assert_eq!((udp.message_bytes, udp.exact_message, udp.length), (1000, false, Length::Time(seven)));
+    }
+
+    #[test]
+    fn a_wish_is_done_or_refused() {
+        let defaults = Defaults { core: None, engine: EngineChoice::Auto, low_water: true };
+        let planned = |wishes| {
+            let spec = spec(proto::Test::TcpMaerts, |_| ()).wishing(wishes).expect("it suits the test");
+            plan(&spec, CONTROL, defaults).map(|plan| plan.options().without).map_err(|error| errno(&error))
+        };
+        let one = proto::Wishes::default();
+        assert_eq!(planned(one), Ok(Without::default()));
+        let wished = proto::Without { low_water: true, multishot: true, ..proto::Without::default() };
+        let without = Without { low_water: true, multishot: true, ..Without::default() };
+        assert_eq!(planned(proto::Wishes { without: wished, ..one }), Ok(without));
+        assert_eq!(planned(proto::Wishes { flows: 2, ..one }), Err(EINVAL));
+        let rate = std::num::NonZeroU64::new(1_000_000);
+        assert_eq!(planned(proto::Wishes { bits_per_second: rate, ..one }), Err(EINVAL));
+        assert_eq!(planned(proto::Wishes { send_path: proto::SendPath::ZeroCopy, ..one }), Err(EINVAL));
     }
 
     #[test]

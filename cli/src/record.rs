@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringperf_engine::Facts;
+use ringperf_proto::native::VERSION_OF_WISHES;
 use serde::Serialize;
 
 use crate::error::FailureJson;
@@ -154,6 +155,13 @@ pub(crate) enum Netserver {
     },
     /// Not asked: the drop-in says nothing on the control connection that netperf does not say.
     Unknown,
+}
+
+impl Netserver {
+    /// Whether it can be asked for what netperf's request cannot say.
+    pub(crate) fn takes_wishes(self) -> bool {
+        matches!(self, Self::Ringperf { version } if version >= VERSION_OF_WISHES)
+    }
 }
 
 /// What was asked for. `None` left the default alone.

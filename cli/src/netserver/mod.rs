@@ -19,6 +19,7 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::thread::available_parallelism;
 
 use ringperf_engine::EngineChoice;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -128,6 +129,8 @@ fn settings(options: &NetserverOptions) -> Settings {
         passphrase: options.passphrase.as_ref().map(|text| text.clone().into_bytes()),
         cpu_rate: rustix::param::clock_ticks_per_second() as f32,
         cpus: netperf_cpu::online(),
+        // Affinity and cgroups count; where neither is told, one worker is what there is anyway.
+        workers_max: available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
     }
 }
 

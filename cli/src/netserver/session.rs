@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use ringperf_engine::{End, Outcome, errno_name};
 use ringperf_proto::errno::UNKNOWN_REQUEST;
-use ringperf_proto::{Frame, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, Test, TestSpec};
+use ringperf_proto::{
+    Frame, Limits, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, Test, TestSpec, Wishes,
+};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -41,12 +43,14 @@ pub(super) struct Settings {
     pub cpu_rate: f32,
     /// CPUs of this machine.
     pub cpus: u32,
+    /// CPUs that this process may use: no test has more workers.
+    pub workers_max: u32,
 }
 
 impl Settings {
     fn server(&self) -> Server {
         Server::new(ServerConfig {
-            limits: ringperf_proto::Limits::default(),
+            limits: Limits { workers_max: self.workers_max, ..Limits::default() },
             passphrase: self.passphrase.clone(),
             cpu_rate: self.cpu_rate,
             cpus: self.cpus,
@@ -221,6 +225,9 @@ impl<T: Transport> Session<'_, T> {
         if spec.ignored_fill_file && self.refusals.pass().is_some() {
             let peer = self.ends.peer;
             tracing::warn!(%peer, "the peer names a fill file; files that peers name are never opened");
+        }
+        if spec.wishes != Wishes::default() {
+            tracing::debug!(peer = %self.ends.peer, "the peer wishes for {:?}", spec.wishes);
         }
         let ready = testrun::prepare(spec.clone(), self.ends, self.settings.defaults, self.number).await;
         if let Err(Refused { reason, .. }) = &ready

@@ -75,8 +75,8 @@ pub(crate) struct Args {
     pub(crate) engine: EngineArg,
 
     /// Let the kernel wake a TCP receiver for every segment, and leave its receive buffer as it would be
-    /// without a low-water mark (SO_RCVLOWAT). Of a netserver elsewhere the same option of its own
-    /// decides.
+    /// without a low-water mark (SO_RCVLOWAT). A ringperf netserver is asked to do the same; of one that
+    /// is older than this the same option of its own decides.
     #[arg(long)]
     pub(crate) no_low_water: bool,
 

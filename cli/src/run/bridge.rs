@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringperf_engine::error::ErrorClass;
 use ringperf_engine::plan::{Endpoint, Length, Protocol, Role};
 use ringperf_engine::{EngineChoice, Error as EngineError, Plan, PlanOptions};
-use ringperf_proto::{IpVersion, Length as WireLength, StreamTest, Test as WireTest};
+use ringperf_proto::{IpVersion, Length as WireLength, StreamTest, Test as WireTest, Wishes, Without};
 
 use super::args::{Args, EngineArg, Test, TestLength};
 use crate::bridge as wire;
@@ -67,6 +67,37 @@ fn our_role(test: WireTest) -> Role {
         Role::Receive => Role::Send,
         Role::Send => Role::Receive,
     }
+}
+
+/// What to ask of the netserver ahead of the request, because netperf's request has no word for it.
+///
+/// # Errors
+/// USAGE for what this netserver cannot be asked for and would have to do.
+pub(crate) fn wishes(args: &Args, netserver: Netserver) -> Result<Wishes, Failure> {
+    // The mark is one of a TCP receiver.
+    let low_water = args.no_low_water && args.test == Test::TcpStream;
+    let without = Without { low_water, ..Without::default() };
+    to_be_told(Wishes { without, ..Wishes::default() }, netserver)
+}
+
+/// The wishes that this netserver can be told.
+fn to_be_told(wishes: Wishes, netserver: Netserver) -> Result<Wishes, Failure> {
+    if netserver.takes_wishes() {
+        return Ok(wishes);
+    }
+    // What it shall do without stays unsaid: netperf's has none of it, and an older one of ours decides by
+    // its own options.
+    let needed = Wishes { without: Without::default(), ..wishes };
+    if needed == Wishes::default() {
+        return Ok(needed);
+    }
+    let cause = match netserver {
+        Netserver::Netperf | Netserver::Unknown => "netperf's netserver knows one flow, as fast as possible",
+        Netserver::Ringperf { .. } => "the ringperf netserver there is too old for what is asked of it",
+    };
+    Err(Failure::new(Class::Usage, "agree on a test", cause)
+        .setting("the options that change how the netserver runs a test")
+        .next("leave them out, or run this release's ringperf netserver on that host"))
 }
 
 /// What to ask of the netserver: the other part of our plan, and to tell what that cost.
@@ -237,6 +268,22 @@ fn self_connection_remedy(args: &Args, ip: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wishes_are_told_to_whom_they_mean_something() {
+        let low_water = Without { low_water: true, ..Without::default() };
+        let plain = Wishes { without: low_water, ..Wishes::default() };
+        let many = Wishes { flows: 8, workers: 2, ..plain };
+        let (new, old) = (Netserver::Ringperf { version: 2 }, Netserver::Ringperf { version: 1 });
+        assert_eq!(to_be_told(plain, new), Ok(plain));
+        assert_eq!(to_be_told(many, new), Ok(many));
+        assert_eq!(to_be_told(many, Netserver::Ringperf { version: 3 }), Ok(many));
+        for without_wishes in [old, Netserver::Netperf] {
+            assert_eq!(to_be_told(plain, without_wishes), Ok(Wishes::default()));
+            let refused = to_be_told(many, without_wishes).map_err(|failure| failure.class());
+            assert_eq!(refused, Err(Class::Usage));
+        }
+    }
 
     #[test]
     fn byte_counts_are_told_in_whole_messages() {

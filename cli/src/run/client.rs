@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use ringperf_engine::Stop;
-use ringperf_proto::errno::{E2BIG, EACCES, EBUSY, EOPNOTSUPP};
-use ringperf_proto::{ClientInput, ClientOutput, Fault, RemoteOffer, RemoteResults, Report, StreamTest};
+use ringperf_proto::errno::{E2BIG, EACCES, EBUSY, EINVAL, EOPNOTSUPP};
+use ringperf_proto::{
+    ClientInput, ClientOutput, Fault, RemoteOffer, RemoteResults, Report, StreamTest, Wishes,
+};
 
 use super::connect::{ETIMEDOUT, Place};
 use crate::client::control::{Control, NoFrame};
@@ -35,6 +37,7 @@ enum Stage {
     Report,
     Request,
     Results,
+    Wishes,
 }
 
 impl Session {
@@ -60,6 +63,21 @@ impl Session {
             ClientOutput::Native(Some(version)) => Ok(Netserver::Ringperf { version }),
             ClientOutput::Native(None) => Ok(Netserver::Netperf),
             other => Err(out_of_step(Stage::Greeting, &other)),
+        }
+    }
+
+    /// Asks for the next test to be run as netperf's request cannot say; nothing is asked where nothing is
+    /// wished for. Returns what is granted, which may have fewer workers. Of [`Netserver::takes_wishes`].
+    ///
+    /// # Errors
+    /// PEER when the netserver refuses or falls silent, POLICY when a limit of it forbids it, SIGNAL.
+    pub(crate) fn wish(&mut self, wishes: Wishes) -> Result<Wishes, Failure> {
+        if wishes == Wishes::default() {
+            return Ok(wishes);
+        }
+        match self.ask(Stage::Wishes, ClientInput::Wish(wishes), self.deadlines.reply)? {
+            ClientOutput::Granted(granted) => Ok(granted),
+            other => Err(out_of_step(Stage::Wishes, &other)),
         }
     }
 
@@ -161,9 +179,12 @@ impl Session {
             E2BIG | EACCES | EBUSY => Class::Policy,
             _ => Class::Peer,
         };
-        let cause = match errno {
-            EOPNOTSUPP => "the netserver does not serve this test".to_owned(),
-            errno => format!("the netserver answered: {}", errno_text(errno)),
+        let cause = match (stage, errno) {
+            (Stage::Wishes, E2BIG) => "the netserver does not serve so many flows".to_owned(),
+            (Stage::Wishes, EINVAL) => "the netserver does not know one of the wishes".to_owned(),
+            (Stage::Wishes, EOPNOTSUPP) => "the netserver takes no wishes".to_owned(),
+            (_, EOPNOTSUPP) => "the netserver does not serve this test".to_owned(),
+            (_, errno) => format!("the netserver answered: {}", errno_text(errno)),
         };
         Failure::new(class, self.tried(stage), cause)
             .errno(Some(errno))
@@ -183,7 +204,7 @@ impl Session {
 
     fn silent(&self, stage: Stage, waited: Duration) -> Failure {
         let cause = match stage {
-            Stage::Greeting | Stage::Request => format!(
+            Stage::Greeting | Stage::Request | Stage::Wishes => format!(
                 "it takes the connection but gave no answer within {:.1} s; a netserver in serial mode (-f) \
                  that serves somebody else does that, and so does a program that is no netserver",
                 waited.as_secs_f64()
@@ -209,7 +230,7 @@ impl Session {
             .errno(errno)
             .setting("--passphrase-file here and -Z there")
             .next("compare the first line of the file with the netserver's -Z"),
-            Stage::Greeting | Stage::Request => {
+            Stage::Greeting | Stage::Request | Stage::Wishes => {
                 Failure::new(Class::Peer, tried, "it closed the connection without an answer")
                     .errno(errno)
                     .setting("a passphrase (-Z), a limit or a list of allowed addresses at the netserver")
@@ -231,6 +252,9 @@ impl Session {
             Stage::Report => format!("get the report of the netserver on {host} port {port}"),
             Stage::Request => format!("agree on a test with the netserver on {host} port {port}"),
             Stage::Results => format!("get the results of the netserver on {host} port {port}"),
+            Stage::Wishes => {
+                format!("agree on the course of a test with the netserver on {host} port {port}")
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! options -> netserver of our own, unless there is a host -> control connection -> greeting
-//!         -> plan, prepare -> request -> run -> results, report -> record -> text or JSON
+//!         -> wishes -> plan, prepare -> request -> run -> results, report -> record -> text or JSON
 //! ```
 
 mod args;
@@ -118,6 +118,7 @@ fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Fai
     let peer = control.peer();
     let mut session = Session::new(control, place, deadlines, interrupt.clone(), passphrase);
     let netserver = session.greet()?;
+    session.wish(bridge::wishes(args, netserver)?)?;
 
     let plan = bridge::plan(args, our_core, peer.ip(), deadlines)?;
     let prepared = ringperf_engine::prepare(&plan).map_err(|error| bridge::engine_failure(&error, args))?;

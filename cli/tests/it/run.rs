@@ -9,6 +9,7 @@ mod faults;
 mod lifetime;
 mod places;
 mod tools;
+mod wishes;
 
 use crate::support::skip;
 
