@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use lexopt::Arg;
 use ringperf_engine::EngineChoice;
+use ringperf_engine::plan::Without;
+
+use crate::without;
 
 /// Longest passphrase that a frame has room for, in bytes.
 pub(crate) const PASSPHRASE_BYTES_MAX: usize = 647;
@@ -89,8 +92,8 @@ pub(crate) struct NetserverOptions {
     pub core: Option<usize>,
     /// `--engine`: the backend of data workers; also whether the control plane may use io_uring.
     pub engine: EngineChoice,
-    /// `--no-low-water`: receivers of TCP do not choose when they are woken.
-    pub no_low_water: bool,
+    /// `--without`: what data workers do without.
+    pub without: Without,
     /// The child half of a start in the background.
     pub background_child: bool,
     /// End when standard input does, so that whoever started this netserver cannot leave it behind.
@@ -135,8 +138,11 @@ Serves tests to netperf 2.7 and ringperf clients.
   -Z passphrase       refuse sessions that do not open with this passphrase
   --core N            pin data workers to core N unless the client asks for one
   --engine NAME       auto, uring, epoll or classic: how data is moved (auto)
-  --no-low-water      let the kernel wake a receiver for every segment, and
-                      leave its receive buffer as it would be without a mark
+  --without LIST      move data without these, with commas between: low-water
+                      (then the kernel wakes a receiver for every segment, and
+                      leaves its buffer alone), bundles, multishot, buffer-ring,
+                      deferred-task-run, registered-files, registered-buffers,
+                      minimum-wait
   --help              print this text on standard output
 ";
 
@@ -207,10 +213,11 @@ impl NetserverOptions {
                     let limit = number(&long_value(parser, "deadline-ms")?, "deadline-ms")?;
                     self.deadlines = Deadlines::at_most(Duration::from_millis(limit));
                 }
-                "no-low-water" => self.no_low_water = true,
                 "engine" => self.engine = engine(&long_value(parser, "engine")?)?,
                 "exit-with-stdin" => self.exit_with_stdin = true,
                 "help" => return Ok(Some(Netserver::Help)),
+                "without" => without::add(&mut self.without, &long_value(parser, "without")?)
+                    .map_err(|complaint| format!("netserver: --without: {complaint}"))?,
                 other => return Err(format!("netserver: unrecognized option '--{other}'")),
             },
             // netserver has no operands and passes over those it is given.

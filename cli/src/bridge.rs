@@ -41,8 +41,8 @@ pub(crate) struct Defaults {
     pub core: Option<usize>,
     /// Backend.
     pub engine: EngineChoice,
-    /// Receivers of TCP may set a low-water mark.
-    pub low_water: bool,
+    /// What to do without.
+    pub without: Without,
 }
 
 /// The control connection that a test was asked for on.
@@ -85,7 +85,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: Defaults) ->
     options.exact_message = spec.exact_message.is_some();
     options.receive_grace = GRACE;
     options.engine = defaults.engine;
-    options.without.low_water = !defaults.low_water;
+    options.without = defaults.without;
     leave_out(&mut options.without, spec.wishes.without);
     options.cores =
         spec.cpu.and_then(|cpu| usize::try_from(cpu).ok()).or(defaults.core).into_iter().collect();
@@ -121,6 +121,7 @@ fn leave_out(ours: &mut Without, wished: proto::Without) {
         deferred_task_run,
         registered_files,
         registered_buffers,
+        minimum_wait,
         low_water,
     } = wished;
     ours.bundles |= bundles;
@@ -129,6 +130,7 @@ fn leave_out(ours: &mut Without, wished: proto::Without) {
     ours.deferred_task_run |= deferred_task_run;
     ours.registered_files |= registered_files;
     ours.registered_buffers |= registered_buffers;
+    ours.minimum_wait |= minimum_wait;
     ours.low_water |= low_water;
 }
 
@@ -376,7 +378,7 @@ mod tests {
 
     #[test]
     fn each_test_has_its_plan() {
-        let defaults = Defaults { core: None, engine: EngineChoice::Auto, low_water: true };
+        let defaults = Defaults { core: None, engine: EngineChoice::Auto, without: Without::default() };
         let options =
             |test| plan(&spec(test, |_| ()), CONTROL, defaults).expect("in range").options().clone();
         let seven = Duration::from_secs(7);
@@ -394,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_wish_is_done_or_refused() {
-        let defaults = Defaults { core: None, engine: EngineChoice::Auto, low_water: true };
+        let defaults = Defaults { core: None, engine: EngineChoice::Auto, without: Without::default() };
         let planned = |wishes| {
             let spec = spec(proto::Test::TcpMaerts, |_| ()).wishing(wishes).expect("it suits the test");
             plan(&spec, CONTROL, defaults).map(|plan| plan.options().without).map_err(|error| errno(&error))

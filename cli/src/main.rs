@@ -16,6 +16,7 @@ mod record;
 mod render;
 mod run;
 mod shims;
+mod without;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

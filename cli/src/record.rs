@@ -177,6 +177,17 @@ pub(crate) struct Asked {
     pub(crate) receiver: AskedEnd,
     /// Backend of our worker.
     pub(crate) engine: &'static str,
+    /// What our worker was told to do without, and that of a netserver of our own; by the words of
+    /// `--without`.
+    pub(crate) without: Vec<&'static str>,
+    /// Payload bits a second that the sender was to keep to; `None`: as fast as it goes.
+    pub(crate) rate_bits_per_second: Option<u64>,
+    /// How messages go out, by the word of `--send`; `None` left that to the engine.
+    pub(crate) send: Option<&'static str>,
+    /// The sender was to hand many datagrams to the kernel as one (UDP_SEGMENT).
+    pub(crate) gso: bool,
+    /// The receiver was to take many datagrams as one (UDP_GRO).
+    pub(crate) gro: bool,
 }
 
 impl Asked {

@@ -152,6 +152,23 @@ pub struct Without {
     pub low_water: bool,
 }
 
+/// How a TCP sender hands its messages to the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SendPath {
+    /// Whichever is fastest for the size of the messages, of those that nothing has to be asked for.
+    #[default]
+    Auto,
+    /// Chains of linked sends.
+    Chain,
+    /// One message at a time, from registered memory.
+    Registered,
+    /// Bundles: many buffers in one send.
+    Bundle,
+    /// Without a copy into the socket buffer, where the kernel manages that.
+    ZeroCopy,
+}
+
 /// Everything a [`Plan`] is made from. Start from [`PlanOptions::new`] and change fields.
 #[derive(Clone, Debug)]
 pub struct PlanOptions {
@@ -203,6 +220,12 @@ pub struct PlanOptions {
     pub rate: Option<u64>,
     /// What to do without.
     pub without: Without,
+    /// How a TCP sender hands its messages to the kernel.
+    pub send_path: SendPath,
+    /// A UDP sender hands many datagrams to the kernel as one send (UDP_SEGMENT).
+    pub gso: bool,
+    /// A UDP receiver takes many datagrams in one receive (UDP_GRO).
+    pub gro: bool,
     /// What a sender's messages carry: repeated, from its start, over the message slots of
     /// [`Plan::message_slots_bytes`]. `None` is a pseudo-random sequence, which no link compresses.
     pub payload: Option<Arc<[u8]>>,
@@ -234,6 +257,9 @@ impl PlanOptions {
             interval: None,
             rate: None,
             without: Without::default(),
+            send_path: SendPath::Auto,
+            gso: false,
+            gro: false,
             payload: None,
             check_payload: false,
         }
@@ -375,6 +401,7 @@ mod tests {
             (PlanOptions { message_bytes: MESSAGE_BYTES_MAX + 1, ..good.clone() }, "message size"),
             (PlanOptions { payload: Some(Arc::default()), ..good.clone() }, "payload"),
             (PlanOptions { length: Length::Bytes(0), ..good.clone() }, "byte count"),
+            (PlanOptions { rate: Some(0), ..good.clone() }, "rate"),
             (PlanOptions { length: Length::Time(Duration::ZERO), ..good.clone() }, "test length"),
             (PlanOptions { length: Length::Time(Duration::MAX), ..good.clone() }, "test length"),
             (PlanOptions { receive_grace: Duration::MAX, ..good.clone() }, "receiver's grace"),

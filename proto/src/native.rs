@@ -50,6 +50,8 @@ pub mod without {
     pub const REGISTERED_BUFFERS: u32 = 1 << 5;
     /// A low-water mark on the socket of a TCP receiver.
     pub const LOW_WATER: u32 = 1 << 6;
+    /// A shortest sleep of a receiver, for several completions at once.
+    pub const MINIMUM_WAIT: u32 = 1 << 7;
 }
 
 /// Bits of [`NativeWishes::offloads`].

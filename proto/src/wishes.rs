@@ -63,6 +63,8 @@ pub struct Without {
     pub registered_buffers: bool,
     /// No low-water mark on the socket of a TCP receiver.
     pub low_water: bool,
+    /// No shortest sleep of a receiver.
+    pub minimum_wait: bool,
 }
 
 /// How a stream is sent.
@@ -184,6 +186,7 @@ impl Without {
             registered_files: without(without::REGISTERED_FILES),
             registered_buffers: without(without::REGISTERED_BUFFERS),
             low_water: without(without::LOW_WATER),
+            minimum_wait: without(without::MINIMUM_WAIT),
         };
         if parsed.bits() == bits { Ok(parsed) } else { Err(refusal(EINVAL, "a feature is not known")) }
     }
@@ -197,6 +200,7 @@ impl Without {
             (self.registered_files, without::REGISTERED_FILES),
             (self.registered_buffers, without::REGISTERED_BUFFERS),
             (self.low_water, without::LOW_WATER),
+            (self.minimum_wait, without::MINIMUM_WAIT),
         ])
     }
 }

@@ -188,5 +188,5 @@ fn asked(course: &Course<'_>) -> Asked {
         EngineChoice::Epoll => "epoll",
         EngineChoice::Uring => "uring",
     };
-    Asked { seconds, bytes, sender, receiver, engine }
+    Asked { seconds, bytes, sender, receiver, engine, ..Asked::default() }
 }

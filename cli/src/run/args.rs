@@ -8,15 +8,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use ringperf_engine::plan::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
+use ringperf_engine::plan::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX, SendPath, Without};
 
 use crate::error::{Class, Failure};
+use crate::without;
 
 /// netserver's port unless told otherwise, as IANA registers it for netperf.
 pub(crate) const CONTROL_PORT: u16 = 12865;
 
 /// Largest socket buffer that may be asked for, in bytes: what our own netserver accepts too.
 pub(crate) const SOCKET_BUFFER_MAX: u64 = 512 << 20;
+
+/// Highest rate that may be asked for, in bits a second: past all links, and counted exactly in either form.
+const RATE_MAX: f64 = 1e15;
 
 /// Seconds of a test when neither `--time` nor `--bytes` is given, as netperf's.
 const SECONDS_DEFAULT: u32 = 10;
@@ -74,11 +78,30 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     pub(crate) engine: EngineArg,
 
-    /// Let the kernel wake a TCP receiver for every segment, and leave its receive buffer as it would be
-    /// without a low-water mark (SO_RCVLOWAT). A ringperf netserver is asked to do the same; of one that
-    /// is older than this the same option of its own decides.
+    /// Move data without these, with commas between: low-water (the mark SO_RCVLOWAT: without it the kernel
+    /// wakes a TCP receiver for every segment, and leaves its receive buffer alone), and of io_uring
+    /// bundles, multishot, buffer-ring, deferred-task-run, registered-files, registered-buffers,
+    /// minimum-wait. A ringperf netserver elsewhere is asked to do the same; of one that is older than
+    /// this the same option of its own decides.
+    #[arg(long, value_name = "LIST", value_parser = without::parse)]
+    pub(crate) without: Option<Without>,
+
+    /// Payload bits a second that we send: 250M, 2.5G; K, M and G count in 1000s [default: as fast as it
+    /// goes].
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) rate: Option<u64>,
+
+    /// How TCP messages are handed to the kernel.
+    #[arg(long, value_enum, value_name = "PATH", default_value_t = SendArg::Auto)]
+    pub(crate) send: SendArg,
+
+    /// Hand many datagrams to the kernel as one send (UDP_SEGMENT).
     #[arg(long)]
-    pub(crate) no_low_water: bool,
+    pub(crate) gso: bool,
+
+    /// Have the receiver take many datagrams in one receive (UDP_GRO).
+    #[arg(long)]
+    pub(crate) gro: bool,
 
     /// Port of the data connection on both ends, as netperf's -P. Over TCP the two ends then need different
     /// addresses.
@@ -130,18 +153,45 @@ impl Args {
     /// Checks what options ask for together.
     ///
     /// # Errors
-    /// USAGE for a message that no datagram can carry.
+    /// USAGE for a message that no datagram can carry, and for options that mean nothing to the test.
     pub(crate) fn check(&self) -> Result<(), Failure> {
+        let udp = self.test == Test::UdpStream;
+        let refused = |cause: &str, setting: &str, next: &str| {
+            Err(Failure::new(Class::Usage, "plan the test", cause).setting(setting).next(next))
+        };
         match self.message {
-            Some(bytes) if self.test == Test::UdpStream && bytes > DATAGRAM_BYTES_MAX => Err(Failure::new(
-                Class::Usage,
-                "plan the test",
-                format!("a datagram carries {DATAGRAM_BYTES_MAX} bytes at most, not {bytes}"),
-            )
-            .setting("--message")
-            .next(format!("ringperf run udp-stream --message {DATAGRAM_BYTES_MAX}"))),
+            Some(bytes) if udp && bytes > DATAGRAM_BYTES_MAX => refused(
+                &format!("a datagram carries {DATAGRAM_BYTES_MAX} bytes at most, not {bytes}"),
+                "--message",
+                &format!("ringperf run udp-stream --message {DATAGRAM_BYTES_MAX}"),
+            ),
+            _ if (self.gso || self.gro) && !udp => refused(
+                "segments are made and gathered of datagrams (UDP_SEGMENT, UDP_GRO); TCP has its own",
+                "--gso and --gro",
+                "ringperf run udp-stream --gso --gro",
+            ),
+            _ if self.send != SendArg::Auto && udp => refused(
+                "the path of sends is one of TCP streams; every datagram is a send of its own",
+                "--send",
+                "ringperf run udp-stream --gso, which hands over many at once",
+            ),
+            _ if self.send != SendArg::Auto && self.test == Test::TcpMaerts => refused(
+                "the sender is the netserver, and how it sends is not asked of it",
+                "--send",
+                &format!("ringperf run tcp-stream --send {}", self.send.word()),
+            ),
+            _ if self.rate.is_some() && self.test == Test::TcpMaerts => refused(
+                "the sender is the netserver, and its rate is not asked of it",
+                "--rate",
+                "ringperf run tcp-stream --rate RATE",
+            ),
             _ => Ok(()),
         }
+    }
+
+    /// What to do without.
+    pub(crate) fn left_out(&self) -> Without {
+        self.without.unwrap_or_default()
     }
 
     /// Control port of the netserver.
@@ -216,6 +266,45 @@ impl EngineArg {
             Self::Classic => "classic",
             Self::Epoll => "epoll",
             Self::Uring => "uring",
+        }
+    }
+}
+
+/// How TCP messages are handed to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SendArg {
+    /// What is fastest for the size of the messages.
+    Auto,
+    /// Chains of linked sends.
+    Chain,
+    /// One message at a time, from registered memory.
+    Registered,
+    /// Many buffers in one send.
+    Bundle,
+    /// Without a copy into the socket buffer.
+    ZeroCopy,
+}
+
+impl SendArg {
+    /// The word that the option takes.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Bundle => "bundle",
+            Self::Chain => "chain",
+            Self::Registered => "registered",
+            Self::ZeroCopy => "zero-copy",
+        }
+    }
+
+    /// The same as the engine knows it.
+    pub(crate) fn path(self) -> SendPath {
+        match self {
+            Self::Auto => SendPath::Auto,
+            Self::Bundle => SendPath::Bundle,
+            Self::Chain => SendPath::Chain,
+            Self::Registered => SendPath::Registered,
+            Self::ZeroCopy => SendPath::ZeroCopy,
         }
     }
 }
@@ -295,6 +384,26 @@ fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a rate in bits a second, with or without a fraction. K, M, G and T are powers of 1000, as rates have
+/// them, in either case.
+fn parse_rate(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let factor = match unit {
+        "" => 1.0,
+        "K" | "k" => 1e3,
+        "M" | "m" => 1e6,
+        "G" | "g" => 1e9,
+        "T" | "t" => 1e12,
+        _ => return Err("write bits a second, or a unit of K, M, G or T (1000s): 250M, 2.5G".to_owned()),
+    };
+    match digits.parse::<f64>() {
+        Ok(number) if (1.0..=RATE_MAX).contains(&(number * factor)) => Ok((number * factor).round() as u64),
+        Ok(_) => Err("it may be 1 bit a second to 1000T".to_owned()),
+        Err(_) => Err("it is not a number of bits a second".to_owned()),
+    }
+}
+
 fn parse_message(text: &str) -> Result<u32, String> {
     let bytes = parse_size(text)?;
     u32::try_from(bytes)
@@ -344,6 +453,18 @@ mod tests {
         assert_eq!(parse_size("1GB"), Ok(1_000_000_000));
         for bad in ["", "K", "0", "-1", "1T", "1.5M", "99999999999G"] {
             assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_are_decimal() {
+        assert_eq!(parse_rate("1"), Ok(1));
+        assert_eq!(parse_rate("64K"), Ok(64_000));
+        assert_eq!(parse_rate("250m"), Ok(250_000_000));
+        assert_eq!(parse_rate("2.5G"), Ok(2_500_000_000));
+        assert_eq!(parse_rate("1000T"), Ok(1_000_000_000_000_000));
+        for bad in ["", "M", "0", "0.9", "-1", "1e9", "1001T", "1.2.3M", "1Mbit", "inf", "1_000"] {
+            assert!(parse_rate(bad).is_err(), "{bad}");
         }
     }
 

@@ -11,11 +11,12 @@ use ringperf_engine::plan::{Endpoint, Length, Protocol, Role};
 use ringperf_engine::{EngineChoice, Error as EngineError, Plan, PlanOptions};
 use ringperf_proto::{IpVersion, Length as WireLength, StreamTest, Test as WireTest, Wishes, Without};
 
-use super::args::{Args, EngineArg, Test, TestLength};
+use super::args::{Args, EngineArg, SendArg, Test, TestLength};
 use crate::bridge as wire;
 use crate::client::deadline::Deadlines;
 use crate::error::{Class, Failure};
 use crate::record::{Asked, AskedEnd, Netserver};
+use crate::without;
 
 /// The plan of our end: where to connect from, and what to send or to receive.
 ///
@@ -45,7 +46,11 @@ pub(crate) fn plan(
         TestLength::Bytes(bytes) => Length::Bytes(whole_messages(bytes, options.message_bytes)),
         TestLength::Seconds(seconds) => Length::Time(Duration::from_secs(u64::from(seconds))),
     };
-    options.without.low_water = args.no_low_water;
+    options.without = args.left_out();
+    options.rate = args.rate;
+    options.send_path = args.send.path();
+    options.gso = args.gso;
+    options.gro = args.gro;
     options.engine = match args.engine {
         EngineArg::Auto => EngineChoice::Auto,
         EngineArg::Classic => EngineChoice::Classic,
@@ -74,9 +79,17 @@ fn our_role(test: WireTest) -> Role {
 /// # Errors
 /// USAGE for what this netserver cannot be asked for and would have to do.
 pub(crate) fn wishes(args: &Args, netserver: Netserver) -> Result<Wishes, Failure> {
-    // The mark is one of a TCP receiver.
-    let low_water = args.no_low_water && args.test == Test::TcpStream;
-    let without = Without { low_water, ..Without::default() };
+    let left_out = args.left_out();
+    let without = Without {
+        bundles: left_out.bundles,
+        multishot: left_out.multishot,
+        buffer_ring: left_out.buffer_ring,
+        deferred_task_run: left_out.deferred_task_run,
+        registered_files: left_out.registered_files,
+        registered_buffers: left_out.registered_buffers,
+        minimum_wait: left_out.minimum_wait,
+        low_water: left_out.low_water,
+    };
     to_be_told(Wishes { without, ..Wishes::default() }, netserver)
 }
 
@@ -182,6 +195,11 @@ pub(crate) fn asked(args: &Args, v4: bool, remote_core: Option<usize>) -> Asked 
             core: receiver_core,
         },
         engine: args.engine.word(),
+        without: without::words(&args.left_out()),
+        rate_bits_per_second: args.rate,
+        send: Some(args.send.word()).filter(|_| args.send != SendArg::Auto),
+        gso: args.gso,
+        gro: args.gro,
     }
 }
 

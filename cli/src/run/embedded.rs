@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::args::{Args, Family};
 use crate::error::{Class, Failure};
+use crate::without;
 
 /// The running program, also where its file has been replaced since.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -43,12 +44,13 @@ impl Embedded {
             Some(Family::V6) => (IpAddr::V6(Ipv6Addr::LOCALHOST), "-6"),
             _ => (IpAddr::V4(Ipv4Addr::LOCALHOST), "-4"),
         };
+        let without = without::words(&args.left_out()).join(",");
         let mut command = Command::new(THIS_PROGRAM);
         command
             .arg0("ringperf")
             .args(["netserver", "-D", version, "-L", &ip.to_string(), "-p", "0"])
             .args(["--engine", args.engine.word(), "--exit-with-stdin"])
-            .args(args.no_low_water.then_some("--no-low-water"))
+            .args((!without.is_empty()).then_some(["--without", &without]).into_iter().flatten())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -43,6 +43,11 @@ fn version_and_usage() {
         (&["-p"], "netserver: option requires an argument -- 'p'\n\n"),
         (&["--core", "x"], "netserver: --core takes a number, not 'x'\n\n"),
         (&["--engine", "fast"], "netserver: --engine takes auto, uring, epoll or classic, not 'fast'\n\n"),
+        (
+            &["--without", "bundles,fast"],
+            "netserver: --without: 'fast' is none of low-water, bundles, multishot, buffer-ring, \
+             deferred-task-run, registered-files, registered-buffers\n\n",
+        ),
         (&["--frobnicate"], "netserver: unrecognized option '--frobnicate'\n\n"),
     ] {
         assert_eq!(netserver(words), (Some(1), String::new(), format!("{complaint}{usage}")), "{words:?}");

@@ -1,8 +1,9 @@
 //! `ringperf run`, from its command line to its output and exit code.
 //!
 //! Results against a netserver of its own are here, and in [`directions`] those of data that comes from the
-//! netserver or goes by UDP; [`faults`] has netservers that are none, [`lifetime`] has
-//! signals and processes that die, [`places`] has other netservers and narrow surroundings.
+//! netserver or goes by UDP, in [`without`] those of ends that were told to do without something; [`faults`]
+//! has netservers that are none, [`lifetime`] has signals and processes that die, [`places`] has other
+//! netservers and narrow surroundings.
 
 mod directions;
 mod faults;
@@ -10,6 +11,7 @@ mod lifetime;
 mod places;
 mod tools;
 mod wishes;
+mod without;
 
 use crate::support::skip;
 
@@ -231,7 +233,7 @@ fn a_taken_data_port_is_told() {
 
 #[test]
 fn bad_options_are_usage_in_text_and_in_json() {
-    let bad: [&[&str]; 9] = [
+    let bad: &[&[&str]] = &[
         &["--time", "0"],
         &["--time", "1.5"],
         &["--time", "1", "--bytes", "1"],
@@ -241,12 +243,21 @@ fn bad_options_are_usage_in_text_and_in_json() {
         &["-4", "--local", "::1"],
         &["no-such-test"],
         &["-H", ""],
+        &["--without", "bundle"],
+        &["--without", ""],
+        &["--rate", "0"],
+        &["--rate", "1Mbit"],
+        &["tcp-maerts", "--rate", "1M"],
+        &["udp-stream", "--send", "chain"],
+        &["tcp-maerts", "--send", "chain"],
+        &["tcp-stream", "--gso"],
+        &["tcp-maerts", "--gro"],
     ];
     for options in bad {
-        let done = Run::new(options).done();
+        let done = Run::new(*options).done();
         assert_eq!(done.code, Some(2), "{options:?}: {done:?}");
         assert!(!done.err.is_empty() && done.out.is_empty(), "{options:?}: {done:?}");
-        let done = Run::new(options).arg("--json").done();
+        let done = Run::new(*options).arg("--json").done();
         assert_eq!(done.code, Some(2), "{options:?}: {done:?}");
         let error = &done.json()["error"];
         assert_eq!(

@@ -168,13 +168,14 @@ fn what_no_wish_means_is_refused() {
         registered_files: true,
         registered_buffers: true,
         low_water: true,
+        minimum_wait: true,
     };
-    assert_eq!(parse(|words| words.without = 0x7f).map(|wishes| wishes.without), Ok(all));
+    assert_eq!(parse(|words| words.without = 0xff).map(|wishes| wishes.without), Ok(all));
     let both = parse(|words| words.offloads = offload::SEGMENTATION | offload::COALESCING);
     assert!(both.is_ok_and(|wishes| wishes.segmentation && wishes.coalescing));
     for bit in 0..32 {
         let (without, offloads) = (1 << bit, 1 << bit);
-        assert_eq!(parse(|words| words.without = without).is_ok(), bit < 7, "{bit}");
+        assert_eq!(parse(|words| words.without = without).is_ok(), bit < 8, "{bit}");
         assert_eq!(parse(|words| words.offloads = offloads).is_ok(), bit < 2, "{bit}");
     }
     for path in [0, 1, 2, 3, 4, 5, u32::MAX] {
@@ -288,7 +289,7 @@ fn wishes_without_a_flow_or_a_worker_are_not_sent() {
 }
 
 fn wishes() -> impl Strategy<Value = Wishes> {
-    let without = any::<[bool; 7]>().prop_map(
+    let without = any::<[bool; 8]>().prop_map(
         |[
             bundles,
             multishot,
@@ -297,6 +298,7 @@ fn wishes() -> impl Strategy<Value = Wishes> {
             registered_files,
             registered_buffers,
             low_water,
+            minimum_wait,
         ]| {
             Without {
                 bundles,
@@ -306,6 +308,7 @@ fn wishes() -> impl Strategy<Value = Wishes> {
                 registered_files,
                 registered_buffers,
                 low_water,
+                minimum_wait,
             }
         },
     );

@@ -26,7 +26,7 @@ fn a_netserver_elsewhere_leaves_out_what_we_do() {
             record["receiver"]["low_water_bytes"].clone()
         };
         assert!(mark(&[]).is_number());
-        assert!(mark(&["--no-low-water"]).is_null());
+        assert!(mark(&["--without", "low-water"]).is_null());
         netserver.await_log("low_water: true");
         assert!(mark(&[]).is_number(), "the wish was for one test");
     }
@@ -50,7 +50,7 @@ fn an_older_netserver_is_asked_for_nothing_that_it_does_not_know() {
             stream.write_all(answer.as_bytes()).expect("the client reads");
         }
     });
-    let done = Run::new(["-H", "127.0.0.1", "--port", &port, "--json", "--no-low-water"]).done();
+    let done = Run::new(["-H", "127.0.0.1", "--port", &port, "--json", "--without", "low-water"]).done();
     done.error("PEER", 4);
     let types: Vec<_> = asked.iter().map(|frame: Frame| frame.request_type()).collect();
     assert_eq!(types, [RequestCode::Native, RequestCode::Omni]);
