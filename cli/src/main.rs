@@ -16,6 +16,7 @@ mod record;
 mod render;
 mod run;
 mod shims;
+mod statistics;
 mod without;
 
 use std::ffi::{OsStr, OsString};

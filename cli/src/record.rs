@@ -6,6 +6,7 @@
 //!
 //! Every number is finite: a ratio whose divisor is zero is absent, not infinite.
 
+pub(crate) mod ablation;
 mod build;
 mod rules;
 mod warning;
@@ -18,7 +19,7 @@ use ringperf_proto::native::VERSION_OF_WISHES;
 use serde::Serialize;
 
 use crate::error::FailureJson;
-pub(crate) use build::{Contact, Measured, build};
+pub(crate) use build::{Contact, Measured, build, test_name};
 pub(crate) use warning::{Note, Warning};
 
 /// Version of the JSON shape. It grows when a field changes its meaning or goes; new fields do not change it.
@@ -408,6 +409,9 @@ impl RemoteFacts {
         (self.setup_bits != 0).then(|| self.features.contains(&REGISTERED_BUFFERS))
     }
 }
+
+/// The name of the backend that blocks in each call.
+pub(crate) const CLASSIC: &str = "classic";
 
 /// The name under which [`RemoteFacts::features`] lists registered buffers.
 pub(crate) const REGISTERED_BUFFERS: &str = "registered_buffers";

@@ -15,8 +15,8 @@ use ringperf_proto::{NativeDetail, NativeReport, RemoteOffer, RemoteResults, Rep
 
 use super::rules::{self, Evidence};
 use super::{
-    Asked, BufferSizes, End, MachineCost, Netserver, RECORD_VERSION, REGISTERED_BUFFERS, Record, RemoteFacts,
-    Side, StreamResult, Target, Times, Tool, WorkerCost, WorkerCpu, nanoseconds, ratio, rfc3339,
+    Asked, BufferSizes, CLASSIC, End, MachineCost, Netserver, RECORD_VERSION, REGISTERED_BUFFERS, Record,
+    RemoteFacts, Side, StreamResult, Target, Times, Tool, WorkerCost, WorkerCpu, nanoseconds, ratio, rfc3339,
 };
 use crate::bridge;
 use crate::netperf_cpu::utilisation;
@@ -130,7 +130,7 @@ pub(crate) fn build(measured: Measured<'_>) -> Record {
 }
 
 /// A test's name in a record: that of netperf, in small letters.
-fn test_name(test: Test) -> &'static str {
+pub(crate) fn test_name(test: Test) -> &'static str {
     match test {
         Test::TcpMaerts => "tcp_maerts",
         Test::UdpStream => "udp_stream",
@@ -319,7 +319,7 @@ fn remote_facts(report: &NativeReport) -> RemoteFacts {
 
 fn engine_name(engine: Engine) -> &'static str {
     match engine {
-        Engine::Classic => "classic",
+        Engine::Classic => CLASSIC,
         Engine::Epoll => "epoll",
         Engine::Uring => "io_uring",
     }

@@ -3,12 +3,7 @@
 use serde::Serialize;
 
 use crate::error::Failure;
-use crate::record::{FailureRecord, RECORD_VERSION, Record, Tool};
-
-/// A result.
-pub(crate) fn record(record: &Record) -> String {
-    line(record)
-}
+use crate::record::{FailureRecord, RECORD_VERSION, Tool};
 
 /// A failure in the same envelope: `record` and `error` are always there.
 pub(crate) fn failure(failure: &Failure, command: &[String]) -> String {
@@ -20,7 +15,8 @@ pub(crate) fn failure(failure: &Failure, command: &[String]) -> String {
     })
 }
 
-fn line(value: &impl Serialize) -> String {
+/// A result, of whatever kind.
+pub(crate) fn line(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string(value).expect("records have string keys and no fallible serializer");
     text.push('\n');
     text

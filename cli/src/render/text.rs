@@ -2,6 +2,8 @@
 //!
 //! Shows the figures that decide; `--json` has them all. Uses no colour, so there is none to switch off.
 
+pub(crate) mod ablation;
+
 use std::fmt::Write;
 
 use ringperf_engine::facts::Backing;
@@ -207,38 +209,54 @@ fn buffer(sizes: BufferSizes) -> String {
     format!("{asked} > {} > {}", known(sizes.granted), known(sizes.end))
 }
 
-/// Columns padded to their widest cell, two spaces between them and none at the end of a line.
-fn table(rows: &[[String; 3]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let (first, second) = (width(0), width(1));
+/// Columns padded to their widest cell, two spaces between them and none at the end of a line. What is last
+/// in its row needs no room in its column, so that a sentence may stand in the place of figures.
+fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let mut widths = [0; COLUMNS];
+    for row in rows {
+        let last = row.iter().rposition(|cell| !cell.is_empty()).unwrap_or(0);
+        for (width, cell) in widths.iter_mut().zip(row).take(last) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let mut page = String::new();
-    for [name, sender, receiver] in rows {
-        line(&mut page, format!("{name:first$}  {sender:second$}  {receiver}").trim_end());
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        line(&mut page, cells.join("  ").trim_end());
     }
     page
 }
 
 /// Bits a second, in the unit that leaves one to three digits before the point.
 fn rate(bits_per_second: f64) -> String {
-    scaled(bits_per_second, ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"])
+    scaled(bits_per_second, RATE_UNITS)
 }
+
+const RATE_UNITS: [&str; 5] = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"];
 
 /// A transferred amount, decimal as rates are.
 fn volume(bytes: u64) -> String {
     scaled(bytes as f64, ["B", "kB", "MB", "GB", "TB"])
 }
 
-fn scaled(mut number: f64, units: [&str; 5]) -> String {
-    let mut unit = units[0];
+fn scaled(number: f64, units: [&'static str; 5]) -> String {
+    let (divisor, unit) = unit_for(number, units);
+    format!("{:.2} {unit}", number / divisor)
+}
+
+/// How much a unit is that suits the number, and its name.
+fn unit_for(number: f64, units: [&'static str; 5]) -> (f64, &'static str) {
+    let (mut divisor, mut unit) = (1.0, units[0]);
     for larger in &units[1..] {
         // 999.995 would be printed as 1000.00.
-        if number < 999.995 {
+        if number / divisor < 999.995 {
             break;
         }
-        number /= 1000.0;
+        divisor *= 1000.0;
         unit = larger;
     }
-    format!("{number:.2} {unit}")
+    (divisor, unit)
 }
 
 /// A size that was asked for, binary where it is a whole number of such units.
@@ -300,5 +318,10 @@ mod tests {
             ["core".to_owned(), "0".to_owned(), "1".to_owned()],
         ];
         assert_eq!(table(&rows), "      sender  receiver\ncore  0       1\n");
+        let sentence = [
+            ["a", "1", "2"].map(str::to_owned),
+            ["longer", "what is last takes no room", ""].map(str::to_owned),
+        ];
+        assert_eq!(table(&sentence), "a       1  2\nlonger  what is last takes no room\n");
     }
 }

@@ -1,6 +1,7 @@
-//! The options of `ringperf run`, and how their values are written.
+//! The options of `ringperf run`.
 //!
-//! Checks what can be checked without a socket; what the kernel or the netserver has to say about a value
+//! Checks what can be checked without a socket, of options together; how each value is written is in
+//! [`super::values`]. What the kernel or the netserver has to say about a value
 //! comes later, from them.
 
 use std::net::IpAddr;
@@ -8,22 +9,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use ringperf_engine::plan::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX, SendPath, Without};
+use ringperf_engine::plan::{DATAGRAM_BYTES_MAX, SendPath, Without};
 
+use super::values::{parse_host, parse_message, parse_rate, parse_seconds, parse_size, parse_socket_buffer};
 use crate::error::{Class, Failure};
 use crate::without;
 
 /// netserver's port unless told otherwise, as IANA registers it for netperf.
 pub(crate) const CONTROL_PORT: u16 = 12865;
 
-/// Largest socket buffer that may be asked for, in bytes: what our own netserver accepts too.
-pub(crate) const SOCKET_BUFFER_MAX: u64 = 512 << 20;
-
-/// Highest rate that may be asked for, in bits a second: past all links, and counted exactly in either form.
-const RATE_MAX: f64 = 1e15;
-
 /// Seconds of a test when neither `--time` nor `--bytes` is given, as netperf's.
 const SECONDS_DEFAULT: u32 = 10;
+
+/// The same where a command runs many tests.
+const SECONDS_DEFAULT_MANY: u32 = 2;
+
+/// Rounds of a comparison unless told otherwise: the fewest whose interval covers with more than 90 %.
+const ROUNDS_DEFAULT: u32 = 5;
 
 /// Bytes of a TCP message unless told otherwise: what was fastest (docs/performance.md).
 const TCP_MESSAGE_BYTES: u32 = 1 << 20;
@@ -34,7 +36,7 @@ const ETHERNET_BYTES: u32 = 1500;
 /// Header of UDP in bytes (RFC 768).
 const UDP_HEADER_BYTES: u32 = 8;
 
-/// Runs one measurement and prints its result.
+/// Runs one measurement, or with --ablate many of them, and prints the result.
 ///
 /// Without -H it starts a netserver of its own on loopback, on another core, and measures against that.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,7 +53,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT", requires = "host", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
 
-    /// How long the test lasts, in whole seconds: 10, 10s, 2m or 1h [default: 10s].
+    /// How long the test lasts, in whole seconds: 10, 10s, 2m or 1h [default: 10s; 2s for each test of
+    /// --ablate].
     #[arg(long, value_name = "TIME", value_parser = parse_seconds, conflicts_with = "bytes")]
     pub(crate) time: Option<u32>,
 
@@ -103,6 +106,16 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) gro: bool,
 
+    /// Measure the same in many ways, in turns, and print one table of what each buys: engines, parts of
+    /// io_uring left out, ways to send. Without -H both ends change, with it only ours.
+    #[arg(long, conflicts_with_all = ["engine", "without", "send", "gso", "gro"])]
+    pub(crate) ablate: bool,
+
+    /// Rounds of --ablate; each runs every variant once.
+    #[arg(long, value_name = "N", requires = "ablate", default_value_t = ROUNDS_DEFAULT,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
     /// Port of the data connection on both ends, as netperf's -P. Over TCP the two ends then need different
     /// addresses.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -138,8 +151,13 @@ impl Args {
     pub(crate) fn length(&self) -> TestLength {
         match self.bytes {
             Some(bytes) => TestLength::Bytes(bytes),
-            None => TestLength::Seconds(self.time.unwrap_or(SECONDS_DEFAULT)),
+            None => TestLength::Seconds(self.seconds()),
         }
+    }
+
+    /// Seconds of a test that ends by time.
+    pub(crate) fn seconds(&self) -> u32 {
+        self.time.unwrap_or(if self.ablate { SECONDS_DEFAULT_MANY } else { SECONDS_DEFAULT })
     }
 
     /// Bytes of one message, with IPv4 or IPv6 under the data connection.
@@ -334,145 +352,5 @@ impl TestLength {
             Self::Bytes(_) => None,
             Self::Seconds(seconds) => Some(Duration::from_secs(u64::from(seconds))),
         }
-    }
-}
-
-/// Reads a host. An IPv6 address may stand in the brackets that it has in a URL.
-fn parse_host(text: &str) -> Result<String, String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if bare.is_empty() { Err("it is empty".to_owned()) } else { Ok(bare.to_owned()) }
-}
-
-/// Reads a length of time: digits, then nothing, `s`, `m` or `h`. The netserver is told whole seconds, so no
-/// fraction is taken.
-fn parse_seconds(text: &str) -> Result<u32, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(split);
-    let factor = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err("write whole seconds, or a unit of s, m or h: 10, 10s, 2m".to_owned()),
-    };
-    let seconds = digits.parse::<u32>().ok().and_then(|n| n.checked_mul(factor));
-    match seconds {
-        // The control channel carries the length as a signed 32-bit word.
-        Some(seconds) if (1..=i32::MAX.unsigned_abs()).contains(&seconds) => Ok(seconds),
-        _ => Err("it may be 1 second to 2147483647 seconds".to_owned()),
-    }
-}
-
-/// Reads a number of bytes. K, M and G are powers of 1024 and k, m and g powers of 1000, as netperf has it; a
-/// trailing `iB` or `B` may be written out.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(split);
-    let factor: u64 = match unit {
-        "" | "B" => 1,
-        "K" | "KiB" => 1 << 10,
-        "M" | "MiB" => 1 << 20,
-        "G" | "GiB" => 1 << 30,
-        "k" | "kB" => 1_000,
-        "m" | "MB" => 1_000_000,
-        "g" | "GB" => 1_000_000_000,
-        _ => return Err("write bytes, or a unit of K, M, G (1024s) or k, m, g (1000s): 64K, 1MiB".to_owned()),
-    };
-    match digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)) {
-        Some(0) => Err("it has to be above zero".to_owned()),
-        Some(bytes) => Ok(bytes),
-        None => Err("it is not a number of bytes that fits 64 bits".to_owned()),
-    }
-}
-
-/// Reads a rate in bits a second, with or without a fraction. K, M, G and T are powers of 1000, as rates have
-/// them, in either case.
-fn parse_rate(text: &str) -> Result<u64, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (digits, unit) = text.split_at(split);
-    let factor = match unit {
-        "" => 1.0,
-        "K" | "k" => 1e3,
-        "M" | "m" => 1e6,
-        "G" | "g" => 1e9,
-        "T" | "t" => 1e12,
-        _ => return Err("write bits a second, or a unit of K, M, G or T (1000s): 250M, 2.5G".to_owned()),
-    };
-    match digits.parse::<f64>() {
-        Ok(number) if (1.0..=RATE_MAX).contains(&(number * factor)) => Ok((number * factor).round() as u64),
-        Ok(_) => Err("it may be 1 bit a second to 1000T".to_owned()),
-        Err(_) => Err("it is not a number of bits a second".to_owned()),
-    }
-}
-
-fn parse_message(text: &str) -> Result<u32, String> {
-    let bytes = parse_size(text)?;
-    u32::try_from(bytes)
-        .ok()
-        .filter(|bytes| *bytes <= MESSAGE_BYTES_MAX)
-        .ok_or_else(|| format!("a message may have 1 to {MESSAGE_BYTES_MAX} bytes"))
-}
-
-fn parse_socket_buffer(text: &str) -> Result<u32, String> {
-    let bytes = parse_size(text)?;
-    u32::try_from(bytes)
-        .ok()
-        .filter(|bytes| u64::from(*bytes) <= SOCKET_BUFFER_MAX)
-        .ok_or_else(|| format!("a socket buffer may have 1 to {SOCKET_BUFFER_MAX} bytes"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_may_be_bracketed_and_not_empty() {
-        assert_eq!(parse_host("::1"), Ok("::1".to_owned()));
-        assert_eq!(parse_host("[::1]"), Ok("::1".to_owned()));
-        assert_eq!(parse_host("example"), Ok("example".to_owned()));
-        assert!(parse_host("").is_err() && parse_host("[]").is_err());
-    }
-
-    #[test]
-    fn times_are_whole_seconds() {
-        assert_eq!(parse_seconds("10"), Ok(10));
-        assert_eq!(parse_seconds("10s"), Ok(10));
-        assert_eq!(parse_seconds("2m"), Ok(120));
-        assert_eq!(parse_seconds("1h"), Ok(3600));
-        for bad in ["", "s", "0", "0.5", "-1", "1d", "2147483648", "99999999999", "1193047h"] {
-            assert!(parse_seconds(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn sizes_follow_netperfs_letters() {
-        assert_eq!(parse_size("1"), Ok(1));
-        assert_eq!(parse_size("64K"), Ok(65_536));
-        assert_eq!(parse_size("64k"), Ok(64_000));
-        assert_eq!(parse_size("1MiB"), Ok(1_048_576));
-        assert_eq!(parse_size("2G"), Ok(2_147_483_648));
-        assert_eq!(parse_size("1GB"), Ok(1_000_000_000));
-        for bad in ["", "K", "0", "-1", "1T", "1.5M", "99999999999G"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn rates_are_decimal() {
-        assert_eq!(parse_rate("1"), Ok(1));
-        assert_eq!(parse_rate("64K"), Ok(64_000));
-        assert_eq!(parse_rate("250m"), Ok(250_000_000));
-        assert_eq!(parse_rate("2.5G"), Ok(2_500_000_000));
-        assert_eq!(parse_rate("1000T"), Ok(1_000_000_000_000_000));
-        for bad in ["", "M", "0", "0.9", "-1", "1e9", "1001T", "1.2.3M", "1Mbit", "inf", "1_000"] {
-            assert!(parse_rate(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn messages_and_socket_buffers_have_limits() {
-        assert_eq!(parse_message("16M"), Ok(16 << 20));
-        assert!(parse_message("16777217").is_err());
-        assert_eq!(parse_socket_buffer("512M"), Ok(512 << 20));
-        assert!(parse_socket_buffer("513M").is_err());
     }
 }

@@ -15,7 +15,7 @@ use super::args::{Args, EngineArg, SendArg, Test, TestLength};
 use crate::bridge as wire;
 use crate::client::deadline::Deadlines;
 use crate::error::{Class, Failure};
-use crate::record::{Asked, AskedEnd, Netserver};
+use crate::record::{self, Asked, AskedEnd, Netserver};
 use crate::without;
 
 /// The plan of our end: where to connect from, and what to send or to receive.
@@ -64,6 +64,11 @@ pub(crate) fn plan(
     options.receive_grace = Duration::ZERO;
     options.receive_linger = options.receive_linger.min(deadlines.drain);
     Plan::new(options).map_err(|error| engine_failure(&error, args))
+}
+
+/// A test's name in a record.
+pub(crate) fn test_name(test: Test) -> &'static str {
+    record::test_name(test.wire())
 }
 
 /// Our part in a test: the one that the netserver has not.

@@ -1,13 +1,15 @@
-//! `ringperf run`: one measurement against a netserver, and its result on standard output.
+//! `ringperf run`: a measurement against a netserver, or many of them, and the result on standard output.
 //!
-//! This file is the order of things; each step is a module of its own. It moves no byte itself: [`client`]
-//! speaks with the netserver, the engine measures, [`bridge`] translates between the two and into a record.
+//! This file is what comes before and after. A measurement itself is [`trial`], each step of it a module of
+//! its own: [`client`] speaks with the netserver, the engine measures, [`bridge`] translates between the two
+//! and into a record. [`ablate`] puts many of them together.
 //!
 //! ```text
 //! options -> netserver of our own, unless there is a host -> control connection -> greeting
 //!         -> wishes -> plan, prepare -> request -> run -> results, report -> record -> text or JSON
 //! ```
 
+mod ablate;
 mod args;
 mod bridge;
 mod client;
@@ -15,51 +17,69 @@ mod connect;
 mod cores;
 mod embedded;
 mod progress;
+mod trial;
+mod values;
+mod variants;
 
-use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
-
-use ringperf_engine::{End, Outcome};
-use ringperf_proto::{RemoteResults, Report};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 pub(crate) use args::Args;
 
-use crate::args::PASSPHRASE_BYTES_MAX;
-use crate::client::deadline::Deadlines;
-use crate::client::interrupt::{Interrupt, signal_name};
-use crate::error::{Class, Failure, errno_text, signal_exit_code};
-use crate::record::{self, Contact, Measured, Netserver, Record};
+use crate::error::{Class, Failure, signal_exit_code};
 use crate::render;
-use args::Test;
-use client::Session;
-use connect::Place;
-use embedded::Embedded;
-use progress::Progress;
+use trial::Bench;
 
-/// Runs the measurement, prints its result or why there is none, and says how it went.
+/// What a command has to tell once something was measured.
+struct Told {
+    /// For standard output.
+    page: String,
+    /// What went wrong all the same. A page of JSON tells it already.
+    failure: Option<Failure>,
+    /// The signal that ended it early.
+    signal: Option<i32>,
+}
+
+impl Told {
+    fn exit_code(&self) -> ExitCode {
+        match (&self.failure, self.signal) {
+            (Some(failure), _) => ExitCode::from(failure.class().exit_code()),
+            (None, Some(signal)) => ExitCode::from(signal_exit_code(signal)),
+            (None, None) => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// Measures, prints the result or why there is none, and says how it went.
 pub(crate) fn main(args: Args) -> ExitCode {
     let command = command_line();
     let measured = catch_unwind(AssertUnwindSafe(|| measure(&args, &command)))
         .unwrap_or_else(|panic| Err(defect(panic.downcast_ref::<&str>().copied())));
-    match measured {
-        Ok((record, signal)) => {
-            let page = if args.json { render::json::record(&record) } else { render::text::record(&record) };
-            match render::print(&page) {
-                Ok(()) => signal.map_or(ExitCode::SUCCESS, |signal| ExitCode::from(signal_exit_code(signal))),
-                Err(error) => {
-                    let failure = Failure::io(Class::Environment, "write the result", &error)
-                        .setting("where standard output leads");
-                    fail(&failure, false, &command)
-                }
-            }
-        }
-        Err(failure) => fail(&failure, args.json, &command),
+    let told = match measured {
+        Ok(told) => told,
+        Err(failure) => return fail(&failure, args.json, &command),
+    };
+    if let Err(error) = render::print(&told.page) {
+        let failure = Failure::io(Class::Environment, "write the result", &error)
+            .setting("where standard output leads");
+        return fail(&failure, false, &command);
     }
+    if let Some(failure) = told.failure.as_ref().filter(|_| !args.json) {
+        complain(failure);
+    }
+    told.exit_code()
+}
+
+/// What the options ask for: one measurement, or many.
+fn measure(args: &Args, command: &[String]) -> Result<Told, Failure> {
+    let bench = Bench::new(args, command)?;
+    if args.ablate {
+        return ablate::run(args, &bench);
+    }
+    let record = bench.measure(args, "measuring")?;
+    let page = if args.json { render::json::line(&record) } else { render::text::record(&record) };
+    Ok(Told { page, failure: None, signal: bench.signal() })
 }
 
 /// Tells why there is no result: as JSON on standard output where that was asked for, else on standard error.
@@ -68,10 +88,14 @@ pub(crate) fn fail(failure: &Failure, json: bool, command: &[String]) -> ExitCod
         // A standard output that cannot be written to leaves the exit code to tell.
         let _ = render::print(&render::json::failure(failure, command));
     } else {
-        // A standard error that nobody reads leaves the exit code to tell, too.
-        let _ = writeln!(io::stderr().lock(), "ringperf: {failure}");
+        complain(failure);
     }
     ExitCode::from(failure.class().exit_code())
+}
+
+/// On standard error. One that nobody reads leaves the exit code to tell.
+fn complain(failure: &Failure) {
+    let _ = writeln!(io::stderr().lock(), "ringperf: {failure}");
 }
 
 /// Tells of options that could not be read. With `--json` among them the complaint is JSON too.
@@ -93,198 +117,4 @@ fn defect(message: Option<&str>) -> Failure {
     let cause = message.unwrap_or("an internal check failed");
     Failure::new(Class::Bug, "finish the measurement", cause)
         .next("report it, with the command line and what standard error shows above")
-}
-
-/// The whole measurement. The number is that of the signal that ended the test early, if one did.
-fn measure(args: &Args, command: &[String]) -> Result<(Record, Option<i32>), Failure> {
-    let begun = Instant::now();
-    args.check()?;
-    let family = args.family()?;
-    let passphrase = args.passphrase_file.as_deref().map(read_passphrase).transpose()?;
-    let deadlines = Deadlines::new(args.deadline_ms.map(Duration::from_millis));
-    let interrupt = Interrupt::install(&[SIGINT, SIGTERM])?;
-
-    let embedded = match args.host {
-        Some(_) => None,
-        None => Some(Embedded::start(family, args, deadlines.connect)?),
-    };
-    let place = place(args, family, embedded.as_ref().map(Embedded::address));
-    let (our_core, their_core) = match embedded {
-        Some(_) => cores::pair(&cores::allowed(), args.core, cores::siblings),
-        None => (args.core, None),
-    };
-
-    let control = connect::connect(&place, deadlines, &interrupt)?;
-    let peer = control.peer();
-    let mut session = Session::new(control, place, deadlines, interrupt.clone(), passphrase);
-    let netserver = session.greet()?;
-    session.wish(bridge::wishes(args, netserver)?)?;
-
-    let plan = bridge::plan(args, our_core, peer.ip(), deadlines)?;
-    let prepared = ringperf_engine::prepare(&plan).map_err(|error| bridge::engine_failure(&error, args))?;
-    interrupt.stops(prepared.stop());
-    let offer = session.request(bridge::request(args, prepared.local(), their_core, netserver)?)?;
-
-    // The netserver's clock runs: nothing slow may stand between its offer and our connection.
-    session.test_begins(prepared.stop())?;
-    let (started, started_at) = (Instant::now(), SystemTime::now());
-    let data_peer = SocketAddr::new(peer.ip(), offer.port);
-    let ran = {
-        let _progress = Progress::start(args.length().duration());
-        prepared.run(Some(data_peer))
-    };
-    let outcome = ran.map_err(|error| bridge::engine_failure(&error, args))?;
-    if outcome.tally.bytes_sent == 0 && outcome.tally.bytes_received == 0 {
-        interrupt.check("measure")?;
-    }
-
-    let results = if let End::Failed(errno) = outcome.end {
-        return Err(data_connection_failed(errno, &outcome, &mut session, deadlines));
-    } else {
-        let by = deadlines.results_by(started, args.length().duration());
-        session.results(by.saturating_duration_since(Instant::now()))?
-    };
-    something_was_counted(args.test, &outcome, &results, data_peer)?;
-    let (report, report_missing) = match netserver {
-        Netserver::Netperf | Netserver::Unknown => (None, None),
-        Netserver::Ringperf { .. } => report(&mut session),
-    };
-    session.close();
-    let signal = interrupt.signal();
-    let record = record::build(Measured {
-        test: args.test.wire(),
-        command,
-        begun: (begun, started_at),
-        contact: Contact { host: args.host.clone(), control: peer, netserver },
-        asked: bridge::asked(args, peer.is_ipv4(), their_core),
-        plan: plan.options(),
-        offer: &offer,
-        outcome,
-        results: &results,
-        report,
-        report_missing,
-        interrupted: signal.map(signal_name),
-    });
-    Ok((record, signal))
-}
-
-/// What the netserver tells beyond its results, or why it does not: the results are in, and nothing that
-/// happens from here on may lose them.
-fn report(session: &mut Session) -> (Option<Report>, Option<String>) {
-    match session.report() {
-        Ok(Some(report)) => (Some(report), None),
-        Ok(None) => (None, Some("it has none".to_owned())),
-        Err(failure) => (None, Some(failure.to_json().text)),
-    }
-}
-
-/// Where to look for the netserver: at the user's host, or at the one we started.
-fn place(args: &Args, family: Option<args::Family>, embedded: Option<SocketAddr>) -> Place {
-    let (host, port) = match (embedded, &args.host) {
-        (Some(address), _) => (address.ip().to_string(), address.port()),
-        (None, Some(host)) => (host.clone(), args.control_port()),
-        (None, None) => ("127.0.0.1".to_owned(), args.control_port()),
-    };
-    Place { host, port, local: args.local, family, embedded: embedded.is_some() }
-}
-
-/// The first line of the file, without its line end.
-fn read_passphrase(path: &Path) -> Result<Vec<u8>, Failure> {
-    let tried = format!("read the passphrase from {}", path.display());
-    let mut bytes = Vec::new();
-    // A line longer than is allowed is all that has to be seen of a file without end.
-    std::fs::File::open(path)
-        .and_then(|file| file.take(PASSPHRASE_BYTES_MAX as u64 + 2).read_to_end(&mut bytes))
-        .map_err(|error| Failure::io(Class::Usage, tried.as_str(), &error).setting("--passphrase-file"))?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() || line.len() > PASSPHRASE_BYTES_MAX || line.contains(&0) {
-        return Err(Failure::new(
-            Class::Usage,
-            tried,
-            format!("its first line has to have 1 to {PASSPHRASE_BYTES_MAX} bytes, none of them zero"),
-        )
-        .setting("--passphrase-file"));
-    }
-    Ok(line.to_vec())
-}
-
-/// The data connection broke. What the netserver still says on the control connection is part of the story.
-fn data_connection_failed(
-    errno: i32,
-    outcome: &Outcome,
-    session: &mut Session,
-    deadlines: Deadlines,
-) -> Failure {
-    let then = match session.results(deadlines.results_slack) {
-        Ok(results) => {
-            format!("the netserver counted {} bytes", results.bytes_received.max(results.bytes_sent))
-        }
-        Err(failure) => failure.to_json().text,
-    };
-    Failure::new(
-        Class::Peer,
-        "finish the test",
-        format!(
-            "the data connection broke after {:.1} s and {} bytes: {}; {then}",
-            outcome.elapsed.as_secs_f64(),
-            outcome.tally.bytes_sent.max(outcome.tally.bytes_received),
-            errno_text(errno),
-        ),
-    )
-    .errno(Some(errno))
-    .setting("whether the netserver and its host stay up during a test, and the way to them")
-    .next("see the netserver's log on its host, then run it again")
-}
-
-/// A receiver that counted nothing makes no result.
-fn something_was_counted(
-    test: Test,
-    outcome: &Outcome,
-    results: &RemoteResults,
-    data_peer: SocketAddr,
-) -> Result<(), Failure> {
-    let (received, cause) = match test {
-        Test::TcpMaerts => (
-            outcome.tally.bytes_received,
-            format!("no byte came from {data_peer}, where the netserver counted {} sent", results.bytes_sent),
-        ),
-        Test::TcpStream | Test::UdpStream => (
-            results.bytes_received,
-            format!(
-                "the netserver counted no byte of the {} sent to {data_peer}: something else took them",
-                outcome.tally.bytes_sent
-            ),
-        ),
-    };
-    if received > 0 {
-        return Ok(());
-    }
-    Err(Failure::new(Class::Peer, "measure", cause)
-        .setting("what forwards the data port, and to whom; over UDP also firewalls on the way")
-        .next("ringperf run -H HOST --data-port PORT, with a port that is forwarded to the netserver"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_passphrase_is_one_line_of_a_file() {
-        let path = std::env::temp_dir().join(format!("ringperf-passphrase-{}", std::process::id()));
-        let read = |content: &[u8]| {
-            std::fs::write(&path, content).expect("the temporary folder is writable");
-            read_passphrase(&path)
-        };
-        assert_eq!(read(b"secret\nrest"), Ok(b"secret".to_vec()));
-        assert_eq!(read(b"secret\r\n"), Ok(b"secret".to_vec()));
-        assert_eq!(read(b"\n").map_err(|failure| failure.class()), Err(Class::Usage));
-        assert_eq!(read(&[b'x'; 648]).map_err(|failure| failure.class()), Err(Class::Usage));
-        let longest = [b'x'; PASSPHRASE_BYTES_MAX];
-        assert_eq!(read(&[&longest, b"\r\nrest".as_slice()].concat()), Ok(longest.to_vec()));
-        std::fs::remove_file(&path).expect("it was just written");
-        assert_eq!(read_passphrase(&path).map_err(|failure| failure.class()), Err(Class::Usage));
-        let endless = read_passphrase(Path::new("/dev/zero"));
-        assert_eq!(endless.map_err(|failure| failure.class()), Err(Class::Usage));
-    }
 }

@@ -18,16 +18,17 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows a bar for a test of this length, or a spinner where the length is not known. Shows nothing where
-    /// standard error is no terminal, or where no thread can be had for it.
-    pub(crate) fn start(length: Option<Duration>) -> Self {
+    /// Shows a bar with a label for a test of this length, or a spinner where the length is not known. Shows
+    /// nothing where standard error is no terminal, or where no thread can be had for it.
+    pub(crate) fn start(label: &str, length: Option<Duration>) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self { ticker: None };
         }
         let (sender, receiver) = channel();
+        let label = label.to_owned();
         let ticker = std::thread::Builder::new()
             .name("progress".to_owned())
-            .spawn(move || tick(&bar(length), &receiver))
+            .spawn(move || tick(&bar(label, length), &receiver))
             .ok();
         Self { ticker: ticker.map(|thread| (sender, thread)) }
     }
@@ -43,18 +44,19 @@ impl Drop for Progress {
     }
 }
 
-fn bar(length: Option<Duration>) -> ProgressBar {
+fn bar(label: String, length: Option<Duration>) -> ProgressBar {
     let (bar, template) = match length {
         Some(length) => {
             let milliseconds = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-            (ProgressBar::new(milliseconds), "measuring [{bar:40}] {elapsed} of {msg}")
+            (ProgressBar::new(milliseconds), "{prefix} [{bar:40}] {elapsed} of {msg}")
         }
-        None => (ProgressBar::new_spinner(), "measuring {spinner} {elapsed}"),
+        None => (ProgressBar::new_spinner(), "{prefix} {spinner} {elapsed}"),
     };
     // A template that cannot be parsed leaves the plain bar in place.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
+    bar.set_prefix(label);
     if let Some(length) = length {
         bar.set_message(format!("{}s", length.as_secs()));
     }

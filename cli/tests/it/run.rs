@@ -1,15 +1,16 @@
 //! `ringperf run`, from its command line to its output and exit code.
 //!
 //! Results against a netserver of its own are here, and in [`directions`] those of data that comes from the
-//! netserver or goes by UDP, in [`without`] those of ends that were told to do without something; [`faults`]
-//! has netservers that are none, [`lifetime`] has signals and processes that die, [`places`] has other
-//! netservers and narrow surroundings.
+//! netserver or goes by UDP, in [`without`] those of ends that were told to do without something;
+//! [`trials`] has commands that run many measurements, [`faults`] has netservers that are none, [`lifetime`]
+//! has signals and processes that die, [`places`] has other netservers and narrow surroundings.
 
 mod directions;
 mod faults;
 mod lifetime;
 mod places;
 mod tools;
+mod trials;
 mod wishes;
 mod without;
 
@@ -252,6 +253,10 @@ fn bad_options_are_usage_in_text_and_in_json() {
         &["tcp-maerts", "--send", "chain"],
         &["tcp-stream", "--gso"],
         &["tcp-maerts", "--gro"],
+        &["--ablate", "--engine", "uring"],
+        &["--ablate", "--without", "bundles"],
+        &["--ablate", "--rounds", "0"],
+        &["--rounds", "3"],
     ];
     for options in bad {
         let done = Run::new(*options).done();

@@ -14,7 +14,7 @@ pub(super) use crate::support::free_port;
 use crate::support::{RINGPERF, skip, stock};
 
 /// The longest that any of these runs may take; past it the test has found a hang.
-const HANG: Duration = Duration::from_secs(60);
+const HANG: Duration = Duration::from_secs(120);
 
 /// A `ringperf run` to be started.
 pub(super) struct Run {

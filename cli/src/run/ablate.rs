@@ -1,0 +1,152 @@
+//! `ringperf run --ablate`: the same measurement by every variant, in turns, and one table of what each buys.
+//!
+//! Decides the order of runs and which go on; [`variants`] is the list, [`crate::record::ablation`] the
+//! arithmetic. A variant that is refused stays in the table and is not tried again.
+
+use super::args::Args;
+use super::trial::Bench;
+use super::variants::{self, BASELINE, Variant};
+use super::{Told, bridge};
+use crate::error::{Class, Failure};
+use crate::record::ablation::{Ablation, Asks, Line, Refused, Run};
+use crate::render;
+use crate::without;
+
+/// A variant and what became of it.
+struct Entry {
+    variant: &'static Variant,
+    refused: Option<(u32, Failure)>,
+}
+
+/// Why no more runs are made.
+enum End {
+    /// All are made.
+    Done,
+    /// This concerns all variants that were to come.
+    Failed(Failure),
+    /// A signal came.
+    Interrupted,
+}
+
+/// What the rounds came to.
+struct Course {
+    entries: Vec<Entry>,
+    runs: Vec<Run>,
+    /// Rounds that were run to their end.
+    rounds: u32,
+    end: End,
+}
+
+/// Runs all rounds and puts the table together.
+///
+/// # Errors
+/// Where not a single run has a result: the failure of the first, or the signal.
+pub(super) fn run(args: &Args, bench: &Bench) -> Result<Told, Failure> {
+    let course = rounds(args, bench);
+    if course.runs.is_empty() {
+        bench.check("compare the variants")?;
+        let failed = if let End::Failed(failure) = course.end { Some(failure) } else { None };
+        let refused = course.entries.into_iter().find_map(|entry| entry.refused).map(|(_, failure)| failure);
+        return Err(failed.or(refused).unwrap_or_else(|| {
+            Failure::new(Class::Bug, "compare the variants", "no variant was run and none was refused")
+        }));
+    }
+    let failure = if let End::Failed(failure) = &course.end { Some(failure.clone()) } else { None };
+    let ablation = summary(args, bench, course);
+    let page =
+        if args.json { render::json::line(&ablation) } else { render::text::ablation::page(&ablation) };
+    Ok(Told { page, failure, signal: bench.signal() })
+}
+
+fn rounds(args: &Args, bench: &Bench) -> Course {
+    let entries = variants::of(args.test).iter().map(|variant| Entry { variant, refused: None }).collect();
+    let mut course = Course { entries, runs: Vec::new(), rounds: 0, end: End::Done };
+    for round in 1..=args.rounds {
+        for index in order(round, course.entries.len()) {
+            if let Some(end) = turn(args, bench, round, index, &mut course) {
+                course.end = end;
+                return course;
+            }
+        }
+        course.rounds = round;
+    }
+    course
+}
+
+/// Every other round runs backwards, so that what drifts during a round (temperature, other guests of the
+/// machine) favours each side of a pair in turns.
+fn order(round: u32, variants: usize) -> impl Iterator<Item = usize> {
+    (0..variants).map(move |place| if round.is_multiple_of(2) { variants - 1 - place } else { place })
+}
+
+/// One run of one variant. Says so when it was the last.
+fn turn(args: &Args, bench: &Bench, round: u32, index: usize, course: &mut Course) -> Option<End> {
+    let Entry { variant, refused } = &mut course.entries[index];
+    if refused.is_some() {
+        return None;
+    }
+    let label = format!("round {round} of {}: {}", args.rounds, variant.name);
+    let measured = bench.measure(&variant.of(args), &label);
+    // What a signal cut short is no run of the length that the others have.
+    if bench.signal().is_some() {
+        return Some(End::Interrupted);
+    }
+    match measured {
+        Ok(record) => course.runs.push(Run { variant: variant.name, round, record }),
+        Err(failure) if concerns_all(&failure, args) => return Some(End::Failed(failure)),
+        Err(failure) => *refused = Some((round, failure)),
+    }
+    None
+}
+
+/// Whether the next variant would meet the same: a netserver elsewhere that fails us fails all of them, and
+/// each would wait for it anew. One of our own is started anew for each.
+fn concerns_all(failure: &Failure, args: &Args) -> bool {
+    match failure.class() {
+        Class::Bug | Class::Signal(_) => true,
+        Class::Peer | Class::Policy => args.host.is_some(),
+        Class::Environment | Class::Usage => false,
+    }
+}
+
+fn summary(args: &Args, bench: &Bench, course: Course) -> Ablation {
+    let Course { entries, runs, rounds, end } = course;
+    let lines = entries.into_iter().map(|Entry { variant, refused }| {
+        let refused = refused.map(|(round, failure)| Refused { round, error: failure.to_json() });
+        Line::new(asks(variant), refused, BASELINE, &runs)
+    });
+    Ablation {
+        host: args.host.clone(),
+        both_ends_vary: args.host.is_none(),
+        rounds_asked: args.rounds,
+        rounds,
+        variants: lines.collect(),
+        interrupted: bench.signal_name(),
+        error: if let End::Failed(failure) = end { Some(failure.to_json()) } else { None },
+        runs,
+        ..Ablation::new(bench.command(), bridge::test_name(args.test), BASELINE)
+    }
+}
+
+fn asks(variant: &Variant) -> Asks {
+    Asks {
+        name: variant.name,
+        engine: variant.engine.word(),
+        without: without::words(&variant.without),
+        send: variant.send.word(),
+        gso: variant.gso,
+        gro: variant.gro,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_other_round_runs_backwards() {
+        assert_eq!(order(1, 3).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(order(2, 3).collect::<Vec<_>>(), [2, 1, 0]);
+        assert_eq!(order(3, 3).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+}
