@@ -11,6 +11,7 @@ use lexopt::Arg;
 use ringperf_engine::EngineChoice;
 use ringperf_engine::plan::Without;
 
+use crate::cores;
 use crate::without;
 
 /// Longest passphrase that a frame has room for, in bytes.
@@ -88,8 +89,8 @@ pub(crate) struct NetserverOptions {
     pub port: Option<String>,
     /// `-Z`: the passphrase every session has to open with.
     pub passphrase: Option<String>,
-    /// `--core`: where data workers run unless the peer asks for a core.
-    pub core: Option<usize>,
+    /// `--cores`: where data workers run unless the peer asks for a core.
+    pub cores: Vec<usize>,
     /// `--engine`: the backend of data workers; also whether the control plane may use io_uring.
     pub engine: EngineChoice,
     /// `--without`: what data workers do without.
@@ -136,7 +137,8 @@ Serves tests to netperf 2.7 and ringperf clients.
   -v level            accepted and ignored
   -V                  print the version of netperf this is compatible with
   -Z passphrase       refuse sessions that do not open with this passphrase
-  --core N            pin data workers to core N unless the client asks for one
+  --cores LIST        pin data workers to these cores, in their order, unless the
+                      client asks for one: 0 or 0,2-3
   --engine NAME       auto, uring, epoll or classic: how data is moved (auto)
   --without LIST      move data without these, with commas between: low-water
                       (then the kernel wakes a receiver for every segment, and
@@ -208,7 +210,11 @@ impl NetserverOptions {
             },
             Word::Long(name) => match name.as_str() {
                 "background-child" => self.background_child = true,
-                "core" => self.core = Some(number(&long_value(parser, "core")?, "core")?),
+                "cores" => {
+                    let list = long_value(parser, "cores")?;
+                    self.cores = cores::parse(&list)
+                        .map_err(|complaint| format!("netserver: --cores: {complaint}"))?;
+                }
                 "deadline-ms" => {
                     let limit = number(&long_value(parser, "deadline-ms")?, "deadline-ms")?;
                     self.deadlines = Deadlines::at_most(Duration::from_millis(limit));

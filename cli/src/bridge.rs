@@ -5,6 +5,7 @@
 //! the kernel grants.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use ringperf_engine::plan::{Endpoint, Length, MESSAGE_BYTES_MAX, Protocol, Role, SocketOptions, Without};
@@ -35,10 +36,10 @@ const EIO: i32 = 5;
 const EINVAL: i32 = proto::errno::EINVAL;
 
 /// What the operator chose for every test.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Defaults {
-    /// Core of the data worker unless the peer asks for one.
-    pub core: Option<usize>,
+    /// Cores of data workers unless the peer asks for one.
+    pub cores: Vec<usize>,
     /// Backend.
     pub engine: EngineChoice,
     /// What to do without.
@@ -69,7 +70,7 @@ impl Ends {
 /// # Errors
 /// [`Error::Plan`] for a value that the engine's limits exclude, [`Error::System`] where no socket can be had
 /// to ask for the sizes that netperf derives from its buffers.
-pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: Defaults) -> Result<Plan, Error> {
+pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -> Result<Plan, Error> {
     exclude_unserved(&spec.wishes)?;
     let address = spec.data_address.unwrap_or(match spec.ip_version {
         proto::IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
@@ -87,8 +88,13 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: Defaults) ->
     options.engine = defaults.engine;
     options.without = defaults.without;
     leave_out(&mut options.without, spec.wishes.without);
-    options.cores =
-        spec.cpu.and_then(|cpu| usize::try_from(cpu).ok()).or(defaults.core).into_iter().collect();
+    options.cores = match spec.cpu.and_then(|cpu| usize::try_from(cpu).ok()) {
+        Some(core) => vec![core],
+        None => defaults.cores.clone(),
+    };
+    options.flows = spec.wishes.flows;
+    options.workers = spec.wishes.workers;
+    options.rate = spec.wishes.bits_per_second.map(NonZeroU64::get);
     (options.length, options.connect_timeout) = match spec.length {
         proto::Length::Bytes(bytes) => (Length::Bytes(bytes), UNTIMED_CONNECT),
         proto::Length::Endless => (Length::Endless, UNTIMED_CONNECT),
@@ -104,9 +110,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: Defaults) ->
 fn exclude_unserved(wishes: &proto::Wishes) -> Result<(), Error> {
     let exclude = |option, range| Err(Error::Plan { option, range });
     match wishes {
-        proto::Wishes { flows: 2.., .. } => exclude("number of flows", "1"),
         proto::Wishes { coalescing: true, .. } => exclude("coalescing of datagrams", "off"),
-        proto::Wishes { bits_per_second: Some(_), .. } => exclude("rate", "as fast as possible"),
         wishes if wishes.send_path != proto::SendPath::Auto => exclude("send path", "of the engine's choice"),
         _ => Ok(()),
     }
@@ -249,8 +253,7 @@ pub(crate) fn ran(spec: &proto::TestSpec, outcome: &Outcome, message_bytes: u32)
 /// A finished test as a line of the log: direction, rate while connected, bytes, and datagrams where there
 /// are such.
 pub(crate) fn line(test: proto::Test, outcome: &Outcome) -> String {
-    let connected = outcome.connected_after.unwrap_or(outcome.elapsed);
-    let seconds = outcome.elapsed.saturating_sub(connected).as_secs_f64();
+    let seconds = outcome.connected_for().as_secs_f64();
     let (direction, bytes) = match role(test) {
         Role::Receive => ("received", outcome.tally.bytes_received),
         Role::Send => ("sent", outcome.tally.bytes_sent),
@@ -378,9 +381,10 @@ mod tests {
 
     #[test]
     fn each_test_has_its_plan() {
-        let defaults = Defaults { core: None, engine: EngineChoice::Auto, without: Without::default() };
+        let defaults =
+            Defaults { cores: Vec::new(), engine: EngineChoice::Auto, without: Without::default() };
         let options =
-            |test| plan(&spec(test, |_| ()), CONTROL, defaults).expect("in range").options().clone();
+            |test| plan(&spec(test, |_| ()), CONTROL, &defaults).expect("in range").options().clone();
         let seven = Duration::from_secs(7);
         let stream = options(proto::Test::TcpStream);
         assert_eq!((stream.role, stream.protocol), (Role::Receive, Protocol::Tcp));
@@ -396,20 +400,25 @@ mod tests {
 
     #[test]
     fn a_wish_is_done_or_refused() {
-        let defaults = Defaults { core: None, engine: EngineChoice::Auto, without: Without::default() };
+        let defaults =
+            Defaults { cores: Vec::new(), engine: EngineChoice::Auto, without: Without::default() };
         let planned = |wishes| {
             let spec = spec(proto::Test::TcpMaerts, |_| ()).wishing(wishes).expect("it suits the test");
-            plan(&spec, CONTROL, defaults).map(|plan| plan.options().without).map_err(|error| errno(&error))
+            plan(&spec, CONTROL, &defaults).map(|plan| plan.options().clone()).map_err(|error| errno(&error))
         };
         let one = proto::Wishes::default();
-        assert_eq!(planned(one), Ok(Without::default()));
+        let plain = planned(one).expect("netperf asks for no more");
+        assert_eq!((plain.without, plain.flows, plain.workers, plain.rate), (Without::default(), 1, 1, None));
         let wished = proto::Without { low_water: true, multishot: true, ..proto::Without::default() };
         let without = Without { low_water: true, multishot: true, ..Without::default() };
-        assert_eq!(planned(proto::Wishes { without: wished, ..one }), Ok(without));
-        assert_eq!(planned(proto::Wishes { flows: 2, ..one }), Err(EINVAL));
-        let rate = std::num::NonZeroU64::new(1_000_000);
-        assert_eq!(planned(proto::Wishes { bits_per_second: rate, ..one }), Err(EINVAL));
-        assert_eq!(planned(proto::Wishes { send_path: proto::SendPath::ZeroCopy, ..one }), Err(EINVAL));
+        let rate = NonZeroU64::new(1_000_000);
+        let many = proto::Wishes { without: wished, flows: 9, workers: 3, bits_per_second: rate, ..one };
+        let many = planned(many).expect("the engine does all of it");
+        assert_eq!((many.without, many.flows, many.workers, many.rate), (without, 9, 3, Some(1_000_000)));
+        assert_eq!(
+            planned(proto::Wishes { send_path: proto::SendPath::ZeroCopy, ..one }).err(),
+            Some(EINVAL)
+        );
     }
 
     #[test]

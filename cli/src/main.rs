@@ -8,6 +8,7 @@
 mod args;
 mod bridge;
 mod client;
+mod cores;
 mod error;
 mod netperf;
 mod netperf_cpu;

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringperf_engine::Facts;
+use ringperf_engine::outcome::{FlowSpread, Sample};
 use ringperf_proto::native::VERSION_OF_WISHES;
 use serde::Serialize;
 
@@ -26,7 +27,9 @@ pub(crate) use warning::{Note, Warning};
 ///
 /// 2: either end may be this one, so that what was told of sender and receiver by their place is told of the
 /// local and the remote end, and what was asked for is told of each end.
-pub(crate) const RECORD_VERSION: u32 = 2;
+///
+/// 3: an end may have several workers, so that cores are lists where they are asked for and among the facts.
+pub(crate) const RECORD_VERSION: u32 = 3;
 
 /// Share of its core above which a worker is called the limit of the result, in percent.
 pub(crate) const CORE_BUSY_PERCENT: f64 = 95.0;
@@ -176,7 +179,11 @@ pub(crate) struct Asked {
     pub(crate) sender: AskedEnd,
     /// Of the receiving end.
     pub(crate) receiver: AskedEnd,
-    /// Backend of our worker.
+    /// Data connections at the same time.
+    pub(crate) flows: u32,
+    /// Length of the intervals whose bytes are told, in nanoseconds.
+    pub(crate) interval_ns: Option<u64>,
+    /// Backend of our workers.
     pub(crate) engine: &'static str,
     /// What our worker was told to do without, and that of a netserver of our own; by the words of
     /// `--without`.
@@ -202,7 +209,7 @@ impl Asked {
 }
 
 /// What was asked of one end. `None` left the default alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct AskedEnd {
     /// Bytes of one send of the sender, or of one receive of the receiver.
     pub(crate) message_bytes: Option<u32>,
@@ -212,8 +219,8 @@ pub(crate) struct AskedEnd {
     pub(crate) receive_buffer: Option<u32>,
     /// Port of its data socket.
     pub(crate) data_port: Option<u16>,
-    /// Core of its worker.
-    pub(crate) core: Option<usize>,
+    /// Cores of its workers; empty where none were asked for.
+    pub(crate) cores: Vec<usize>,
 }
 
 impl AskedEnd {
@@ -250,6 +257,11 @@ pub(crate) struct StreamResult {
     pub(crate) failed_sends: u64,
     /// Share of the datagrams sent that the receiver did not count, 0 to 1; UDP only.
     pub(crate) loss: Option<f64>,
+    /// How the bytes were spread over the flows, as the receiver counted them where it tells, else as the
+    /// sender did; only where there was more than one.
+    pub(crate) flows: Option<FlowSpread>,
+    /// What this end had counted by the end of each interval; empty where that was not asked for.
+    pub(crate) samples: Vec<Sample>,
     /// How this end's run ended.
     pub(crate) end: ringperf_engine::End,
     /// The TCP connection's own figures at this end (TCP_INFO).
@@ -265,11 +277,13 @@ pub(crate) struct StreamResult {
 pub(crate) struct Side {
     /// Backend in use; absent when a netperf netserver does not tell.
     pub(crate) engine: Option<&'static str>,
-    /// Core its worker was pinned to.
+    /// Core its worker was pinned to, of several the first one.
     pub(crate) core: Option<usize>,
-    /// The worker was seen on that core at the start and at the end.
+    /// Each worker was seen on its core at the start and at the end.
     pub(crate) core_verified: bool,
-    /// Cost of the worker's thread.
+    /// How many workers it had; absent when a netserver does not tell.
+    pub(crate) workers: Option<u32>,
+    /// Cost of its workers' threads together.
     pub(crate) worker: Option<WorkerCost>,
     /// The whole machine, as netperf computes it.
     pub(crate) machine: Option<MachineCost>,
@@ -281,11 +295,14 @@ pub(crate) struct Side {
     /// it was woken. 1 where none was of use; absent where none was to be set. It makes the kernel
     /// enlarge a receive buffer whose size was not asked for.
     pub(crate) low_water_bytes: Option<u32>,
+    /// By how many bytes setting it made the kernel enlarge receive buffers at once, beside what its own
+    /// tuning did; absent where that is not told.
+    pub(crate) low_water_enlarged_bytes: Option<u64>,
     /// Receives that came out of the provided-buffer ring, in percent of all; a receiver's only.
     pub(crate) buffer_ring_percent: Option<f64>,
 }
 
-/// CPU cost of one worker.
+/// CPU cost of the workers of one end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct WorkerCost {
     /// CPU time in nanoseconds.
@@ -294,7 +311,7 @@ pub(crate) struct WorkerCost {
     pub(crate) user_ns: u64,
     /// The part in the kernel.
     pub(crate) system_ns: u64,
-    /// CPU time over elapsed time: 100 is a whole core.
+    /// CPU time over elapsed time and workers: 100 is a whole core of each.
     pub(crate) core_percent: f64,
     /// CPU nanoseconds per 1024 payload bytes.
     pub(crate) ns_per_kb: Option<f64>,
@@ -307,14 +324,14 @@ pub(crate) struct WorkerCost {
 }
 
 impl WorkerCost {
-    /// The cost of a worker that moved `bytes` in `elapsed`; `None` when no time passed.
-    pub(crate) fn new(cpu: WorkerCpu, bytes: u64, elapsed: Duration) -> Option<Self> {
+    /// The cost of workers that moved `bytes` in `elapsed`; `None` when no time passed.
+    pub(crate) fn new(cpu: WorkerCpu, workers: u32, bytes: u64, elapsed: Duration) -> Option<Self> {
         let seconds = elapsed.as_secs_f64();
         Some(Self {
             cpu_ns: cpu.total_ns,
             user_ns: cpu.user_ns,
             system_ns: cpu.system_ns,
-            core_percent: ratio(cpu.total_ns as f64 / 1e7, seconds)?,
+            core_percent: ratio(cpu.total_ns as f64 / 1e7, seconds * f64::from(workers))?,
             ns_per_kb: ratio(cpu.total_ns as f64, bytes as f64 / 1024.0),
             wakeups: cpu.wakeups,
             wakeups_per_second: ratio(cpu.wakeups as f64, seconds)?,
@@ -322,13 +339,13 @@ impl WorkerCost {
         })
     }
 
-    /// The worker had no core time left.
+    /// The workers had no core time left.
     pub(crate) fn is_core_bound(&self) -> bool {
         self.core_percent >= CORE_BUSY_PERCENT
     }
 }
 
-/// What a worker used, before it is set against bytes and time.
+/// What the workers of one end used, before it is set against bytes and time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WorkerCpu {
     /// CPU time in nanoseconds.
@@ -507,7 +524,7 @@ mod tests {
         assert_eq!(ratio(0.0, 0.0), None);
         assert_eq!(MachineCost::new(f64::NAN, 2, 1, Duration::from_secs(1)), None);
         assert_eq!(MachineCost::new(-1.0, 2, 1, Duration::from_secs(1)), None);
-        assert_eq!(WorkerCost::new(WorkerCpu::default(), 1, Duration::ZERO), None);
+        assert_eq!(WorkerCost::new(WorkerCpu::default(), 1, 1, Duration::ZERO), None);
         let idle = MachineCost::new(50.0, 2, 0, Duration::from_secs(1)).expect("utilisation is finite");
         assert_eq!(idle.service_demand_us_per_kb, None);
     }
@@ -515,7 +532,9 @@ mod tests {
     #[test]
     fn cost_is_set_against_bytes_and_time() {
         let cpu = WorkerCpu { total_ns: 960_000_000, wakeups: 50, ..WorkerCpu::default() };
-        let cost = WorkerCost::new(cpu, 1024 * 1_000_000, Duration::from_secs(1)).expect("time passed");
+        let of = |workers| WorkerCost::new(cpu, workers, 1024 * 1_000_000, Duration::from_secs(1));
+        assert_eq!(of(2).map(|cost| cost.core_percent), Some(48.0));
+        let cost = of(1).expect("time passed");
         assert_eq!(cost.core_percent, 96.0);
         assert_eq!(cost.ns_per_kb, Some(960.0));
         assert_eq!(cost.wakeups_per_second, 50.0);

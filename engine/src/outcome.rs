@@ -274,6 +274,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The time that the workers' cost refers to: that of the connections, their set-up left out.
+    pub fn connected_for(&self) -> Duration {
+        match self.spread.flows {
+            // Their set-up is no part of it.
+            2.. => self.elapsed,
+            _ => self.elapsed.saturating_sub(self.connected_after.unwrap_or(self.elapsed)),
+        }
+    }
+
     /// Puts together what the workers found.
     pub(crate) fn gather(&mut self, shares: Vec<Share>, interval: Option<Duration>) {
         let ends = shares.iter().flat_map(|share| &share.ends).copied();
@@ -339,5 +348,32 @@ impl Outcome {
             peer: None,
             facts,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fairness_is_one_where_all_flows_move_the_same() {
+        let fairness = |bytes: &[u64]| (FlowSpread::of(bytes).fairness * 1e6).round();
+        assert_eq!(fairness(&[]), 0.0);
+        assert_eq!(fairness(&[0, 0]), 0.0);
+        assert_eq!(fairness(&[5]), 1e6);
+        assert_eq!(fairness(&[u64::MAX; 1000]), 1e6);
+        assert_eq!(fairness(&[7, 0, 0, 0]), 250_000.0);
+        assert_eq!(fairness(&[1, 2, 3]), 857_143.0);
+        let spread = FlowSpread::of(&[3, 1, 2]);
+        assert_eq!((spread.flows, spread.bytes_min, spread.bytes_max), (3, 1, 3));
+    }
+
+    #[test]
+    fn the_gravest_end_is_that_of_the_run() {
+        assert_eq!(End::PeerClosed.graver(End::Count), End::Count);
+        assert_eq!(End::Failed(104).graver(End::Timer), End::Failed(104));
+        assert_eq!(End::Timer.graver(End::Failed(104)), End::Failed(104));
+        assert_eq!(End::DrainTimeout.graver(End::Stopped), End::DrainTimeout);
+        assert_eq!(End::Failed(104).graver(End::Failed(32)), End::Failed(104));
     }
 }

@@ -22,7 +22,7 @@ pub const FLOWS_MAX: u32 = 65_536;
 pub const WORKERS_MAX: u32 = 1024;
 
 /// Shortest interval between two samples: each is a sleep cut short.
-const INTERVAL_MIN: Duration = Duration::from_millis(10);
+pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Longest time of a plan. The clock can count this far, several times over.
 const TIME_MAX: Duration = Duration::from_secs(u32::MAX as u64);

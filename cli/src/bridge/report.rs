@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use ringperf_engine::Outcome;
 use ringperf_engine::facts::{Backing, Engine, Facts, UringFacts};
-use ringperf_engine::plan::{Protocol, Role};
+use ringperf_engine::plan::Protocol;
 use ringperf_proto as proto;
 use ringperf_proto::native::{degraded, engine, feature};
 
-use super::{protocol, role};
+use super::protocol;
 
 /// What a ringperf client may ask for after the results.
 pub(super) fn of(test: proto::Test, outcome: &Outcome) -> proto::Report {
@@ -55,18 +55,14 @@ fn base(outcome: &Outcome) -> proto::NativeReport {
 fn detail(test: proto::Test, outcome: &Outcome) -> proto::NativeDetail {
     let tally = &outcome.tally;
     let low_water = outcome.low_water.unwrap_or_default();
-    // One worker with one flow is all that there is.
-    let flows = outcome.peer.map(|_| match role(test) {
-        Role::Receive => tally.bytes_received,
-        Role::Send => tally.bytes_sent,
-    });
-    let flows = flows.as_slice();
+    let spread = outcome.spread;
     proto::NativeDetail {
-        workers: 1,
-        flows: u32::try_from(flows.len()).unwrap_or(u32::MAX),
-        flow_bytes_min: flows.iter().copied().min().unwrap_or(0),
-        flow_bytes_max: flows.iter().copied().max().unwrap_or(0),
-        fairness_millionths: fairness_millionths(flows),
+        workers: u32::try_from(outcome.workers.len()).unwrap_or(u32::MAX),
+        flows: spread.flows,
+        flow_bytes_min: spread.bytes_min,
+        flow_bytes_max: spread.bytes_max,
+        fairness_millionths: (spread.fairness * 1e6).round().clamp(0.0, 1e6) as u32,
+        receive_buffer_enlarged: u32::try_from(low_water.enlarged_bytes).unwrap_or(u32::MAX),
         bytes_received: tally.bytes_received,
         bytes_sent: tally.bytes_sent,
         receives: tally.receives,
@@ -77,17 +73,6 @@ fn detail(test: proto::Test, outcome: &Outcome) -> proto::NativeDetail {
         low_water_expired: low_water.expired,
         ..proto::NativeDetail::default()
     }
-}
-
-/// Jain's fairness index, (sum x)^2 / (n sum x^2), of what each flow moved, in millionths; 0 where nothing
-/// moved. R. Jain, D. Chiu, W. Hawe: A Quantitative Measure of Fairness, DEC-TR-301, 1984.
-fn fairness_millionths(flows: &[u64]) -> u32 {
-    let (sum, squares) = flows.iter().fold((0.0, 0.0), |(sum, squares), bytes| {
-        let bytes = *bytes as f64;
-        (sum + bytes, squares + bytes * bytes)
-    });
-    let divisor = flows.len() as f64 * squares;
-    if divisor > 0.0 { (sum * sum / divisor * 1e6).round().min(1e6) as u32 } else { 0 }
 }
 
 /// What a report can say was lacking: its bit, and the engine's name for it. Options of the data socket share
@@ -207,15 +192,5 @@ mod tests {
             assert_eq!(backing(&report), Some(kind));
         }
         assert_eq!(backing(&proto::NativeReport { arena_backing: 9, ..Default::default() }), None);
-    }
-
-    #[test]
-    fn fairness_is_one_where_all_move_the_same() {
-        assert_eq!(fairness_millionths(&[]), 0);
-        assert_eq!(fairness_millionths(&[0, 0]), 0);
-        assert_eq!(fairness_millionths(&[5]), 1_000_000);
-        assert_eq!(fairness_millionths(&[u64::MAX; 1000]), 1_000_000);
-        assert_eq!(fairness_millionths(&[7, 0, 0, 0]), 250_000);
-        assert_eq!(fairness_millionths(&[1, 2, 3]), 857_143);
     }
 }

@@ -169,7 +169,7 @@ fn asked(course: &Course<'_>) -> Asked {
         send_buffer: buffers.send,
         receive_buffer: buffers.receive,
         data_port: port(data_port),
-        core: core(cpu),
+        cores: core(cpu).into_iter().collect(),
     };
     let (ours, theirs) = (course.local.address().port(), course.remote.address().port());
     let (sender, receiver) = match super::plan::role(course.test) {

@@ -125,7 +125,7 @@ fn adopt(bound: Bound) -> io::Result<Vec<tokio::net::TcpListener>> {
 fn settings(options: &NetserverOptions) -> Settings {
     Settings {
         deadlines: options.deadlines,
-        defaults: Defaults { core: options.core, engine: options.engine, without: options.without },
+        defaults: Defaults { cores: options.cores.clone(), engine: options.engine, without: options.without },
         passphrase: options.passphrase.as_ref().map(|text| text.clone().into_bytes()),
         cpu_rate: rustix::param::clock_ticks_per_second() as f32,
         cpus: netperf_cpu::online(),

@@ -229,7 +229,8 @@ impl<T: Transport> Session<'_, T> {
         if spec.wishes != Wishes::default() {
             tracing::debug!(peer = %self.ends.peer, "the peer wishes for {:?}", spec.wishes);
         }
-        let ready = testrun::prepare(spec.clone(), self.ends, self.settings.defaults, self.number).await;
+        let ready =
+            testrun::prepare(spec.clone(), self.ends, self.settings.defaults.clone(), self.number).await;
         if let Err(Refused { reason, .. }) = &ready
             && self.refusals.pass().is_some()
         {

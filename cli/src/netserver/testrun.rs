@@ -78,12 +78,12 @@ pub(super) async fn prepare(
     let (told, prepared) = oneshot::channel();
     std::thread::Builder::new()
         .name(format!("rp-test-{number}"))
-        .spawn(move || work(&spec, control, defaults, told))
+        .spawn(move || work(&spec, control, &defaults, told))
         .map_err(|error| no_thread(&error))?;
     prepared.await.unwrap_or_else(|_| Err(gone()))
 }
 
-fn work(spec: &TestSpec, control: Ends, defaults: Defaults, told: oneshot::Sender<Result<Ready, Refused>>) {
+fn work(spec: &TestSpec, control: Ends, defaults: &Defaults, told: oneshot::Sender<Result<Ready, Refused>>) {
     let prepared = bridge::plan(spec, control, defaults)
         .and_then(|plan| ringperf_engine::prepare(&plan).map(|prepared| (plan, prepared)));
     let (plan, prepared) = match prepared {

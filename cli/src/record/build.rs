@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use ringperf_engine::facts::Engine;
-use ringperf_engine::outcome::Operations;
+use ringperf_engine::outcome::{FlowSpread, Operations};
 use ringperf_engine::plan::{Protocol, Role};
 use ringperf_engine::{Outcome, PlanOptions};
 use ringperf_proto::native::{engine, feature};
@@ -181,11 +181,25 @@ fn result(measured: &Measured<'_>) -> StreamResult {
         short_sends: tally.short_sends,
         failed_sends: tally.failed_sends,
         loss: if udp { loss(messages_sent, receives) } else { None },
+        flows: flows(measured),
+        samples: outcome.samples.clone(),
         end: outcome.end,
         transport: outcome.transport.clone(),
         remote_congestion_control: results.congestion_control.clone(),
         remote_retransmits: results.retransmits.and_then(|count| u32::try_from(count).ok()),
     }
+}
+
+/// The spread over several flows, by the receiver's counts where they are known.
+fn flows(measured: &Measured<'_>) -> Option<FlowSpread> {
+    let told =
+        measured.detail().filter(|_| local_end(measured.test) == End::Sender).map(|detail| FlowSpread {
+            flows: detail.flows,
+            bytes_min: detail.flow_bytes_min,
+            bytes_max: detail.flow_bytes_max,
+            fairness: f64::from(detail.fairness_millionths) / 1e6,
+        });
+    Some(told.unwrap_or(measured.outcome.spread)).filter(|spread| spread.flows > 1)
 }
 
 /// A netserver's count, which has 32 bits on the wire, by the bytes that go with it; as it came where it is
@@ -212,6 +226,7 @@ fn local_side(end: End, measured: &Measured<'_>) -> Side {
         wakeups: operations.wakeups,
         completions: operations.completions,
     };
+    let workers = u32::try_from(outcome.workers.len()).unwrap_or(u32::MAX);
     let bytes = local_bytes(outcome);
     let machine = utilisation(&outcome.machine_cpu, outcome.elapsed, outcome.elapsed);
     let (granted, at_end) = match end {
@@ -222,7 +237,8 @@ fn local_side(end: End, measured: &Measured<'_>) -> Side {
         engine: Some(engine_name(facts.engine)),
         core: bridge::first_core(facts),
         core_verified: facts.cores.iter().all(|core| core.verified),
-        worker: WorkerCost::new(cpu, bytes, connected_for(outcome)),
+        workers: Some(workers),
+        worker: WorkerCost::new(cpu, workers, bytes, outcome.connected_for()),
         machine: machine.and_then(|cpu| {
             let cpus = u32::try_from(cpu.cpus).ok()?;
             MachineCost::new(cpu.busy, cpus, bytes, outcome.elapsed)
@@ -234,6 +250,7 @@ fn local_side(end: End, measured: &Measured<'_>) -> Side {
             end: Some(at_end),
         },
         low_water_bytes: outcome.low_water.map(|used| used.mark_bytes),
+        low_water_enlarged_bytes: outcome.low_water.map(|used| used.enlarged_bytes),
         buffer_ring_percent: buffer_ring_percent(operations),
     }
 }
@@ -247,6 +264,7 @@ fn remote_side(end: End, measured: &Measured<'_>) -> Side {
         }
         End::Sender => (results.bytes_sent, offer.send_bytes, offer.send_buffer, results.send_buffer),
     };
+    let workers = measured.detail().map(|detail| detail.workers);
     let worker = report.and_then(|report| {
         let cpu = WorkerCpu {
             total_ns: report.worker_cpu_ns,
@@ -255,7 +273,7 @@ fn remote_side(end: End, measured: &Measured<'_>) -> Side {
             wakeups: report.wakeups,
             completions: report.completions,
         };
-        WorkerCost::new(cpu, bytes, Duration::from_nanos(report.elapsed_ns))
+        WorkerCost::new(cpu, workers.unwrap_or(1), bytes, Duration::from_nanos(report.elapsed_ns))
     });
     let machine = results.cpu.as_ref().and_then(|cpu| {
         MachineCost::new(f64::from(cpu.utilisation), cpu.cpus, local_bytes(outcome), outcome.elapsed)
@@ -269,11 +287,16 @@ fn remote_side(end: End, measured: &Measured<'_>) -> Side {
         }),
         core: report.and_then(|report| usize::try_from(report.core).ok()),
         core_verified: report.is_some_and(|report| report.features & feature::CORE_VERIFIED != 0),
+        workers,
         worker,
         machine,
         message_bytes,
         socket_buffer: BufferSizes { asked: measured.asked.of(end).socket_buffer(end), granted, end: at_end },
         low_water_bytes: report.map(|report| report.low_water_bytes).filter(|bytes| *bytes > 0),
+        low_water_enlarged_bytes: measured
+            .detail()
+            .filter(|_| report.is_some_and(|report| report.low_water_bytes > 0))
+            .map(|detail| u64::from(detail.receive_buffer_enlarged)),
         buffer_ring_percent: report.and_then(|report| {
             buffer_ring_percent(Operations {
                 receives_buffer_ring: report.receives_buffer_ring,
@@ -288,11 +311,6 @@ fn remote_side(end: End, measured: &Measured<'_>) -> Side {
 /// Payload that passed this end, whichever way.
 fn local_bytes(outcome: &Outcome) -> u64 {
     outcome.tally.bytes_sent.saturating_add(outcome.tally.bytes_received)
-}
-
-/// The time that a worker's cost refers to: of the connection, its set-up left out.
-fn connected_for(outcome: &Outcome) -> Duration {
-    outcome.elapsed.saturating_sub(outcome.connected_after.unwrap_or_default())
 }
 
 /// `None` for a worker that received nothing.

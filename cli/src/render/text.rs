@@ -7,6 +7,7 @@ pub(crate) mod ablation;
 use std::fmt::Write;
 
 use ringperf_engine::facts::Backing;
+use ringperf_engine::outcome::{FlowSpread, Sample};
 
 use crate::record::{
     BufferSizes, End, MachineCost, Netserver, Record, RemoteFacts, Side, StreamResult, WorkerCost,
@@ -20,6 +21,7 @@ pub(crate) fn record(record: &Record) -> String {
     let mut page = headline(record);
     page.push('\n');
     page.push_str(&table(&rows(record)));
+    page.push_str(&intervals(record));
     if !record.warnings.is_empty() {
         page.push('\n');
     }
@@ -44,6 +46,9 @@ fn headline(record: &Record) -> String {
     line(&mut page, &course(record));
     if let Some(loss) = result.loss {
         line(&mut page, &datagrams(result, loss));
+    }
+    if let Some(spread) = &result.flows {
+        line(&mut page, &flows(spread));
     }
     line_unless_empty(&mut page, &connection(record));
     page
@@ -73,6 +78,36 @@ fn datagrams(result: &StreamResult, loss: f64) -> String {
         write_to(&mut text, format_args!(", {} sends refused by a full queue", result.failed_sends));
     }
     text
+}
+
+/// How even the share of each flow was.
+fn flows(spread: &FlowSpread) -> String {
+    let FlowSpread { flows, bytes_min, bytes_max, fairness } = *spread;
+    format!("{flows} flows of {} to {}, fairness {fairness:.3}", volume(bytes_min), volume(bytes_max))
+}
+
+/// What was moved in each interval, as this end counted it; nothing where that was not asked for.
+fn intervals(record: &Record) -> String {
+    let moved = |sample: &Sample| match record.local {
+        End::Receiver => sample.bytes_received,
+        End::Sender => sample.bytes_sent,
+    };
+    let verb = match record.local {
+        End::Receiver => "received",
+        End::Sender => "sent",
+    };
+    let mut page = String::new();
+    let mut before = (0.0, 0);
+    for sample in &record.result.samples {
+        if page.is_empty() {
+            page.push('\n');
+        }
+        let (at, bytes) = (sample.at.as_secs_f64(), moved(sample));
+        let rate = rate((bytes.saturating_sub(before.1)) as f64 * 8.0 / (at - before.0).max(f64::EPSILON));
+        line(&mut page, &format!("{:7.2} - {at:7.2} s  {verb} at {rate}", before.0));
+        before = (at, bytes);
+    }
+    page
 }
 
 /// The TCP connection's own figures, from the end that knows them: all of them are the sender's. A netserver
@@ -177,7 +212,9 @@ fn engine(side: &Side) -> String {
 }
 
 fn core(side: &Side) -> String {
+    let more = side.workers.map_or(0, |workers| workers.saturating_sub(1));
     match (side.core, side.core_verified) {
+        (Some(core), true) if more > 0 => format!("{core} and {more} more"),
         (Some(core), true) => core.to_string(),
         (Some(core), false) => format!("{core}, not verified"),
         (None, _) if side.worker.is_some() => "not pinned".to_owned(),

@@ -9,9 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use ringperf_engine::plan::{DATAGRAM_BYTES_MAX, SendPath, Without};
+use ringperf_engine::plan::{DATAGRAM_BYTES_MAX, FLOWS_MAX, SendPath, Without};
 
-use super::values::{parse_host, parse_message, parse_rate, parse_seconds, parse_size, parse_socket_buffer};
+use super::values::{
+    parse_host, parse_interval, parse_message, parse_rate, parse_seconds, parse_size, parse_socket_buffer,
+};
+use crate::cores;
 use crate::error::{Class, Failure};
 use crate::without;
 
@@ -73,9 +76,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_socket_buffer)]
     pub(crate) socket_buffer: Option<u32>,
 
-    /// Core of our worker [default: the first one this process may use].
-    #[arg(long, value_name = "CPU")]
-    pub(crate) core: Option<usize>,
+    /// Data connections of a TCP test, all at the same time, spread over the workers. More than one needs a
+    /// ringperf netserver.
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(FLOWS_MAX)))]
+    pub(crate) flows: u32,
+
+    /// Cores of our workers, one worker on each: 0 or 0,2-3. A ringperf netserver is asked for as many
+    /// workers. None is without a flow [default: the first one this process may use].
+    #[arg(long, value_name = "LIST", value_parser = parse_cores)]
+    pub(crate) cores: Option<Cores>,
+
+    /// Also tell what was moved in each interval of this length: 200ms, 0.5s or 1.
+    #[arg(long, value_name = "TIME", value_parser = parse_interval)]
+    pub(crate) interval: Option<Duration>,
 
     /// What moves the bytes.
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
@@ -89,8 +103,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LIST", value_parser = without::parse)]
     pub(crate) without: Option<Without>,
 
-    /// Payload bits a second that we send: 250M, 2.5G; K, M and G count in 1000s [default: as fast as it
-    /// goes].
+    /// Payload bits a second of the sender, all flows together: 250M, 2.5G; K, M and G count in 1000s
+    /// [default: as fast as it goes].
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) rate: Option<u64>,
 
@@ -198,10 +212,10 @@ impl Args {
                 "--send",
                 &format!("ringperf run tcp-stream --send {}", self.send.word()),
             ),
-            _ if self.rate.is_some() && self.test == Test::TcpMaerts => refused(
-                "the sender is the netserver, and its rate is not asked of it",
-                "--rate",
-                "ringperf run tcp-stream --rate RATE",
+            _ if self.flows > 1 && udp => refused(
+                "datagrams go from one socket to one other",
+                "--flows",
+                "ringperf run udp-stream, without --flows",
             ),
             _ => Ok(()),
         }
@@ -210,6 +224,11 @@ impl Args {
     /// What to do without.
     pub(crate) fn left_out(&self) -> Without {
         self.without.unwrap_or_default()
+    }
+
+    /// Cores asked for; empty where none were.
+    pub(crate) fn asked_cores(&self) -> &[usize] {
+        self.cores.as_ref().map_or(&[], |cores| &cores.0)
     }
 
     /// Control port of the netserver.
@@ -239,6 +258,14 @@ impl Args {
             (asked, ours) => Ok(asked.or(ours)),
         }
     }
+}
+
+/// A list of cores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cores(pub(crate) Vec<usize>);
+
+fn parse_cores(text: &str) -> Result<Cores, String> {
+    cores::parse(text).map(Cores)
 }
 
 /// Tests that `ringperf run` knows.

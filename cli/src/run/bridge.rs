@@ -4,6 +4,7 @@
 //! Functions without I/O, so that what is asked for and what is shown can be read in one place.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use ringperf_engine::error::ErrorClass;
@@ -24,7 +25,7 @@ use crate::without;
 /// USAGE when an option is out of the engine's range.
 pub(crate) fn plan(
     args: &Args,
-    core: Option<usize>,
+    cores: &[usize],
     control_peer: IpAddr,
     deadlines: Deadlines,
 ) -> Result<Plan, Failure> {
@@ -33,7 +34,9 @@ pub(crate) fn plan(
     } else {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED)
     };
-    let local = SocketAddr::new(args.local.unwrap_or(any), args.data_port.unwrap_or(0));
+    // Several connections to one port come from ports of their own.
+    let port = args.data_port.filter(|_| args.flows == 1).unwrap_or(0);
+    let local = SocketAddr::new(args.local.unwrap_or(any), port);
     let role = our_role(args.test.wire());
     let mut options = PlanOptions::new(role, Endpoint::Connect { local });
     options.protocol = wire::protocol(args.test.wire());
@@ -47,7 +50,7 @@ pub(crate) fn plan(
         TestLength::Seconds(seconds) => Length::Time(Duration::from_secs(u64::from(seconds))),
     };
     options.without = args.left_out();
-    options.rate = args.rate;
+    options.rate = args.rate.filter(|_| role == Role::Send);
     options.send_path = args.send.path();
     options.gso = args.gso;
     options.gro = args.gro;
@@ -57,13 +60,22 @@ pub(crate) fn plan(
         EngineArg::Epoll => EngineChoice::Epoll,
         EngineArg::Uring => EngineChoice::Uring,
     };
-    options.cores = core.into_iter().collect();
+    options.flows = args.flows;
+    options.workers = workers(args);
+    options.cores = cores.to_vec();
+    options.interval = args.interval;
     options.connect_timeout = deadlines.connect;
     options.drain_timeout = deadlines.drain;
     // The netserver's own timer ends what it sends, so ours has nothing to wait for.
     options.receive_grace = Duration::ZERO;
     options.receive_linger = options.receive_linger.min(deadlines.drain);
     Plan::new(options).map_err(|error| engine_failure(&error, args))
+}
+
+/// Our workers: one for each core that was asked for, as far as there are flows for them.
+fn workers(args: &Args) -> u32 {
+    let cores = args.asked_cores().len();
+    u32::try_from(cores).unwrap_or(u32::MAX).clamp(1, args.flows)
 }
 
 /// A test's name in a record.
@@ -95,7 +107,16 @@ pub(crate) fn wishes(args: &Args, netserver: Netserver) -> Result<Wishes, Failur
         minimum_wait: left_out.minimum_wait,
         low_water: left_out.low_water,
     };
-    to_be_told(Wishes { without, ..Wishes::default() }, netserver)
+    let sends = our_role(args.test.wire()) == Role::Receive;
+    let wishes = Wishes {
+        flows: args.flows,
+        workers: workers(args),
+        without,
+        // Of a test that it sends.
+        bits_per_second: args.rate.filter(|_| sends).and_then(NonZeroU64::new),
+        ..Wishes::default()
+    };
+    to_be_told(wishes, netserver)
 }
 
 /// The wishes that this netserver can be told.
@@ -128,11 +149,15 @@ fn to_be_told(wishes: Wishes, netserver: Netserver) -> Result<Wishes, Failure> {
 pub(crate) fn request(
     args: &Args,
     local: SocketAddr,
-    core: Option<usize>,
+    cores: &[usize],
     netserver: Netserver,
 ) -> Result<StreamTest, Failure> {
     let message_bytes = args.message_bytes(local.is_ipv4());
-    let length = wire_length(args.length(), message_bytes);
+    let length = match our_role(args.test.wire()) {
+        // Our connections have each a share of the bytes; it reads them to their ends.
+        Role::Send if args.flows > 1 && args.bytes.is_some() => WireLength::Endless,
+        _ => wire_length(args.length(), message_bytes),
+    };
     // One of ours sees that we have had enough; netperf's sends until its connection breaks, and counts that
     // as an error.
     if args.test == Test::TcpMaerts && length == WireLength::Endless && netserver == Netserver::Netperf {
@@ -160,7 +185,8 @@ pub(crate) fn request(
         }
     }
     Ok(StreamTest {
-        cpu: core.and_then(|core| u32::try_from(core).ok()),
+        // The request has room for one core.
+        cpu: if let [core] = cores { u32::try_from(*core).ok() } else { None },
         ip_version: if local.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 },
         length,
         data_port: args.data_port.unwrap_or(0),
@@ -171,16 +197,16 @@ pub(crate) fn request(
 }
 
 /// The options as a record tells them.
-pub(crate) fn asked(args: &Args, v4: bool, remote_core: Option<usize>) -> Asked {
+pub(crate) fn asked(args: &Args, v4: bool, remote_cores: &[usize]) -> Asked {
     let (seconds, bytes) = match args.length() {
         TestLength::Bytes(bytes) => (None, Some(bytes)),
         TestLength::Seconds(seconds) => (Some(seconds), None),
     };
     let message_bytes = Some(args.message_bytes(v4));
     let receives_messages = wire::protocol(args.test.wire()) == Protocol::Udp;
-    let (sender_core, receiver_core) = match our_role(args.test.wire()) {
-        Role::Receive => (remote_core, args.core),
-        Role::Send => (args.core, remote_core),
+    let (sender_cores, receiver_cores) = match our_role(args.test.wire()) {
+        Role::Receive => (remote_cores, args.asked_cores()),
+        Role::Send => (args.asked_cores(), remote_cores),
     };
     Asked {
         seconds,
@@ -190,15 +216,17 @@ pub(crate) fn asked(args: &Args, v4: bool, remote_core: Option<usize>) -> Asked 
             send_buffer: args.socket_buffer,
             receive_buffer: None,
             data_port: args.data_port,
-            core: sender_core,
+            cores: sender_cores.to_vec(),
         },
         receiver: AskedEnd {
             message_bytes: message_bytes.filter(|_| receives_messages),
             send_buffer: None,
             receive_buffer: args.socket_buffer,
             data_port: args.data_port,
-            core: receiver_core,
+            cores: receiver_cores.to_vec(),
         },
+        flows: args.flows,
+        interval_ns: args.interval.map(record::nanoseconds),
         engine: args.engine.word(),
         without: without::words(&args.left_out()),
         rate_bits_per_second: args.rate,

@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::args::{Args, Family};
+use crate::cores;
 use crate::error::{Class, Failure};
 use crate::without;
 
@@ -35,21 +36,28 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Starts one on loopback and waits for its start line.
+    /// Starts one on loopback, with its workers on these cores, and waits for its start line.
     ///
     /// # Errors
     /// ENV when the process cannot be started, ends at once, or does not come up within `patience`.
-    pub(crate) fn start(family: Option<Family>, args: &Args, patience: Duration) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        family: Option<Family>,
+        args: &Args,
+        cores: &[usize],
+        patience: Duration,
+    ) -> Result<Self, Failure> {
         let (ip, version) = match family {
             Some(Family::V6) => (IpAddr::V6(Ipv6Addr::LOCALHOST), "-6"),
             _ => (IpAddr::V4(Ipv4Addr::LOCALHOST), "-4"),
         };
+        let list = cores::words(cores);
         let without = without::words(&args.left_out()).join(",");
         let mut command = Command::new(THIS_PROGRAM);
         command
             .arg0("ringperf")
             .args(["netserver", "-D", version, "-L", &ip.to_string(), "-p", "0"])
             .args(["--engine", args.engine.word(), "--exit-with-stdin"])
+            .args((!cores.is_empty()).then_some(["--cores", &list]).into_iter().flatten())
             .args((!without.is_empty()).then_some(["--without", &without]).into_iter().flatten())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

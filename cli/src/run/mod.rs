@@ -14,7 +14,6 @@ mod args;
 mod bridge;
 mod client;
 mod connect;
-mod cores;
 mod embedded;
 mod progress;
 mod trial;

@@ -12,14 +12,15 @@ use ringperf_proto::{RemoteResults, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::{Args, Family, Test};
+use super::bridge;
 use super::client::Session;
 use super::connect::{self, Place};
 use super::embedded::Embedded;
 use super::progress::Progress;
-use super::{bridge, cores};
 use crate::args::PASSPHRASE_BYTES_MAX;
 use crate::client::deadline::Deadlines;
 use crate::client::interrupt::{Interrupt, signal_name};
+use crate::cores;
 use crate::error::{Class, Failure, errno_text};
 use crate::record::{self, Contact, Measured, Netserver, Record};
 
@@ -81,15 +82,15 @@ impl Bench {
         args.check()?;
         let Self { family, deadlines, ref interrupt, .. } = *self;
 
+        let (our_cores, their_cores) = match args.host {
+            Some(_) => (args.asked_cores().to_vec(), Vec::new()),
+            None => cores::shares(&cores::allowed(), args.asked_cores(), cores::siblings),
+        };
         let embedded = match args.host {
             Some(_) => None,
-            None => Some(Embedded::start(family, args, deadlines.connect)?),
+            None => Some(Embedded::start(family, args, &their_cores, deadlines.connect)?),
         };
         let place = place(args, family, embedded.as_ref().map(Embedded::address));
-        let (our_core, their_core) = match embedded {
-            Some(_) => cores::pair(&cores::allowed(), args.core, cores::siblings),
-            None => (args.core, None),
-        };
 
         let control = connect::connect(&place, deadlines, interrupt)?;
         let peer = control.peer();
@@ -97,11 +98,11 @@ impl Bench {
         let netserver = session.greet()?;
         session.wish(bridge::wishes(args, netserver)?)?;
 
-        let plan = bridge::plan(args, our_core, peer.ip(), deadlines)?;
+        let plan = bridge::plan(args, &our_cores, peer.ip(), deadlines)?;
         let prepared =
             ringperf_engine::prepare(&plan).map_err(|error| bridge::engine_failure(&error, args))?;
         interrupt.stops(prepared.stop());
-        let offer = session.request(bridge::request(args, prepared.local(), their_core, netserver)?)?;
+        let offer = session.request(bridge::request(args, prepared.local(), &their_cores, netserver)?)?;
 
         // The netserver's clock runs: nothing slow may stand between its offer and our connection.
         session.test_begins(prepared.stop())?;
@@ -133,7 +134,7 @@ impl Bench {
             command: &self.command,
             begun: (begun, started_at),
             contact: Contact { host: args.host.clone(), control: peer, netserver },
-            asked: bridge::asked(args, peer.is_ipv4(), their_core),
+            asked: bridge::asked(args, peer.is_ipv4(), &their_cores),
             plan: plan.options(),
             offer: &offer,
             outcome,

@@ -2,13 +2,18 @@
 //!
 //! Functions from text to a number within its limits, or to a sentence about what is wrong.
 
-use ringperf_engine::plan::MESSAGE_BYTES_MAX;
+use std::time::Duration;
+
+use ringperf_engine::plan::{INTERVAL_MIN, MESSAGE_BYTES_MAX};
 
 /// Largest socket buffer that may be asked for, in bytes: what our own netserver accepts too.
 pub(crate) const SOCKET_BUFFER_MAX: u64 = 512 << 20;
 
 /// Highest rate that may be asked for, in bits a second: past all links, and counted exactly in either form.
 const RATE_MAX: f64 = 1e15;
+
+/// Longest interval between two readings.
+const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
 /// Reads a host. An IPv6 address may stand in the brackets that it has in a URL.
 pub(super) fn parse_host(text: &str) -> Result<String, String> {
@@ -54,6 +59,21 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         Some(0) => Err("it has to be above zero".to_owned()),
         Some(bytes) => Ok(bytes),
         None => Err("it is not a number of bytes that fits 64 bits".to_owned()),
+    }
+}
+
+/// Reads an interval: a number with or without a fraction, then nothing, `s` or `ms`.
+pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(digits), _) => (digits, 1e-3),
+        (None, Some(digits)) => (digits, 1.0),
+        (None, None) => (text, 1.0),
+    };
+    let plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let seconds = digits.parse::<f64>().ok().filter(|_| plain).map(|number| number * unit);
+    match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+        Some(interval) if (INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) => Ok(interval),
+        _ => Err("write seconds or milliseconds, 10ms to 3600s: 200ms, 0.5s, 1".to_owned()),
     }
 }
 
@@ -105,6 +125,16 @@ mod tests {
         assert_eq!(parse_host("[::1]"), Ok("::1".to_owned()));
         assert_eq!(parse_host("example"), Ok("example".to_owned()));
         assert!(parse_host("").is_err() && parse_host("[]").is_err());
+    }
+
+    #[test]
+    fn intervals_may_have_a_fraction() {
+        for (text, milliseconds) in [("200ms", 200), ("0.5s", 500), ("1", 1000), (".25", 250), ("10ms", 10)] {
+            assert_eq!(parse_interval(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for bad in ["", "s", "9ms", "0", "-1", "1m", "1e3", "inf", "nan", "3601"] {
+            assert!(parse_interval(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -41,12 +41,15 @@ fn version_and_usage() {
         (&["-q"][..], "netserver: invalid option -- 'q'\n\n"),
         (&["-DNq"], "netserver: invalid option -- 'q'\n\n"),
         (&["-p"], "netserver: option requires an argument -- 'p'\n\n"),
-        (&["--core", "x"], "netserver: --core takes a number, not 'x'\n\n"),
+        (
+            &["--cores", "x"],
+            "netserver: --cores: write the numbers of cores, with commas between, or ranges of them: 0,2-3\n\n",
+        ),
         (&["--engine", "fast"], "netserver: --engine takes auto, uring, epoll or classic, not 'fast'\n\n"),
         (
             &["--without", "bundles,fast"],
             "netserver: --without: 'fast' is none of low-water, bundles, multishot, buffer-ring, \
-             deferred-task-run, registered-files, registered-buffers\n\n",
+             deferred-task-run, registered-files, registered-buffers, minimum-wait\n\n",
         ),
         (&["--frobnicate"], "netserver: unrecognized option '--frobnicate'\n\n"),
     ] {

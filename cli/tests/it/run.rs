@@ -1,12 +1,13 @@
 //! `ringperf run`, from its command line to its output and exit code.
 //!
 //! Results against a netserver of its own are here, and in [`directions`] those of data that comes from the
-//! netserver or goes by UDP, in [`without`] those of ends that were told to do without something;
+//! netserver or goes by UDP, in [`without`] those of ends that were told to do without something, in [`flows`] those of many connections;
 //! [`trials`] has commands that run many measurements, [`faults`] has netservers that are none, [`lifetime`]
 //! has signals and processes that die, [`places`] has other netservers and narrow surroundings.
 
 mod directions;
 mod faults;
+mod flows;
 mod lifetime;
 mod places;
 mod tools;
@@ -28,7 +29,7 @@ fn assert_is_a_result(record: &Value) {
 
 /// What a result has to have, whichever the test and whoever the netserver was.
 fn assert_measured(record: &Value, test: &str, local: &str) {
-    assert_eq!(record["record"], 2, "{record}");
+    assert_eq!(record["record"], 3, "{record}");
     assert_eq!((&record["test"], &record["local"]), (&Value::from(test), &Value::from(local)), "{record}");
     assert!(record.get("error").is_none(), "{record}");
     let seconds = record["time"]["elapsed_ns"].as_f64().expect("a time") / 1e9;
@@ -248,7 +249,10 @@ fn bad_options_are_usage_in_text_and_in_json() {
         &["--without", ""],
         &["--rate", "0"],
         &["--rate", "1Mbit"],
-        &["tcp-maerts", "--rate", "1M"],
+        &["udp-stream", "--flows", "2"],
+        &["--flows", "0"],
+        &["--cores", "0,0"],
+        &["--interval", "1ms"],
         &["udp-stream", "--send", "chain"],
         &["tcp-maerts", "--send", "chain"],
         &["tcp-stream", "--gso"],
