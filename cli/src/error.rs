@@ -16,6 +16,8 @@ pub(crate) enum Class {
     Bug,
     /// The environment: kernel, rights, limits. Exit code 3.
     Environment,
+    /// What was measured does not answer the question. Exit code 8.
+    Inconclusive,
     /// The other end, or the network between. Exit code 4.
     Peer,
     /// A rule of the other end or of this one: passphrase, allow-list, limit. Exit code 5.
@@ -33,6 +35,7 @@ impl Class {
         match self {
             Self::Bug => "BUG",
             Self::Environment => "ENV",
+            Self::Inconclusive => "INCONCLUSIVE",
             Self::Peer => "PEER",
             Self::Policy => "POLICY",
             Self::Signal(_) => "SIGNAL",
@@ -45,6 +48,7 @@ impl Class {
         match self {
             Self::Bug => 70,
             Self::Environment => 3,
+            Self::Inconclusive => 8,
             Self::Peer => 4,
             Self::Policy => 5,
             Self::Signal(number) => signal_exit_code(number),
@@ -145,7 +149,7 @@ impl std::error::Error for Failure {}
 /// A [`Failure`] as `--json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct FailureJson {
-    /// USAGE, ENV, PEER, POLICY, BUG or SIGNAL.
+    /// USAGE, ENV, PEER, POLICY, INCONCLUSIVE, BUG or SIGNAL.
     pub(crate) class: &'static str,
     /// The process's exit code.
     pub(crate) exit: u8,
@@ -213,6 +217,7 @@ mod tests {
             Class::Environment,
             Class::Peer,
             Class::Policy,
+            Class::Inconclusive,
             Class::Bug,
             Class::Signal(2),
             Class::Signal(15),
@@ -220,6 +225,6 @@ mod tests {
         .into_iter()
         .map(Class::exit_code)
         .collect();
-        assert_eq!(codes, [2, 3, 4, 5, 70, 130, 143]);
+        assert_eq!(codes, [2, 3, 4, 5, 8, 70, 130, 143]);
     }
 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod ablation;
 mod build;
+pub(crate) mod rate_search;
 mod rules;
 mod warning;
 

@@ -3,6 +3,7 @@
 //! Shows the figures that decide; `--json` has them all. Uses no colour, so there is none to switch off.
 
 pub(crate) mod ablation;
+pub(crate) mod rate_search;
 
 use std::fmt::Write;
 
@@ -266,7 +267,7 @@ fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
 }
 
 /// Bits a second, in the unit that leaves one to three digits before the point.
-fn rate(bits_per_second: f64) -> String {
+pub(crate) fn rate(bits_per_second: f64) -> String {
     scaled(bits_per_second, RATE_UNITS)
 }
 

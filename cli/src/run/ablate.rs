@@ -103,7 +103,7 @@ fn turn(args: &Args, bench: &Bench, round: u32, index: usize, course: &mut Cours
 /// each would wait for it anew. One of our own is started anew for each.
 fn concerns_all(failure: &Failure, args: &Args) -> bool {
     match failure.class() {
-        Class::Bug | Class::Signal(_) => true,
+        Class::Bug | Class::Inconclusive | Class::Signal(_) => true,
         Class::Peer | Class::Policy => args.host.is_some(),
         Class::Environment | Class::Usage => false,
     }

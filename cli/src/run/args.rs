@@ -12,7 +12,8 @@ use clap::ValueEnum;
 use ringperf_engine::plan::{DATAGRAM_BYTES_MAX, FLOWS_MAX, SendPath, Without};
 
 use super::values::{
-    parse_host, parse_interval, parse_message, parse_rate, parse_seconds, parse_size, parse_socket_buffer,
+    parse_host, parse_interval, parse_message, parse_percent, parse_rate, parse_seconds, parse_size,
+    parse_socket_buffer,
 };
 use crate::cores;
 use crate::error::{Class, Failure};
@@ -30,6 +31,10 @@ const SECONDS_DEFAULT_MANY: u32 = 2;
 /// Rounds of a comparison unless told otherwise: the fewest whose interval covers with more than 90 %.
 const ROUNDS_DEFAULT: u32 = 5;
 
+/// Percent of datagrams that a search lets get lost unless told otherwise. None at all would make the answer
+/// that of the unluckiest moment.
+const LOSS_DEFAULT: f64 = 0.1;
+
 /// Bytes of a TCP message unless told otherwise: what was fastest (docs/performance.md).
 const TCP_MESSAGE_BYTES: u32 = 1 << 20;
 
@@ -39,7 +44,7 @@ const ETHERNET_BYTES: u32 = 1500;
 /// Header of UDP in bytes (RFC 768).
 const UDP_HEADER_BYTES: u32 = 8;
 
-/// Runs one measurement, or with --ablate many of them, and prints the result.
+/// Runs one measurement, or with --ablate or --find-rate many of them, and prints the result.
 ///
 /// Without -H it starts a netserver of its own on loopback, on another core, and measures against that.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,7 +62,7 @@ pub(crate) struct Args {
     pub(crate) port: Option<u16>,
 
     /// How long the test lasts, in whole seconds: 10, 10s, 2m or 1h [default: 10s; 2s for each test of
-    /// --ablate].
+    /// --ablate and --find-rate].
     #[arg(long, value_name = "TIME", value_parser = parse_seconds, conflicts_with = "bytes")]
     pub(crate) time: Option<u32>,
 
@@ -130,6 +135,16 @@ pub(crate) struct Args {
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
 
+    /// Search for the highest rate of udp-stream at which no more than --loss is lost, in short tests, and
+    /// confirm it in one that is five times as long.
+    #[arg(long, conflicts_with_all = ["ablate", "rate", "bytes"])]
+    pub(crate) find_rate: bool,
+
+    /// Datagrams that --find-rate lets get lost, in percent; 0 for none at all.
+    #[arg(long, value_name = "PERCENT", requires = "find_rate", default_value_t = LOSS_DEFAULT,
+        value_parser = parse_percent)]
+    pub(crate) loss: f64,
+
     /// Port of the data connection on both ends, as netperf's -P. Over TCP the two ends then need different
     /// addresses.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -171,7 +186,8 @@ impl Args {
 
     /// Seconds of a test that ends by time.
     pub(crate) fn seconds(&self) -> u32 {
-        self.time.unwrap_or(if self.ablate { SECONDS_DEFAULT_MANY } else { SECONDS_DEFAULT })
+        let one_of_many = self.ablate || self.find_rate;
+        self.time.unwrap_or(if one_of_many { SECONDS_DEFAULT_MANY } else { SECONDS_DEFAULT })
     }
 
     /// Bytes of one message, with IPv4 or IPv6 under the data connection.
@@ -211,6 +227,11 @@ impl Args {
                 "the sender is the netserver, and how it sends is not asked of it",
                 "--send",
                 &format!("ringperf run tcp-stream --send {}", self.send.word()),
+            ),
+            _ if self.find_rate && !udp => refused(
+                "TCP loses nothing and finds its rate by itself; the search is one of datagrams",
+                "--find-rate",
+                "ringperf run udp-stream --find-rate",
             ),
             _ if self.flows > 1 && udp => refused(
                 "datagrams go from one socket to one other",

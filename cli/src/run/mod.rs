@@ -2,7 +2,7 @@
 //!
 //! This file is what comes before and after. A measurement itself is [`trial`], each step of it a module of
 //! its own: [`client`] speaks with the netserver, the engine measures, [`bridge`] translates between the two
-//! and into a record. [`ablate`] puts many of them together.
+//! and into a record. [`ablate`] and [`find_rate`] put many of them together.
 //!
 //! ```text
 //! options -> netserver of our own, unless there is a host -> control connection -> greeting
@@ -15,6 +15,7 @@ mod bridge;
 mod client;
 mod connect;
 mod embedded;
+mod find_rate;
 mod progress;
 mod trial;
 mod values;
@@ -75,6 +76,9 @@ fn measure(args: &Args, command: &[String]) -> Result<Told, Failure> {
     let bench = Bench::new(args, command)?;
     if args.ablate {
         return ablate::run(args, &bench);
+    }
+    if args.find_rate {
+        return find_rate::run(args, &bench);
     }
     let record = bench.measure(args, "measuring")?;
     let page = if args.json { render::json::line(&record) } else { render::text::record(&record) };

@@ -1,4 +1,4 @@
-//! How the values of `ringperf run`'s options are written: times, sizes, rates.
+//! How the values of `ringperf run`'s options are written: times, sizes, rates, shares.
 //!
 //! Functions from text to a number within its limits, or to a sentence about what is wrong.
 
@@ -97,6 +97,14 @@ pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a share in percent.
+pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
+    match text.strip_suffix('%').unwrap_or(text).trim_end().parse::<f64>() {
+        Ok(percent) if (0.0..100.0).contains(&percent) => Ok(percent),
+        _ => Err("it may be 0 to less than 100".to_owned()),
+    }
+}
+
 /// Reads the bytes of a message.
 pub(super) fn parse_message(text: &str) -> Result<u32, String> {
     let bytes = parse_size(text)?;
@@ -170,6 +178,16 @@ mod tests {
         assert_eq!(parse_rate("1000T"), Ok(1_000_000_000_000_000));
         for bad in ["", "M", "0", "0.9", "-1", "1e9", "1001T", "1.2.3M", "1Mbit", "inf", "1_000"] {
             assert!(parse_rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares_are_percent() {
+        assert_eq!(parse_percent("0"), Ok(0.0));
+        assert_eq!(parse_percent("0.1"), Ok(0.1));
+        assert_eq!(parse_percent("5%"), Ok(5.0));
+        for bad in ["", "%", "-1", "100", "nan", "inf", "1/2"] {
+            assert!(parse_percent(bad).is_err(), "{bad}");
         }
     }
 

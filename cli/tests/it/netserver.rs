@@ -43,7 +43,8 @@ fn version_and_usage() {
         (&["-p"], "netserver: option requires an argument -- 'p'\n\n"),
         (
             &["--cores", "x"],
-            "netserver: --cores: write the numbers of cores, with commas between, or ranges of them: 0,2-3\n\n",
+            "netserver: --cores: write the numbers of cores, with commas between, or ranges of them: \
+             0,2-3\n\n",
         ),
         (&["--engine", "fast"], "netserver: --engine takes auto, uring, epoll or classic, not 'fast'\n\n"),
         (

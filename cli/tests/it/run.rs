@@ -261,6 +261,12 @@ fn bad_options_are_usage_in_text_and_in_json() {
         &["--ablate", "--without", "bundles"],
         &["--ablate", "--rounds", "0"],
         &["--rounds", "3"],
+        &["--find-rate"],
+        &["udp-stream", "--find-rate", "--ablate"],
+        &["udp-stream", "--find-rate", "--rate", "1M"],
+        &["udp-stream", "--find-rate", "--bytes", "1M"],
+        &["udp-stream", "--find-rate", "--loss", "100"],
+        &["udp-stream", "--loss", "1"],
     ];
     for options in bad {
         let done = Run::new(*options).done();

@@ -1,11 +1,11 @@
-//! Commands that run many measurements: `--ablate` compares variants.
+//! Commands that run many measurements: `--ablate` compares variants, `--find-rate` searches for a rate.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::assert_is_a_result;
 use super::tools::{Done, Run, assert_says, engines, free_port};
+use super::{assert_is_a_result, assert_measured};
 use crate::support::{Netserver, signal};
 
 const TCP_VARIANTS: [&str; 11] = [
@@ -174,11 +174,87 @@ fn a_signal_keeps_the_runs_that_were_finished() {
     }
 }
 
+/// The search that a run printed, once every trial makes sense.
+fn search(done: &Done) -> Value {
+    let page = done.json();
+    assert_eq!(page["record"], 3, "{page}");
+    let trials = list(&page, "trials");
+    assert!((1..=64).contains(&trials.len()), "{} trials: {page}", trials.len());
+    assert!(trials[0]["offered_bits_per_second"].is_null(), "{page}");
+    for trial in trials {
+        let loss = trial["loss"].as_f64().expect("a share");
+        let limit = page["loss_limit"].as_f64().expect("a share");
+        assert_eq!(trial["passed"], loss <= limit, "{trial}");
+        for rate in ["sent_bits_per_second", "received_bits_per_second"] {
+            assert!(trial[rate].as_f64().is_some_and(|rate| rate > 0.0), "{rate}: {trial}");
+        }
+        if let Some(offered) = trial["offered_bits_per_second"].as_f64() {
+            let sent = trial["sent_bits_per_second"].as_f64().expect("a rate");
+            assert!(sent <= offered * 1.1, "a paced trial sent {sent} of {offered}: {trial}");
+        }
+    }
+    page
+}
+
+#[test]
+fn a_search_ends_with_a_confirmed_rate_or_says_that_it_has_none() {
+    let done = Run::new(["udp-stream", "--find-rate", "--time", "1", "--json"]).done();
+    let page = search(&done);
+    let last = list(&page, "trials").last().expect("there is one");
+    match done.code {
+        Some(0) => {
+            assert_measured(&page["result"], "udp_stream", "sender");
+            assert_eq!((&last["confirms"], &last["passed"]), (&Value::from(true), &Value::from(true)));
+            assert_eq!(page["result"]["asked"]["rate_bits_per_second"], last["offered_bits_per_second"]);
+            assert_eq!(page["result"]["asked"]["seconds"], 5, "{page}");
+        }
+        _ => {
+            assert_eq!(done.code, Some(8), "{done:?}");
+            assert!(page["result"].is_null(), "{page}");
+            assert_eq!(last["passed"], false, "{page}");
+            assert_eq!(
+                (&page["error"]["class"], &page["error"]["exit"]),
+                (&"INCONCLUSIVE".into(), &8.into())
+            );
+        }
+    }
+}
+
+#[test]
+fn a_rate_that_may_lose_nearly_all_is_found_at_once() {
+    let done = Run::new(["udp-stream", "--find-rate", "--time", "1", "--loss", "99.99"]).done();
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{done:?}");
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert!(
+        lines[0].starts_with("loss-free rate ") && lines[0].contains("as fast as it goes"),
+        "{}",
+        done.out
+    );
+    assert!(lines[2].starts_with("trial  offered"), "{}", done.out);
+    assert!(lines[3].contains("unpaced") && lines[3].ends_with("passed"), "{}", done.out);
+    assert!(lines[4].ends_with("passed, in 5 s"), "{}", done.out);
+    assert!(lines[6].starts_with("goodput ") && done.out.contains("\nwarning: no wire"), "{}", done.out);
+}
+
+#[test]
+fn a_signal_keeps_the_trials_that_were_finished() {
+    let run = Run::new(["udp-stream", "--find-rate", "--time", "1", "--json"]).start();
+    std::thread::sleep(Duration::from_secs(4));
+    signal(run.pid(), "INT");
+    let done = run.done();
+    assert_eq!((done.code, done.err.as_str()), (Some(130), ""), "{done:?}");
+    let page = search(&done);
+    assert!(page["result"].is_null() && page["error"].is_null(), "{page}");
+    assert_eq!(page["interrupted"], "SIGINT", "{page}");
+}
+
 #[test]
 fn options_that_do_not_go_together_are_told_apart() {
     for (options, says) in [
         (&["--ablate", "--engine", "uring"][..], "cannot be used with '--engine"),
         (&["--rounds", "3"], "--ablate"),
+        (&["tcp-stream", "--find-rate"], "TCP loses nothing"),
+        (&["udp-stream", "--find-rate", "--rate", "1M"], "cannot be used with '--rate"),
         (&["udp-stream", "--send", "bundle"], "a send of its own"),
         (&["udp-stream", "--flows", "2"], "datagrams go from one socket to one other"),
     ] {
