@@ -13,9 +13,9 @@ pub(crate) fn allowed() -> Vec<usize> {
 }
 
 /// Cores for our workers and for those of a netserver on the same machine, as many for the one as for the
-/// other: ours are those asked for, or the first that is allowed. The netserver gets others, on other physical
-/// cores as far as there are such, because two threads of one physical core share its units. Where there are
-/// too few, cores are shared. Empty where nothing is known.
+/// other: ours are those asked for, or the first that is allowed. The netserver gets others, on other
+/// physical cores as far as there are such, because two threads of one physical core share its units. Where
+/// there are too few, cores are shared. Empty where nothing is known.
 pub(crate) fn shares(
     allowed: &[usize],
     asked: &[usize],

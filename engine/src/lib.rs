@@ -30,6 +30,8 @@ mod filter;
 mod flow;
 mod layout;
 mod low_water;
+#[doc(hidden)]
+pub mod micro;
 pub mod outcome;
 mod pace;
 mod pattern;

@@ -256,8 +256,8 @@ layout! {
         /// Jain's fairness index of the bytes of all flows, in millionths: the square of their sum, divided
         /// by the sum of their squares and by their number. 1000000 is all alike; 0: nothing moved.
         fairness_millionths: u32 = 156,
-        /// By how many bytes low-water marks made the kernel enlarge SO_RCVBUF of all flows when they were set,
-        /// beside what its own tuning did; stops at the largest number.
+        /// By how many bytes low-water marks made the kernel enlarge SO_RCVBUF of all flows when they were
+        /// set, beside what its own tuning did; stops at the largest number.
         receive_buffer_enlarged: u32 = 160,
         /// Payload bytes received.
         bytes_received: u64 = 164,

@@ -7,6 +7,7 @@
 
 mod buffers;
 mod handle;
+mod nop;
 mod selftest;
 mod setup;
 
@@ -27,6 +28,7 @@ use crate::token::{Kind, Token};
 use buffers::BufferRing;
 use handle::Handle;
 
+pub(crate) use nop::NopRing;
 pub(crate) use setup::open;
 
 /// How receives are asked for, best first.

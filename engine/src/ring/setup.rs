@@ -150,43 +150,60 @@ fn build_patiently(
     }
 }
 
-/// Climbs down the ladder until the kernel agrees.
 fn build(
     layout: &Layout,
     without: Without,
     degraded: &mut Vec<Degraded>,
 ) -> io::Result<(IoUring, UringFacts)> {
     let start = usize::from(without.deferred_task_run);
+    let (uring, from, refused) = climb(submission_entries(layout), completion_entries(layout), start)?;
+    for flag in &FLAGS[start..from] {
+        let reason = refused.as_ref().map_or_else(String::new, error_name);
+        degraded.push(Degraded { feature: flag.name, reason, instead: flag.without });
+    }
+    let granted = &FLAGS[from..];
+    let facts = UringFacts {
+        setup_flags: granted.iter().map(|flag| flag.name).collect(),
+        setup_bits: granted.iter().map(|flag| flag.bit).sum(),
+        submission_entries: uring.params().sq_entries(),
+        completion_entries: uring.params().cq_entries(),
+        minimum_wait: uring.params().is_feature_min_timeout() && !without.minimum_wait,
+        ..UringFacts::default()
+    };
+    Ok((uring, facts))
+}
+
+/// Climbs down the ladder from the flag `start` on until the kernel agrees; with which flag it did, and why
+/// not before.
+fn climb(
+    submissions: u32,
+    completions: u32,
+    start: usize,
+) -> io::Result<(IoUring, usize, Option<io::Error>)> {
     let mut refused = None;
     for from in start..=FLAGS.len() {
         let mut builder = IoUring::builder();
-        builder.setup_cqsize(completion_entries(layout)).setup_clamp();
-        builder.dontfork();
+        builder.setup_cqsize(completions).setup_clamp().dontfork();
         for flag in &FLAGS[from..] {
             (flag.set)(&mut builder);
         }
-        match builder.build(submission_entries(layout)) {
-            Ok(uring) => {
-                for flag in &FLAGS[start..from] {
-                    let reason = refused.as_ref().map_or_else(String::new, error_name);
-                    degraded.push(Degraded { feature: flag.name, reason, instead: flag.without });
-                }
-                let granted = &FLAGS[from..];
-                let facts = UringFacts {
-                    setup_flags: granted.iter().map(|flag| flag.name).collect(),
-                    setup_bits: granted.iter().map(|flag| flag.bit).sum(),
-                    submission_entries: uring.params().sq_entries(),
-                    completion_entries: uring.params().cq_entries(),
-                    minimum_wait: uring.params().is_feature_min_timeout() && !without.minimum_wait,
-                    ..UringFacts::default()
-                };
-                return Ok((uring, facts));
-            }
+        match builder.build(submissions) {
+            Ok(uring) => return Ok((uring, from, refused)),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = Some(error),
             Err(error) => return Err(error),
         }
     }
     Err(refused.unwrap_or_else(|| io::Error::from_raw_os_error(libc::EINVAL)))
+}
+
+/// A ring as runs have it, with nothing registered.
+///
+/// # Errors
+/// [`Error::UringRefused`] says who refuses.
+pub(super) fn bare() -> Result<IoUring, Error> {
+    climb(SUBMISSION_ENTRIES, 2 * SUBMISSION_ENTRIES, 0)
+        .map(|(uring, ..)| uring)
+        .map_err(|error| refusal(&error))
 }
 
 /// What no flow can do without.

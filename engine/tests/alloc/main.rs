@@ -1,0 +1,85 @@
+//! The loop allocates nothing: a run that moves many times as much asks the allocator no more often.
+//!
+//! A program of its own, because it counts what the whole process allocates.
+
+use std::alloc::System;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringperf_engine::plan::{Endpoint, Length, Protocol, Role};
+use ringperf_engine::{EngineChoice, Error, Outcome, Plan, PlanOptions, prepare};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What both ends of a run may allocate between prepare and outcome, whatever they move: rows for flows and
+/// results, texts of the kernel that are read at the edges of the window.
+const EDGES_MAX: usize = 400;
+/// By how much two runs may differ: those texts are not always read in as many pieces.
+const EDGES_VARY: usize = 16;
+
+struct Case {
+    engine: EngineChoice,
+    protocol: Protocol,
+    flows: u32,
+    interval: Option<Duration>,
+}
+
+/// Allocations of both ends from the start of the run to their outcomes.
+fn run(case: &Case, length: Duration) -> Result<(usize, Outcome), Error> {
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let udp = case.protocol == Protocol::Udp;
+    let options = |role, endpoint, length| PlanOptions {
+        engine: case.engine,
+        protocol: case.protocol,
+        flows: case.flows,
+        interval: case.interval,
+        length,
+        message_bytes: if udp { 1472 } else { 16 << 10 },
+        ..PlanOptions::new(role, endpoint)
+    };
+    let listen = Endpoint::Listen { local, peers: Vec::new() };
+    let receiver = prepare(&Plan::new(options(Role::Receive, listen, Length::Endless))?)?;
+    let connect = Endpoint::Connect { local };
+    let sender = prepare(&Plan::new(options(Role::Send, connect, Length::Time(length)))?)?;
+    let target = receiver.local();
+    let region = Region::new(ALLOCATOR);
+    let receiving = std::thread::spawn(move || receiver.run(None));
+    let sent = sender.run(Some(target))?;
+    receiving.join().expect("the receiver ends")?;
+    Ok((region.change().allocations, sent))
+}
+
+fn skip(case: &Case, error: &Error) {
+    let required = std::env::var("RINGPERF_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|word| word == "uring"), "io_uring is required: {error}");
+    let _ = writeln!(std::io::stdout(), "SKIP counting allocations of {:?}: {error}", case.engine);
+}
+
+#[test]
+fn a_longer_run_allocates_no_more() {
+    for engine in [EngineChoice::Classic, EngineChoice::Epoll, EngineChoice::Uring] {
+        for (protocol, flows, interval) in [
+            (Protocol::Tcp, 1, None),
+            (Protocol::Tcp, 3, Some(Duration::from_millis(50))),
+            (Protocol::Udp, 1, None),
+        ] {
+            let case = Case { engine, protocol, flows, interval };
+            let name = format!("{engine:?} {protocol:?}, {flows} flows");
+            let (short, few) = match run(&case, Duration::from_millis(100)) {
+                Ok(done) => done,
+                Err(error) => {
+                    skip(&case, &error);
+                    continue;
+                }
+            };
+            let (long, many) = run(&case, Duration::from_millis(800)).expect("it went before");
+            let (few, many) = (few.tally.messages_sent, many.tally.messages_sent);
+            assert!(many > few + 1000, "{name}: {few} messages, then {many}");
+            assert!(short <= EDGES_MAX, "{name}: {short} allocations");
+            assert!(long <= short + EDGES_VARY, "{name}: {short} allocations, then {long}");
+        }
+    }
+}
