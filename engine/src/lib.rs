@@ -51,5 +51,5 @@ pub use facts::Facts;
 pub use outcome::{End, Outcome};
 pub use plan::{EngineChoice, Plan, PlanOptions};
 pub use run::{Prepared, Stop, prepare};
-pub use socket::granted_buffers;
+pub use socket::{granted_buffers, set_low_water};
 pub use sys::errno_name;

@@ -330,8 +330,7 @@ impl<'a> Serving<'a> {
 
     /// A mark that the kernel does not take leaves the reader woken more often, no more than that.
     fn set_low_water(&self, flow: u32, bytes: u32) {
-        let fd = self.socket(flow).as_raw_fd();
-        let _ = sys::set_option(fd, sys::option::RECEIVE_LOW_WATER, bytes.cast_signed());
+        let _ = socket::set_low_water(self.socket(flow), bytes);
     }
 
     /// What the connections tell of themselves.

@@ -336,6 +336,14 @@ pub fn granted_buffers(
     Ok(buffers(&socket))
 }
 
+/// Sets how many bytes have to be there before a receiver is woken (SO_RCVLOWAT).
+///
+/// # Errors
+/// The kernel's. A mark above half of the receive buffer's limit is lowered, which is no error.
+pub fn set_low_water(socket: &impl AsRawFd, bytes: u32) -> io::Result<()> {
+    sys::set_option(socket.as_raw_fd(), option::RECEIVE_LOW_WATER, bytes.cast_signed())
+}
+
 /// Sets every option that was asked for; what the kernel refuses is recorded, as its effect can be read back.
 fn set_options(socket: &Socket, v4: bool, options: &SocketOptions, degraded: &mut Vec<Degraded>) {
     let fd = socket.as_raw_fd();
