@@ -1,0 +1,8 @@
+//! ringperf beside netperf, iperf3 and neper. All of it is in the library, where it is tested:
+//! [`ringperf_benches::versus`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringperf_benches::versus::main(env!("CARGO"))
+}
