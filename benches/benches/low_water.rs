@@ -1,40 +1,77 @@
-//! What the low-water mark of a TCP receiver saves, by the rate of what arrives.
+//! What the low-water mark of a TCP receiver saves, and what it must not cost.
 //!
 //! A paced sender writes segment after segment over loopback, and a receiver takes them with and without the
 //! mark, in turns. What counts is the ratio within a pair of turns: of the receiving worker's CPU time per
-//! byte, and of its wake-ups. Sender and receiver share the machine, so the rate is what the sender manages.
+//! byte, and of its wake-ups. The other columns are what a constant mark fails at: how much the bytes of one
+//! interim result of 0.2 s differ from those of another, and how late the end of a short transfer is seen.
+//! Sender and receiver share the machine, so the rate is what the sender manages.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use ringperf_engine::plan::{Endpoint, Role, Without};
+use ringperf_engine::plan::{Endpoint, Length, Role, SocketOptions, Without};
 use ringperf_engine::{Outcome, Plan, PlanOptions, prepare};
 
 /// Payload of a segment on an Ethernet, with timestamps.
 const SEGMENT_BYTES: usize = 1448;
 /// What the sender writes at once where the rate leaves no time to sleep between segments.
 const PAUSE_MIN: Duration = Duration::from_micros(200);
+/// Between two interim results, as users who watch a test have them.
+const INTERVAL: Duration = Duration::from_millis(200);
+/// A transfer that is over before there is a mark.
+const SHORT_BYTES: usize = 100_000;
 
-/// One turn: so many Mbit/s for so long, or as much as there is with 0.
-fn turn(megabits: u64, time: Duration, without: Without) -> Outcome {
-    let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let endpoint = Endpoint::Listen { local, peers: Vec::new() };
-    let length = ringperf_engine::plan::Length::Endless;
-    let options = PlanOptions { without, length, ..PlanOptions::new(Role::Receive, endpoint) };
-    let receiver = prepare(&Plan::new(options).expect("the options are in range")).expect("a receiver");
-    let port = receiver.local();
-    let sending = std::thread::spawn(move || send(port, megabits, time));
-    let outcome = receiver.run(None).expect("it receives");
-    let sent = sending.join().expect("the sender ends");
-    assert_eq!(outcome.tally.bytes_received, sent);
-    outcome
+/// What a row of the table is about.
+struct Case {
+    name: &'static str,
+    /// 0: as much as there is.
+    megabits: u64,
+    receive_buffer: Option<u32>,
 }
 
-/// The bytes that were sent.
-fn send(port: SocketAddr, megabits: u64, time: Duration) -> u64 {
-    let mut stream = TcpStream::connect(port).expect("it listens");
-    stream.set_nodelay(true).expect("TCP knows it");
+const fn rate(name: &'static str, megabits: u64) -> Case {
+    Case { name, megabits, receive_buffer: None }
+}
+
+/// 2304 is the least that Linux grants (SOCK_MIN_RCVBUF).
+const CASES: [Case; 7] = [
+    rate("1 Mbit/s", 1),
+    rate("10 Mbit/s", 10),
+    rate("100 Mbit/s", 100),
+    rate("1000 Mbit/s", 1000),
+    rate("all there is", 0),
+    Case { receive_buffer: Some(2304), ..rate("10 Mbit/s, SO_RCVBUF 2304", 10) },
+    Case { receive_buffer: Some(65_536), ..rate("100 Mbit/s, SO_RCVBUF 65536", 100) },
+];
+
+/// One turn of a receiver whose sender is `send`, which returns the bytes it sent.
+fn turn(case: &Case, without: Without, send: impl FnOnce(TcpStream) -> u64 + Send) -> Outcome {
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let endpoint = Endpoint::Listen { local, peers: Vec::new() };
+    let options = PlanOptions {
+        without,
+        length: Length::Endless,
+        interval: Some(INTERVAL),
+        socket: SocketOptions { receive_buffer: case.receive_buffer, ..SocketOptions::default() },
+        ..PlanOptions::new(Role::Receive, endpoint)
+    };
+    let receiver = prepare(&Plan::new(options).expect("the options are in range")).expect("a receiver");
+    let port = receiver.local();
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(move || {
+            let stream = TcpStream::connect(port).expect("it listens");
+            stream.set_nodelay(true).expect("TCP knows it");
+            send(stream)
+        });
+        let outcome = receiver.run(None).expect("it receives");
+        assert_eq!(outcome.tally.bytes_received, sending.join().expect("the sender ends"));
+        outcome
+    })
+}
+
+/// Writes at a rate, for so long.
+fn paced(mut stream: TcpStream, megabits: u64, time: Duration) -> u64 {
     let segment = vec![7; if megabits == 0 { 1 << 20 } else { SEGMENT_BYTES }];
     let (start, mut sent) = (Instant::now(), 0_u64);
     while start.elapsed() < time {
@@ -49,11 +86,27 @@ fn send(port: SocketAddr, megabits: u64, time: Duration) -> u64 {
     sent
 }
 
-/// Nanoseconds of CPU per 1024 bytes, and wake-ups a second.
-fn cost(outcome: &Outcome) -> [f64; 2] {
+/// What the table tells of a turn: nanoseconds of CPU per 1024 bytes, wake-ups a second, and the least that
+/// an interim result had of their mean.
+fn figures(outcome: &Outcome) -> [f64; 3] {
     let kilobytes = outcome.tally.bytes_received as f64 / 1024.0;
     let wakeups = outcome.tally.operations.wakeups as f64 / outcome.elapsed.as_secs_f64();
-    [outcome.worker_cpu.total.as_nanos() as f64 / kilobytes, wakeups]
+    [outcome.worker_cpu.total.as_nanos() as f64 / kilobytes, wakeups, evenness(outcome)]
+}
+
+/// The lowest rate of an interval over the mean; the first is left out, in which the connection starts. Not a
+/// number where there are none.
+fn evenness(outcome: &Outcome) -> f64 {
+    let rates: Vec<f64> = outcome
+        .samples
+        .windows(2)
+        .map(|pair| {
+            let bytes = pair[1].bytes_received - pair[0].bytes_received;
+            bytes as f64 / (pair[1].at - pair[0].at).as_secs_f64()
+        })
+        .collect();
+    let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+    rates.iter().copied().reduce(f64::min).unwrap_or(f64::NAN) / mean
 }
 
 /// "median (lowest - highest)".
@@ -63,29 +116,63 @@ fn spread(figures: &mut [f64]) -> String {
     format!("{:.2} ({first:.2} - {last:.2})", figures[figures.len() / 2])
 }
 
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// Microseconds from the start of a short transfer until the receiver has seen its end.
+fn short(without: Without) -> f64 {
+    let outcome = turn(&CASES[4], without, |mut stream| {
+        stream.write_all(&[7; SHORT_BYTES]).expect("the receiver is there");
+        SHORT_BYTES as u64
+    });
+    outcome.connected_for().as_secs_f64() * 1e6
+}
+
 fn main() {
     let measuring = std::env::args().any(|argument| argument == "--bench");
     let (rounds, time) =
         if measuring { (10, Duration::from_secs(2)) } else { (1, Duration::from_millis(100)) };
+    let none = Without { low_water: true, ..Without::default() };
     let mut out = std::io::stdout().lock();
     let mut say = |line: String| writeln!(out, "{line}").expect("standard output is open");
-    say("Mbit/s | ns/KB with, without | wake-ups/s with, without | ratio of ns/KB | of wake-ups".to_owned());
-    for megabits in [1, 10, 100, 1000, 0] {
-        let (mut cpu, mut wakeups) = (Vec::new(), Vec::new());
-        let mut last = [[0.0; 2]; 2];
+    say("| rate | ns/KB, with / without | wake-ups, with / without | wake-ups/s, with and without \
+         | least of an interval of 0.2 s, with and without |\n|---|---|---|---|---|"
+        .to_owned());
+    for case in &CASES {
+        let mut ratios = [Vec::new(), Vec::new()];
+        let mut columns: [[Vec<f64>; 2]; 3] = Default::default();
         for _ in 0..rounds {
-            let with = cost(&turn(megabits, time, Without::default()));
-            let without = cost(&turn(megabits, time, Without { low_water: true, ..Without::default() }));
-            cpu.push(with[0] / without[0]);
-            wakeups.push(with[1] / without[1]);
-            last = [with, without];
+            let run = |without| figures(&turn(case, without, |stream| paced(stream, case.megabits, time)));
+            let (with, without) = (run(Without::default()), run(none));
+            for (ratio, figure) in ratios.iter_mut().zip(0..) {
+                ratio.push(with[figure] / without[figure]);
+            }
+            for (column, figure) in columns.iter_mut().zip(0..) {
+                column[0].push(with[figure]);
+                column[1].push(without[figure]);
+            }
         }
-        let rate = if megabits == 0 { "all".to_owned() } else { megabits.to_string() };
-        let [with, without] = last;
-        let (cpu, wakeups) = (spread(&mut cpu), spread(&mut wakeups));
+        let [mut cpu, mut wakeups] = ratios;
+        let [_, [mut woken, mut woken_without], [mut even, mut even_without]] = columns;
         say(format!(
-            "{rate} | {:.0}, {:.0} | {:.0}, {:.0} | {cpu} | {wakeups}",
-            with[0], without[0], with[1], without[1]
+            "| {} | {} | {} | {:.0}, {:.0} | {:.2}, {:.2} |",
+            case.name,
+            spread(&mut cpu),
+            spread(&mut wakeups),
+            median(&mut woken),
+            median(&mut woken_without),
+            median(&mut even),
+            median(&mut even_without)
         ));
     }
+    let turns = 10 * rounds;
+    let (mut with, mut without): (Vec<f64>, Vec<f64>) =
+        (0..turns).map(|_| (short(Without::default()), short(none))).unzip();
+    say(format!(
+        "\n{SHORT_BYTES} bytes and the end, {turns} pairs: median {:.0} us with, {:.0} us without",
+        median(&mut with),
+        median(&mut without)
+    ));
 }
