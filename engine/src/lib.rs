@@ -22,6 +22,7 @@ mod backend;
 mod classic;
 mod cores;
 pub mod cpu;
+mod drops;
 mod engine;
 mod epoll;
 pub mod error;

@@ -155,6 +155,19 @@ pub struct Transport {
     pub congestion_control: String,
 }
 
+/// What reached a receiver of datagrams and was dropped there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Drops {
+    /// What the socket dropped over its life, because its buffer was full or, seldom, because a checksum was
+    /// wrong or the sender a stranger. Without UDP_GRO these are datagrams; with it the kernel counts what
+    /// one receive would have brought, which may be many of them. Modulo 2^32.
+    pub socket: u64,
+    /// How much the machine's count of full receive buffers (RcvbufErrors) grew from the time that the socket
+    /// was ready until the end, for all UDP sockets of the network namespace together. `None`: not to be
+    /// read.
+    pub receive_buffer_errors: Option<u64>,
+}
+
 /// The low-water mark (SO_RCVLOWAT) over a run: how many bytes had to be there before the receiver was woken.
 /// Setting it makes the kernel enlarge a receive buffer whose size was not asked for, and the window with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -254,6 +267,8 @@ pub struct Outcome {
     /// The longest that a receiver's sleeps were made to last so that a wake-up finds more than one datagram;
     /// zero where none was.
     pub longest_gather: Duration,
+    /// What a receiver of datagrams did not get; `None` where the socket does not tell, and elsewhere.
+    pub drops: Option<Drops>,
     /// CPU time of the workers' threads together, between connection and end.
     pub worker_cpu: ThreadCpu,
     /// The same by worker.
@@ -302,6 +317,7 @@ impl Outcome {
                 bytes: share.tally.bytes_sent + share.tally.bytes_received,
             });
             self.longest_gather = self.longest_gather.max(share.longest_gather);
+            self.drops = self.drops.or(share.drops);
             self.low_water = match (self.low_water, share.low_water) {
                 (Some(all), Some(one)) => Some(all.plus(one)),
                 (all, one) => all.or(one),
@@ -339,6 +355,7 @@ impl Outcome {
             samples: Vec::new(),
             low_water: None,
             longest_gather: Duration::ZERO,
+            drops: None,
             worker_cpu: ThreadCpu::default(),
             workers: Vec::new(),
             machine_cpu: MachineCpu::default(),

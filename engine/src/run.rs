@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::backend::Backend;
 use crate::cores::Seat;
 use crate::cpu::MachineSnapshot;
+use crate::drops::BufferErrors;
 use crate::engine::{self, AnyBackend};
 use crate::error::Error;
 use crate::facts::{Degraded, Facts, SocketBuffers};
@@ -59,7 +60,8 @@ pub fn prepare(plan: &Plan) -> Result<Prepared, Error> {
     }
     let facts = facts.expect("a plan has a worker");
     let stop = Stop(crew.iter().map(|member| Arc::clone(&member.stop)).collect());
-    Ok(Prepared { plan: plan.clone(), bound, local, buffers, facts, stop, crew })
+    let buffer_errors = BufferErrors::now();
+    Ok(Prepared { plan: plan.clone(), bound, local, buffers, facts, stop, crew, buffer_errors })
 }
 
 /// A run that only waits for its start. Dropping it gives everything back.
@@ -71,6 +73,8 @@ pub struct Prepared {
     facts: Facts,
     stop: Stop,
     crew: Vec<Member>,
+    /// From now on datagrams may come.
+    buffer_errors: BufferErrors,
 }
 
 impl Prepared {
@@ -99,8 +103,8 @@ impl Prepared {
     /// # Errors
     /// See [`Error`]; a connection that fails once it is there is no error but [`End::Failed`].
     pub fn run(self, remote: Option<SocketAddr>) -> Result<Outcome, Error> {
-        let Self { plan, bound, local, facts, stop, mut crew, .. } = self;
-        let window = Window::open();
+        let Self { plan, bound, local, facts, stop, mut crew, buffer_errors, .. } = self;
+        let window = Window::open(buffer_errors);
         let mut outcome = Outcome::never_ran(local, facts);
         let met = meet(bound, &plan, remote, &stop, &mut outcome.tally.strangers);
         let connections = match met? {
@@ -112,7 +116,7 @@ impl Prepared {
         };
         outcome.connected_after = Some(window.start.elapsed());
         // To make one connection takes no time that shows, and netperf counts it; to make many does.
-        let window = if plan.options().flows > 1 { Window::open() } else { window };
+        let window = if plan.options().flows > 1 { Window::open(buffer_errors) } else { window };
         let mut hands: Vec<Vec<Connection>> = crew.iter().map(|_| Vec::new()).collect();
         let workers = hands.len();
         for (number, connection) in connections.into_iter().enumerate() {
@@ -314,11 +318,17 @@ fn meet(
 pub(crate) struct Window {
     pub(crate) start: Instant,
     machine: MachineSnapshot,
+    buffer_errors: BufferErrors,
 }
 
 impl Window {
-    fn open() -> Self {
-        Self { start: Instant::now(), machine: MachineSnapshot::now() }
+    fn open(buffer_errors: BufferErrors) -> Self {
+        Self { start: Instant::now(), machine: MachineSnapshot::now(), buffer_errors }
+    }
+
+    /// Datagrams that found a full buffer anywhere on the machine until now.
+    pub(crate) fn receive_buffer_errors(&self) -> Option<u64> {
+        BufferErrors::now().since(self.buffer_errors)
     }
 
     /// CPU time of the machine until now.

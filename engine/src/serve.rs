@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
 use crate::flow::{DatagramSend, Flow, Linger, Receive, StreamSend};
 use crate::low_water::LowWater;
-use crate::outcome::{End, LowWaterUse, Sample, Tally, Transport};
+use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role};
@@ -42,6 +42,7 @@ pub(crate) struct Share {
     pub(crate) samples: Vec<Sample>,
     pub(crate) low_water: Option<LowWaterUse>,
     pub(crate) longest_gather: Duration,
+    pub(crate) drops: Option<Drops>,
     /// Of all its flows, what is one connection's of the first.
     pub(crate) transport: Option<Transport>,
     pub(crate) buffers_at_end: SocketBuffers,
@@ -134,6 +135,7 @@ impl<'a> Serving<'a> {
             marks.map(|marks| LowWaterUse { enlarged_bytes: self.enlarged.get(), ..marks.used() });
         share.longest_gather = gather.map_or(Duration::ZERO, |gather| gather.longest());
         self.read_sockets(&mut share);
+        self.read_drops(&mut share);
         self.end_streams(&share);
         result.map_err(broken)?;
         share.machine_cpu = self.window.machine_cpu();
@@ -343,6 +345,26 @@ impl<'a> Serving<'a> {
         if let Some(all) = &mut share.transport {
             let others = self.connections.iter().skip(1);
             all.retransmits += others.filter_map(|other| socket::retransmits(&other.socket)).sum::<u32>();
+        }
+    }
+
+    /// What a receiver of datagrams did not get. The socket was opened for this run, so all that it has dropped
+    /// counts: to count from a later time on would leave out what came before the worker had begun.
+    fn read_drops(&self, share: &mut Share) {
+        let options = self.plan.options();
+        if (options.role, options.protocol) != (Role::Receive, Protocol::Udp) {
+            return;
+        }
+        match sys::socket_drops(self.socket(0).as_raw_fd()) {
+            Ok(drops) => {
+                let receive_buffer_errors = self.window.receive_buffer_errors();
+                share.drops = Some(Drops { socket: drops.into(), receive_buffer_errors });
+            }
+            Err(error) => share.degraded.push(Degraded {
+                feature: "socket drop counter",
+                reason: sys::error_name(&error),
+                instead: "loss without its place",
+            }),
         }
     }
 

@@ -344,6 +344,28 @@ fn a_small_receive_buffer_costs_datagrams_and_neither_the_end_nor_a_count() {
     }
 }
 
+/// Nothing else on the way loses anything. The marks of the end are datagrams too, and sent until one gets
+/// through.
+#[test]
+fn what_the_socket_drops_is_what_does_not_arrive() {
+    for way in ways("what_the_socket_drops_is_what_does_not_arrive") {
+        let length = Length::Time(Duration::from_millis(100));
+        let mut receiver = PlanOptions { length, receive_grace: SOON, ..receiver(way, 1472) };
+        receiver.socket.receive_buffer = Some(5000);
+        let (sent, received) = run_pair(sender(way, 1472, length), receiver);
+        assert_clean(way.name, [&sent, &received]);
+        assert_eq!((sent.end, received.end), (End::Timer, End::PeerClosed), "{}", way.name);
+        let lost = sent.tally.messages_sent - received.tally.receives;
+        let drops = received.drops.expect("this kernel tells");
+        assert!(lost > 0, "{}", way.name);
+        assert!((lost..=lost + 8).contains(&drops.socket), "{}: {drops:?} for {lost}", way.name);
+        // Other sockets of the machine may add to these.
+        let errors = drops.receive_buffer_errors;
+        assert!(errors.is_none_or(|errors| errors >= drops.socket), "{}: {drops:?}", way.name);
+        assert_eq!(sent.drops, None, "{}", way.name);
+    }
+}
+
 /// The loopback device has a slow and short queue.
 #[test]
 fn what_a_full_queue_refuses_is_counted_and_no_failure() {
