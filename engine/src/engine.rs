@@ -88,6 +88,8 @@ impl AnyBackend {
             arena_backing: self.arena().backing(),
             buffers_asked: (options.socket.send_buffer, options.socket.receive_buffer),
             buffers_granted: SocketBuffers::default(),
+            segmentation: false,
+            coalescing: false,
             uring,
             degraded,
         }

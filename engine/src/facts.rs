@@ -110,6 +110,10 @@ pub struct Facts {
     pub buffers_asked: (Option<u32>, Option<u32>),
     /// What the socket had once the options were set, before any data.
     pub buffers_granted: SocketBuffers,
+    /// The sender's socket was to take sends apart into datagrams (UDP_SEGMENT).
+    pub segmentation: bool,
+    /// The receiver's socket may bring many datagrams at once (UDP_GRO).
+    pub coalescing: bool,
     /// Present when io_uring was used; every worker of a run has a ring of its own, set up alike.
     pub uring: Option<UringFacts>,
     /// What was wished for and not had, in the order it was found out.

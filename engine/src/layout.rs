@@ -3,7 +3,7 @@
 //! Pure arithmetic; the memory itself is the arena's.
 
 use crate::arena::Span;
-use crate::plan::{EngineChoice, PlanOptions, Protocol, Role};
+use crate::plan::{DATAGRAM_BYTES_MAX, EngineChoice, PlanOptions, Protocol, Role};
 
 /// How the arena is cut, and how much may be under way at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,11 @@ pub(crate) struct Layout {
     pub(crate) send: Span,
     /// How many there are.
     pub(crate) slots: u32,
-    /// Most messages of a flow sent together; 1 where each goes by itself, and 0 at a receiver.
+    /// Most sends of a flow together; 1 where each goes by itself, and 0 at a receiver.
     pub(crate) batch: u32,
+    /// Most messages that one send carries, for which their slots have to lie side by side; the number of
+    /// slots is a multiple of it. 1 for all but datagrams that the kernel takes apart.
+    pub(crate) per_send: u32,
     /// Memory to receive into: the provided buffers, or what a single receive may fill.
     pub(crate) receive: Span,
     /// The part of it that a single receive may fill.
@@ -38,8 +41,10 @@ pub(crate) struct Layout {
 const REGION_BYTES: u32 = 2 << 20;
 /// From so many flows on, there is more memory to receive into: many of them have something at once.
 const MANY_FLOWS: u32 = 16;
-/// How much more.
+/// How much more. So it is for datagrams that come together, each of whose receives has the largest buffer.
 const MANY_FLOWS_REGIONS: u32 = 4;
+/// Most datagrams of one send (UDP_MAX_SEGMENTS before Linux 6.9, which doubled it).
+const SEGMENTS_MAX: u32 = 64;
 /// Most sends of a flow together, so that chain and cancel fit the submission queue.
 const BATCH_MAX: u32 = 64;
 /// Most sends of all flows together, as far as each has one: more of them wait in the kernel for nothing.
@@ -64,7 +69,9 @@ impl Layout {
     pub(crate) fn new(options: &PlanOptions) -> Self {
         let PlanOptions { role, protocol, engine, message_bytes, .. } = *options;
         let flows = options.flows.div_ceil(options.worker_count());
-        let region = if flows < MANY_FLOWS { REGION_BYTES } else { MANY_FLOWS_REGIONS * REGION_BYTES };
+        let many = flows >= MANY_FLOWS || options.gro;
+        let region = if many { MANY_FLOWS_REGIONS * REGION_BYTES } else { REGION_BYTES };
+        let per_send = datagrams_per_send(options);
         // A sender receives nothing but the peer's end of stream, for which the least will do.
         let (send_bytes, slots, batch, receive_bytes) = match (role, protocol) {
             (Role::Receive, Protocol::Udp) => (0, 0, 0, region),
@@ -72,15 +79,17 @@ impl Layout {
                 (0, 0, 0, region.max(message_bytes.next_multiple_of(*BUFFER_BYTES.end())))
             }
             (Role::Send, _) => {
-                let slots = (REGION_BYTES / message_bytes).max(2);
+                let sends = REGION_BYTES / message_bytes / per_send;
+                let slots = (sends * per_send).max(2);
                 let batch = match (engine, message_bytes) {
                     (EngineChoice::Classic, _) | (_, REGISTERED_MESSAGE_BYTES..) => 1,
-                    _ => (REGION_BYTES / message_bytes).min(BATCH_MAX).min((SENDS_MAX / flows).max(1)),
+                    _ => sends.min(BATCH_MAX).min((SENDS_MAX / flows).max(1)),
                 };
                 (slots * message_bytes, slots, batch, 4 * BUFFER_BYTES.start())
             }
         };
         let buffer_bytes = match (role, protocol) {
+            (Role::Receive, Protocol::Udp) if options.gro => DATAGRAM_BUFFER_BYTES,
             (Role::Receive, Protocol::Udp) => message_bytes.min(DATAGRAM_BUFFER_BYTES),
             (Role::Receive, Protocol::Tcp) => {
                 message_bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end()).next_power_of_two()
@@ -104,6 +113,7 @@ impl Layout {
             send,
             slots,
             batch,
+            per_send,
             receive,
             single,
             buffer_bytes,
@@ -119,10 +129,15 @@ impl Layout {
         self.batch == 1
     }
 
-    /// A message slot.
-    pub(crate) fn slot(&self, slot: u32, message_bytes: u32) -> Span {
-        Span { offset: self.send.offset + slot * message_bytes, length: message_bytes }
+    /// So many message slots, side by side.
+    pub(crate) fn slots_from(&self, slot: u32, messages: u32, message_bytes: u32) -> Span {
+        Span { offset: self.send.offset + slot * message_bytes, length: messages * message_bytes }
     }
+}
+
+/// Most messages that one send carries, where the kernel takes it apart.
+pub(crate) fn datagrams_per_send(options: &PlanOptions) -> u32 {
+    if options.gso { (DATAGRAM_BYTES_MAX / options.message_bytes).clamp(1, SEGMENTS_MAX) } else { 1 }
 }
 
 #[cfg(test)]
@@ -142,6 +157,11 @@ mod tests {
                         let options = PlanOptions::new(role, endpoint.clone());
                         let options = PlanOptions { protocol, engine, message_bytes, ..options };
                         layouts.push((options.clone(), Layout::new(&options)));
+                        if protocol == Protocol::Udp {
+                            let (gso, gro) = (role == Role::Send, role == Role::Receive);
+                            let options = PlanOptions { gso, gro, ..options };
+                            layouts.push((options.clone(), Layout::new(&options)));
+                        }
                     }
                 }
             }
@@ -165,6 +185,8 @@ mod tests {
             let message = if role == Role::Send { message_bytes } else { 0 };
             assert_eq!(layout.send.length, layout.slots * message);
             assert!(role == Role::Receive || layout.batch <= layout.slots && layout.batch >= 1);
+            assert_eq!(layout.slots % layout.per_send, 0);
+            assert!(layout.per_send == 1 || layout.per_send * message_bytes <= DATAGRAM_BYTES_MAX);
         }
     }
 
@@ -173,11 +195,23 @@ mod tests {
     #[test]
     fn a_receive_of_a_datagram_has_room_for_one_message_and_no_more() {
         for (options, layout) in layouts() {
-            if (options.role, options.protocol) == (Role::Receive, Protocol::Udp) {
+            if (options.role, options.protocol, options.gro) == (Role::Receive, Protocol::Udp, false) {
                 let room = options.message_bytes.min(64 << 10);
                 assert_eq!((layout.buffer_bytes, layout.single.length), (room, room));
                 assert!(layout.arena_bytes < 3 << 20, "{}", options.message_bytes);
             }
+        }
+    }
+
+    #[test]
+    fn one_send_carries_as_many_datagrams_as_the_largest_has_room_for() {
+        let endpoint = Endpoint::Connect { local: "127.0.0.1:0".parse().unwrap() };
+        let udp = PlanOptions { protocol: Protocol::Udp, ..PlanOptions::new(Role::Send, endpoint) };
+        for (message_bytes, wanted) in
+            [(1, 64), (1023, 64), (1472, 44), (32_753, 2), (32_754, 1), (65_507, 1)]
+        {
+            assert_eq!(datagrams_per_send(&PlanOptions { message_bytes, gso: true, ..udp.clone() }), wanted);
+            assert_eq!(datagrams_per_send(&PlanOptions { message_bytes, ..udp.clone() }), 1);
         }
     }
 

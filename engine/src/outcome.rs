@@ -56,11 +56,11 @@ pub struct Tally {
     pub bytes_received: u64,
     /// Whole messages sent; one cut short by the end of the test is not counted.
     pub messages_sent: u64,
-    /// Completions or calls that returned received data.
+    /// Completions or calls that returned received data; over UDP, datagrams received.
     pub receives: u64,
     /// Sends that the kernel completed only in part and that were continued.
     pub short_sends: u64,
-    /// UDP sends that the kernel refused because a queue on the way to the device was full (ENOBUFS): they
+    /// Datagrams that the kernel refused because a queue on the way to the device was full (ENOBUFS): they
     /// are no messages, and nothing was sent.
     pub failed_sends: u64,
     /// Received bytes that were not what the sender sends, when the plan asked to check.
@@ -104,6 +104,10 @@ pub struct Operations {
     pub receives_single: u64,
     /// recv system calls that returned data.
     pub receives_syscall: u64,
+    /// Sends that carried several datagrams (UDP_SEGMENT).
+    pub segmented_sends: u64,
+    /// Receives that brought several datagrams (UDP_GRO).
+    pub coalesced_receives: u64,
     /// Times a receive ended and another was armed: seldom for multishot, each time for single receives.
     pub rearmed: u64,
     /// Times the buffer ring was found empty (ENOBUFS).
@@ -131,6 +135,8 @@ impl Operations {
             receives_buffer_ring: self.receives_buffer_ring + other.receives_buffer_ring,
             receives_single: self.receives_single + other.receives_single,
             receives_syscall: self.receives_syscall + other.receives_syscall,
+            segmented_sends: self.segmented_sends + other.segmented_sends,
+            coalesced_receives: self.coalesced_receives + other.coalesced_receives,
             rearmed: self.rearmed + other.rearmed,
             no_buffers: self.no_buffers + other.no_buffers,
             skipped_buffers: self.skipped_buffers + other.skipped_buffers,

@@ -222,9 +222,12 @@ pub struct PlanOptions {
     pub without: Without,
     /// How a TCP sender hands its messages to the kernel.
     pub send_path: SendPath,
-    /// A UDP sender hands many datagrams to the kernel as one send (UDP_SEGMENT).
+    /// A UDP sender hands many datagrams to the kernel as one send (UDP_SEGMENT): as many as fit one datagram of
+    /// the largest size, 64 at most, and no more than a rate has room for.
     pub gso: bool,
-    /// A UDP receiver takes many datagrams in one receive (UDP_GRO).
+    /// A UDP receiver takes many datagrams in one receive (UDP_GRO). What one receive brings is counted as
+    /// datagrams of the message size, the last one maybe shorter, for the kernel does not say how many they
+    /// were: it is for a sender whose message size is the same.
     pub gro: bool,
     /// What a sender's messages carry: repeated, from its start, over the message slots of
     /// [`Plan::message_slots_bytes`]. `None` is a pseudo-random sequence, which no link compresses.
@@ -305,6 +308,7 @@ impl Plan {
             return Err(Error::Plan { option: "test length", range: "above zero" });
         }
         check_flows(&options)?;
+        check_offloads(&options)?;
         let PlanOptions { receive_grace, receive_linger, connect_timeout, drain_timeout, .. } = options;
         let length = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
         for (option, time) in [
@@ -362,6 +366,25 @@ fn check_flows(options: &PlanOptions) -> Result<(), Error> {
     }
     if options.interval.is_some_and(|interval| interval < INTERVAL_MIN) {
         return Err(Error::Plan { option: "interval", range: "10 milliseconds and longer" });
+    }
+    Ok(())
+}
+
+/// Segmentation is for who sends datagrams, coalescing for who receives them and need not tell them apart.
+fn check_offloads(options: &PlanOptions) -> Result<(), Error> {
+    let part = (options.role, options.protocol);
+    if options.gso && part != (Role::Send, Protocol::Udp) {
+        return Err(Error::Plan { option: "segmentation of sends (gso)", range: "on at UDP senders only" });
+    }
+    if options.gro && part != (Role::Receive, Protocol::Udp) {
+        return Err(Error::Plan {
+            option: "coalescing of receives (gro)",
+            range: "on at UDP receivers only",
+        });
+    }
+    if options.gro && options.exact_message {
+        let range = "off where a datagram of another size is the end (exact message)";
+        return Err(Error::Plan { option: "coalescing of receives (gro)", range });
     }
     Ok(())
 }
@@ -425,12 +448,19 @@ mod tests {
         let sender = udp(Role::Send, connect.clone());
         let receiver = udp(Role::Receive, listen.clone());
         assert!(Plan::new(sender.clone()).is_ok());
+        assert!(Plan::new(PlanOptions { gso: true, ..sender.clone() }).is_ok());
+        assert!(Plan::new(PlanOptions { gro: true, ..receiver.clone() }).is_ok());
         assert!(Plan::new(PlanOptions { message_bytes: MESSAGE_BYTES_MAX, ..receiver.clone() }).is_ok());
         for (bad, name) in [
             (udp(Role::Send, listen), "role over UDP"),
             (udp(Role::Receive, connect), "role over UDP"),
-            (PlanOptions { message_bytes: DATAGRAM_BYTES_MAX + 1, ..sender }, "65507 bytes over UDP"),
-            (PlanOptions { check_payload: true, ..receiver }, "check of the payload"),
+            (PlanOptions { message_bytes: DATAGRAM_BYTES_MAX + 1, ..sender.clone() }, "65507 bytes over UDP"),
+            (PlanOptions { check_payload: true, ..receiver.clone() }, "check of the payload"),
+            (PlanOptions { gso: true, ..receiver.clone() }, "gso"),
+            (PlanOptions { gro: true, ..sender.clone() }, "gro"),
+            (PlanOptions { gso: true, protocol: Protocol::Tcp, ..sender.clone() }, "gso"),
+            (PlanOptions { gro: true, protocol: Protocol::Tcp, ..receiver.clone() }, "gro"),
+            (PlanOptions { gro: true, exact_message: true, ..receiver.clone() }, "exact message"),
         ] {
             assert!(Plan::new(bad).unwrap_err().to_string().contains(name), "{name}");
         }

@@ -53,7 +53,8 @@ pub fn prepare(plan: &Plan) -> Result<Prepared, Error> {
         match &mut facts {
             None => {
                 let degraded = [degraded.as_slice(), &ready.degraded].concat();
-                facts = Some(Facts { buffers_granted: buffers, degraded, ..ready });
+                let (segmentation, coalescing) = (bound[0].segments(), bound[0].coalesces());
+                facts = Some(Facts { buffers_granted: buffers, segmentation, coalescing, degraded, ..ready });
             }
             Some(facts) => facts.join(ready),
         }

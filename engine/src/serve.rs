@@ -3,7 +3,7 @@
 //! Chooses the flows, drives them, and does afterwards what the peers still need. What the parts amount to
 //! together is for [`crate::outcome`].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -15,7 +15,7 @@ use crate::backend::{Backend, Done};
 use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
-use crate::flow::{DatagramSend, Flow, Linger, Receive, StreamSend};
+use crate::flow::{DatagramSend, Flow, Linger, Pieces, Receive, StreamSend};
 use crate::low_water::LowWater;
 use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
@@ -93,6 +93,8 @@ pub(crate) struct Serving<'a> {
     ended: Vec<Cell<bool>>,
     /// Bytes by which low-water marks made the kernel enlarge receive buffers.
     enlarged: Cell<u64>,
+    /// What turned out to be refused on the way.
+    refused: RefCell<Vec<Degraded>>,
 }
 
 impl<'a> Serving<'a> {
@@ -103,7 +105,8 @@ impl<'a> Serving<'a> {
         window: Window,
     ) -> Self {
         let ended = connections.iter().map(|_| Cell::new(false)).collect();
-        Self { plan, connections, stop, window, ended, enlarged: Cell::new(0) }
+        let refused = RefCell::default();
+        Self { plan, connections, stop, window, ended, enlarged: Cell::new(0), refused }
     }
 
     /// Runs the plan's flows, closes the window, and then does what the peers still need.
@@ -136,6 +139,7 @@ impl<'a> Serving<'a> {
         share.longest_gather = gather.map_or(Duration::ZERO, |gather| gather.longest());
         self.read_sockets(&mut share);
         self.read_drops(&mut share);
+        share.degraded.append(&mut self.refused.borrow_mut());
         self.end_streams(&share);
         result.map_err(broken)?;
         share.machine_cpu = self.window.machine_cpu();
@@ -190,7 +194,7 @@ impl<'a> Serving<'a> {
             Length::Bytes(bytes) => Some(bytes.div_ceil(u64::from(options.flows))),
             Length::Endless | Length::Time(_) => None,
         };
-        let (bytes, slots, batch) = (options.message_bytes, layout.slots, self.batch());
+        let (bytes, slots, batch) = (options.message_bytes, layout.slots, layout.batch);
         let watchers = Watchers {
             checkers: self.checkers(),
             wakes,
@@ -199,11 +203,20 @@ impl<'a> Serving<'a> {
         };
         match (options.role, options.protocol) {
             (Role::Receive, protocol) => {
-                let exact = (protocol == Protocol::Udp && options.exact_message).then_some(bytes);
-                self.follow(|| Receive::new(limit, exact), backend, watchers, done, share)
+                let pieces = match protocol {
+                    Protocol::Udp if options.exact_message => Pieces::Exact(bytes),
+                    Protocol::Udp if options.gro => Pieces::Datagrams(bytes),
+                    Protocol::Udp | Protocol::Tcp => Pieces::Any,
+                };
+                self.follow(|| Receive::new(limit, pieces), backend, watchers, done, share)
             }
             (Role::Send, Protocol::Udp) => {
-                let flow = || DatagramSend::new(bytes, slots, batch, limit);
+                let segments = socket::segments(self.socket(0));
+                let (batch, per_send) = self.batch(if segments { layout.per_send } else { 1 });
+                let flow = || {
+                    let flow = DatagramSend::new(bytes, slots, batch, limit);
+                    if segments { flow.segmented(per_send) } else { flow }
+                };
                 self.follow(flow, backend, watchers, done, share)
             }
             (Role::Send, Protocol::Tcp) => {
@@ -245,14 +258,16 @@ impl<'a> Serving<'a> {
         options.rate.filter(|_| (options.role, options.protocol) == (Role::Send, Protocol::Udp)).map(share)
     }
 
-    /// Messages sent together: the layout's, or as many as the rate has room for.
-    fn batch(&self) -> u32 {
+    /// Sends that go together, and datagrams that each carries, of this many at most: the layout's, or as
+    /// many as the rate has room for.
+    fn batch(&self, per_send: u32) -> (u32, u32) {
         let most = self.plan.layout().batch;
-        let Some(rate) = self.rate() else { return most };
+        let Some(rate) = self.rate() else { return (most, per_send) };
         let bytes = rate as f64 / 8.0 * BATCH_TIME.as_secs_f64();
-        let messages = bytes / f64::from(self.plan.options().message_bytes);
         // Saturates.
-        (messages as u32).clamp(1, most.max(1))
+        let messages = (bytes / f64::from(self.plan.options().message_bytes)) as u32;
+        let per_send = messages.clamp(1, per_send);
+        ((messages / per_send).clamp(1, most.max(1)), per_send)
     }
 
     /// Drives a flow for each connection to its end, and takes down what they counted.
@@ -302,6 +317,10 @@ impl<'a> Serving<'a> {
             self.ended[flow as usize].set(true);
             let _ = self.socket(flow).shutdown(Shutdown::Write);
         };
+        let unsegment = |flow: u32, errno: Errno| {
+            let degraded = socket::stop_segmenting(self.socket(flow), errno);
+            self.refused.borrow_mut().push(degraded);
+        };
         let mut worker = Worker {
             backend,
             tracks,
@@ -311,6 +330,7 @@ impl<'a> Serving<'a> {
             timing,
             drained_by: None,
             end_stream: &end_stream,
+            unsegment: &unsegment,
             checkers: &mut watchers.checkers,
             wakes: watchers.wakes.take().map(|wakes| wakes as &mut dyn Wakes),
             pace: watchers.pace.take(),
@@ -348,8 +368,9 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// What a receiver of datagrams did not get. The socket was opened for this run, so all that it has dropped
-    /// counts: to count from a later time on would leave out what came before the worker had begun.
+    /// What a receiver of datagrams did not get. The socket was opened for this run, so all that it has
+    /// dropped counts: to count from a later time on would leave out what came before the worker had
+    /// begun.
     fn read_drops(&self, share: &mut Share) {
         let options = self.plan.options();
         if (options.role, options.protocol) != (Role::Receive, Protocol::Udp) {

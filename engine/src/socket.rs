@@ -12,9 +12,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::error::Error;
 use crate::facts::{Degraded, SocketBuffers};
 use crate::filter;
+use crate::layout::datagrams_per_send;
 use crate::outcome::Transport;
 use crate::plan::{Endpoint, PlanOptions, Protocol, Role, SocketOptions};
-use crate::sys::{self, Readiness, Ready, error_name, option};
+use crate::sys::{self, Errno, Readiness, Ready, errno_name, error_name, option};
 
 /// Connections that may wait to be taken beside those of the test: strangers that are turned away.
 const BACKLOG: u32 = 128;
@@ -90,6 +91,16 @@ impl Bound {
     /// Socket buffers in force.
     pub(crate) fn buffers(&self) -> SocketBuffers {
         buffers(&self.socket)
+    }
+
+    /// Whether its sends are taken apart into datagrams.
+    pub(crate) fn segments(&self) -> bool {
+        segments(&self.socket)
+    }
+
+    /// Whether its receives may bring many datagrams.
+    pub(crate) fn coalesces(&self) -> bool {
+        sys::get_option(self.socket.as_raw_fd(), option::UDP_GRO).is_ok_and(|on| on != 0)
     }
 
     /// Connects, within the timeout.
@@ -300,10 +311,51 @@ fn new_socket(
             let errors = if local.is_ipv4() { option::IP_ERRORS } else { option::IPV6_ERRORS };
             // Without it a datagram that a full queue drops counts as sent.
             note("report of full queues", sys::set_option(socket.as_raw_fd(), errors, 1), degraded);
+            if options.gso {
+                segment(&socket, options, degraded);
+            }
+        }
+        (Protocol::Udp, Role::Receive) if options.gro => {
+            if let Err(error) = sys::set_option(socket.as_raw_fd(), option::UDP_GRO, 1) {
+                degraded.push(Degraded {
+                    feature: "UDP coalescing (GRO)",
+                    reason: error_name(&error),
+                    instead: "a receive for each datagram",
+                });
+            }
         }
         (Protocol::Udp, Role::Receive) => {}
     }
     Ok(socket)
+}
+
+/// Has the kernel take sends apart into datagrams of the message size, where one can carry more than one.
+fn segment(socket: &Socket, options: &PlanOptions, degraded: &mut Vec<Degraded>) {
+    let bytes = options.message_bytes;
+    let result = if datagrams_per_send(options) > 1 {
+        sys::set_option(socket.as_raw_fd(), option::UDP_SEGMENT, bytes.cast_signed())
+            .map_err(|error| error_name(&error))
+    } else {
+        Err(format!("no send can carry two datagrams of {bytes} bytes"))
+    };
+    degraded.extend(result.err().map(unsegmented));
+}
+
+/// What is said where the kernel does not take sends apart.
+fn unsegmented(reason: String) -> Degraded {
+    Degraded { feature: "UDP segmentation (GSO)", reason, instead: "a send for each datagram" }
+}
+
+/// Whether a socket's sends are taken apart into datagrams.
+pub(crate) fn segments(socket: &Socket) -> bool {
+    sys::get_option(socket.as_raw_fd(), option::UDP_SEGMENT).is_ok_and(|bytes| bytes > 0)
+}
+
+/// Takes no send apart any more, after one was refused.
+pub(crate) fn stop_segmenting(socket: &Socket, refused: Errno) -> Degraded {
+    // A kernel that takes the size takes zero, too; where it did not, the next sends would say so.
+    let _ = sys::set_option(socket.as_raw_fd(), option::UDP_SEGMENT, 0);
+    unsegmented(format!("the first send was refused: {}", errno_name(refused.0)))
 }
 
 fn open(protocol: Protocol, v4: bool) -> Result<Socket, Error> {

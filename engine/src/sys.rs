@@ -24,6 +24,9 @@ impl Errno {
     pub(crate) const BROKEN_PIPE: Self = Self(libc::EPIPE);
     pub(crate) const CANCELED: Self = Self(libc::ECANCELED);
     pub(crate) const INTERRUPTED: Self = Self(libc::EINTR);
+    pub(crate) const INVALID: Self = Self(libc::EINVAL);
+    pub(crate) const IO: Self = Self(libc::EIO);
+    pub(crate) const MESSAGE_SIZE: Self = Self(libc::EMSGSIZE);
     pub(crate) const NO_BUFFERS: Self = Self(libc::ENOBUFS);
     pub(crate) const NO_ENTRY: Self = Self(libc::ENOENT);
     pub(crate) const RESET: Self = Self(libc::ECONNRESET);
@@ -49,6 +52,7 @@ pub fn errno_name(errno: i32) -> String {
         libc::EFAULT => "EFAULT",
         libc::EBUSY => "EBUSY",
         libc::EINVAL => "EINVAL",
+        libc::EMSGSIZE => "EMSGSIZE",
         libc::ENFILE => "ENFILE",
         libc::EMFILE => "EMFILE",
         libc::EPIPE => "EPIPE",
@@ -333,6 +337,15 @@ pub(crate) fn set_option(fd: RawFd, (level, name): (i32, i32), value: i32) -> io
     check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) }).map(drop)
 }
 
+/// Reads an integer socket option.
+pub(crate) fn get_option(fd: RawFd, (level, name): (i32, i32)) -> io::Result<i32> {
+    let mut value = 0i32;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into a live local of that size.
+    check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) })?;
+    Ok(value)
+}
+
 /// Sets a 64-bit socket option.
 pub(crate) fn set_long_option(fd: RawFd, (level, name): (i32, i32), value: u64) -> io::Result<()> {
     let length = size_of::<u64>() as libc::socklen_t;
@@ -346,12 +359,14 @@ pub(crate) const IN_PROGRESS: i32 = libc::EINPROGRESS;
 /// What a connect that took too long would have answered at last.
 pub(crate) const TIMED_OUT: i32 = libc::ETIMEDOUT;
 
-/// Level and name of the options that socket2 lacks.
+/// Level and name of the options that socket2 lacks. Those of UDP are numbered in linux/udp.h.
 pub(crate) mod option {
     pub(crate) const IP_TYPE_OF_SERVICE: (i32, i32) = (libc::IPPROTO_IP, libc::IP_TOS);
     pub(crate) const DONT_ROUTE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_DONTROUTE);
     pub(crate) const RECEIVE_LOW_WATER: (i32, i32) = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
     pub(crate) const MAX_PACING_RATE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE);
+    pub(crate) const UDP_SEGMENT: (i32, i32) = (libc::SOL_UDP, 103);
+    pub(crate) const UDP_GRO: (i32, i32) = (libc::SOL_UDP, 104);
     pub(crate) const PRIORITY: (i32, i32) = (libc::SOL_SOCKET, libc::SO_PRIORITY);
     pub(crate) const IPV6_TRAFFIC_CLASS: (i32, i32) = (libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
     pub(crate) const IP_ERRORS: (i32, i32) = (libc::IPPROTO_IP, libc::IP_RECVERR);

@@ -14,6 +14,7 @@ use crate::outcome::End;
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::sampler::Sampler;
+use crate::sys::Errno;
 use crate::token::{Kind, Token};
 use crate::wakes::Wakes;
 
@@ -43,6 +44,8 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) drained_by: Option<Instant>,
     /// Shuts down the write side of a flow's connection.
     pub(crate) end_stream: &'a dyn Fn(u32),
+    /// Has a flow's socket take no send apart any more, which it refused with this errno.
+    pub(crate) unsegment: &'a dyn Fn(u32, Errno),
     /// Who compares what is received, by flow; none where nobody does.
     pub(crate) checkers: &'a mut [Checker],
     pub(crate) wakes: Option<&'a mut dyn Wakes>,
@@ -157,6 +160,10 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
                 self.send_in_time(flow, batch);
             }
+            Next::SendUnsegmented(batch, errno) => {
+                (self.unsegment)(flow, errno);
+                self.send_in_time(flow, batch);
+            }
             Next::SendMarks => {
                 for index in 0..MARKS {
                     let empty = Op::Send { span: Span::default(), linked: false };
@@ -184,13 +191,17 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
     }
 
     fn send(&mut self, flow: u32, batch: Batch) {
-        self.backend.make_room(batch.messages);
+        let per_send = self.track(flow).flow.per_send();
+        let sends = batch.messages.div_ceil(per_send);
+        self.backend.make_room(sends);
         let mut bytes = 0;
-        for index in 0..batch.messages {
-            let slot = (batch.slot + index) % self.layout.slots;
-            let message = self.layout.slot(slot, self.message_bytes);
-            let span = if index == 0 { message.skip(batch.skip) } else { message };
-            let linked = self.in_order && index + 1 < batch.messages;
+        for index in 0..sends {
+            let first = index * per_send;
+            let slot = batch.place(first, self.layout.slots, per_send);
+            let messages = per_send.min(batch.messages - first);
+            let messages = self.layout.slots_from(slot, messages, self.message_bytes);
+            let span = if index == 0 { messages.skip(batch.skip) } else { messages };
+            let linked = self.in_order && index + 1 < sends;
             bytes += u64::from(span.length);
             self.backend.push(Op::Send { span, linked }, Token::send(index).of(flow));
         }

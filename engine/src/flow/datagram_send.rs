@@ -1,8 +1,8 @@
 //! The sender of datagrams.
 //!
 //! A datagram goes whole or not at all and the order does not matter, so the sends of a batch stand by
-//! themselves and complete in any order. The end are empty datagrams: nothing comes back that could be
-//! waited for.
+//! themselves and complete in any order. One send may carry several datagrams, which the kernel takes apart;
+//! all counts are of datagrams. The end are empty datagrams: nothing comes back that could be waited for.
 
 use super::{Batch, Flow, Next, retry_cancel};
 use crate::backend::Done;
@@ -22,14 +22,20 @@ pub(crate) struct DatagramSend {
     /// Bytes to reach, in whole datagrams; `None` goes on until stopped.
     limit: Option<u64>,
     state: State,
-    /// Slot of the next batch's first message.
-    slot: u32,
+    /// Messages of each send.
+    per_send: u32,
+    /// The kernel takes sends apart, unless the first ones show that it cannot.
+    segmented: bool,
+    /// The batch under way, or the last one.
+    batch: Batch,
     /// A bit for each send under way, by its index in the batch.
     pending: u64,
     /// The send that is being cancelled.
     target: u32,
     /// A cancel missed a send that was between two of its steps.
     missed: bool,
+    /// Why the kernel would not take a send apart.
+    refused: Option<Errno>,
     failed: Option<Errno>,
     tally: Tally,
 }
@@ -52,32 +58,58 @@ impl DatagramSend {
             batch_max: batch_max.min(u64::BITS),
             limit,
             state: State::Sending,
-            slot: 0,
+            per_send: 1,
+            segmented: false,
+            batch: Batch::default(),
             pending: 0,
             target: 0,
             missed: false,
+            refused: None,
             failed: None,
             tally: Tally::default(),
         }
+    }
+
+    /// Each send carries so many datagrams, where the kernel takes them apart.
+    pub(crate) fn segmented(self, per_send: u32) -> Self {
+        Self { per_send, segmented: true, ..self }
+    }
+
+    /// How many datagrams a send of the batch carries.
+    fn datagrams(&self, index: u32) -> u32 {
+        self.per_send.min(self.batch.messages.saturating_sub(index.saturating_mul(self.per_send)))
     }
 
     fn reached_limit(&self) -> bool {
         self.limit.is_some_and(|limit| self.tally.bytes_sent >= limit)
     }
 
-    fn send(&mut self) -> Next {
+    /// The next batch, from this slot on.
+    fn next_batch(&mut self, slot: u32) -> Batch {
+        let most = self.batch_max * self.per_send;
         let messages = match self.limit {
-            None => self.batch_max,
+            None => most,
             Some(limit) => {
                 let left = limit.saturating_sub(self.tally.bytes_sent);
                 let left = left.div_ceil(u64::from(self.message_bytes));
-                u32::try_from(left).unwrap_or(u32::MAX).min(self.batch_max)
+                u32::try_from(left).unwrap_or(u32::MAX).min(most)
             }
         };
-        let batch = Batch { slot: self.slot, skip: 0, messages };
-        self.slot = (self.slot + messages) % self.slots;
-        self.pending = lowest(messages);
-        Next::Send(batch)
+        self.batch = Batch { slot, skip: 0, messages };
+        self.pending = lowest(messages.div_ceil(self.per_send));
+        self.batch
+    }
+
+    fn send(&mut self) -> Next {
+        let sends = self.batch.messages.div_ceil(self.per_send);
+        let slot = self.batch.place(sends * self.per_send, self.slots, self.per_send);
+        Next::Send(self.next_batch(slot))
+    }
+
+    /// The same once more, each datagram by itself from now on.
+    fn send_unsegmented(&mut self, errno: Errno) -> Next {
+        (self.segmented, self.per_send, self.refused) = (false, 1, None);
+        Next::SendUnsegmented(self.next_batch(self.batch.slot), errno)
     }
 
     fn mark(&mut self, end: End) -> Next {
@@ -104,11 +136,18 @@ impl DatagramSend {
         }
         match done.result {
             Ok(bytes) => {
+                let datagrams = bytes.div_ceil(self.message_bytes);
                 self.tally.bytes_sent += u64::from(bytes);
-                self.tally.messages_sent += 1;
+                self.tally.messages_sent += u64::from(datagrams);
+                self.tally.operations.segmented_sends += u64::from(datagrams > 1);
             }
-            Err(Errno::NO_BUFFERS) => self.tally.failed_sends += 1,
+            Err(Errno::NO_BUFFERS) => {
+                self.tally.failed_sends += u64::from(self.datagrams(done.token.index));
+            }
             Err(Errno::CANCELED | Errno::INTERRUPTED) => {}
+            Err(errno) if self.segmented && is_about_segments(errno) => {
+                self.refused = self.refused.or(Some(errno));
+            }
             Err(errno) => self.failed = self.failed.or(Some(errno)),
         }
         match (self.failed, self.state) {
@@ -117,7 +156,10 @@ impl DatagramSend {
             (_, _) if self.pending != 0 => Next::Wait,
             (_, State::Stopping(end)) => self.mark(end),
             _ if self.reached_limit() => self.mark(End::Count),
-            _ => self.send(),
+            _ => match self.refused {
+                Some(errno) => self.send_unsegmented(errno),
+                None => self.send(),
+            },
         }
     }
 
@@ -139,6 +181,12 @@ impl DatagramSend {
             Next::Wait
         }
     }
+}
+
+/// What a kernel says where the way out cannot take sends apart: EIO without a device that sums up, EMSGSIZE
+/// or EINVAL where a datagram does not fit its packets.
+fn is_about_segments(errno: Errno) -> bool {
+    matches!(errno, Errno::IO | Errno::INVALID | Errno::MESSAGE_SIZE)
 }
 
 /// The lowest `count` bits.
@@ -174,6 +222,10 @@ impl Flow for DatagramSend {
 
     fn tally(&self) -> Tally {
         self.tally
+    }
+
+    fn per_send(&self) -> u32 {
+        self.per_send
     }
 }
 
@@ -274,6 +326,62 @@ mod tests {
         assert_eq!(flow.step(&missed()), Next::Wait);
         marks_then(&mut flow, End::Timer);
         assert_eq!(flow.tally().messages_sent, 62);
+    }
+
+    #[test]
+    fn a_send_of_many_datagrams_counts_each_of_them() {
+        let mut flow = DatagramSend::new(100, 10, 2, Some(1250)).segmented(4);
+        assert_eq!((flow.start(), flow.per_send()), (batch(0, 8), 4));
+        assert_eq!(flow.step(&sent(1, 400)), Next::Wait);
+        assert_eq!((flow.tally().messages_sent, flow.tally().bytes_sent), (4, 400));
+        assert_eq!(flow.tally().operations.segmented_sends, 1);
+        // Of ten slots two sends of four use eight, so the next batch begins anew; what was refused is left.
+        assert_eq!(flow.step(&done(Token::send(0), FULL, false)), batch(0, 8));
+        assert_eq!(flow.tally().failed_sends, 4);
+        flow.step(&sent(0, 400));
+        assert_eq!(flow.step(&sent(1, 400)), batch(0, 1));
+        assert_eq!(flow.step(&done(Token::send(0), FULL, false)), batch(4, 1));
+        assert_eq!(flow.tally().failed_sends, 5);
+        assert_eq!(flow.step(&sent(0, 100)), Next::SendMarks);
+        marks_then(&mut flow, End::Count);
+        let tally = flow.tally();
+        assert_eq!((tally.messages_sent, tally.bytes_sent), (13, 1300));
+        assert_eq!(tally.operations.segmented_sends, 3);
+    }
+
+    #[test]
+    fn a_kernel_that_takes_no_send_apart_gets_the_same_batch_datagram_by_datagram() {
+        for errno in [Errno::IO, Errno::INVALID, Errno::MESSAGE_SIZE] {
+            let mut flow = DatagramSend::new(100, 16, 2, None).segmented(4);
+            flow.start();
+            flow.step(&sent(0, 400));
+            assert_eq!(flow.step(&sent(1, 400)), batch(8, 8));
+            assert_eq!(flow.step(&done(Token::send(1), Err(errno), false)), Next::Wait);
+            let next = flow.step(&done(Token::send(0), Err(errno), false));
+            let again = Batch { slot: 8, skip: 0, messages: 2 };
+            assert_eq!((next, flow.per_send()), (Next::SendUnsegmented(again, errno), 1));
+            flow.step(&sent(0, 100));
+            assert_eq!(flow.step(&sent(1, 100)), batch(10, 2));
+            assert_eq!((flow.tally().messages_sent, flow.tally().operations.segmented_sends), (10, 2));
+            // Now it is an error as any other.
+            flow.step(&sent(0, 100));
+            let failed = Next::Finish(End::Failed(errno.0));
+            assert_eq!(flow.step(&done(Token::send(1), Err(errno), false)), failed);
+        }
+    }
+
+    #[test]
+    fn a_refusal_to_take_sends_apart_hides_neither_a_stop_nor_a_failure() {
+        let refusal = done(Token::send(0), Err(Errno::IO), false);
+        let mut stopped = DatagramSend::new(100, 16, 2, None).segmented(4);
+        stopped.start();
+        stopped.stop(End::Timer);
+        stopped.step(&refusal);
+        assert_eq!(stopped.step(&done(Token::send(1), CANCELED, false)), Next::SendMarks);
+        let mut failed = DatagramSend::new(100, 16, 2, None).segmented(4);
+        failed.start();
+        failed.step(&refusal);
+        assert_eq!(failed.step(&done(Token::send(1), REFUSED, false)), Next::Finish(End::Failed(111)));
     }
 
     #[test]

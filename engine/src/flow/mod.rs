@@ -15,7 +15,7 @@ use crate::token::Token;
 
 pub(crate) use datagram_send::{DatagramSend, MARKS};
 pub(crate) use linger::Linger;
-pub(crate) use receive::Receive;
+pub(crate) use receive::{Pieces, Receive};
 pub(crate) use stream_send::StreamSend;
 
 /// What a flow wants done.
@@ -34,6 +34,9 @@ pub(crate) enum Next {
     Send(Batch),
     /// Receive, and send these messages.
     SendAndReceive(Batch),
+    /// Have the kernel take no send apart any more, because it refused one with this errno; then send these
+    /// messages, each by itself.
+    SendUnsegmented(Batch, Errno),
     /// Send [`MARKS`] empty datagrams, which is how a stream of datagrams ends.
     SendMarks,
     /// Nothing until the next completion.
@@ -61,6 +64,18 @@ pub(crate) trait Flow {
     fn stop(&mut self, end: End) -> Next;
     /// Counters so far, those of the backend left at zero.
     fn tally(&self) -> Tally;
+    /// Messages that one send carries, the last of a batch maybe fewer.
+    fn per_send(&self) -> u32 {
+        1
+    }
+}
+
+impl Batch {
+    /// The slot of message `index` of this batch. The slots in use are a multiple of what one send carries,
+    /// so that those of one lie side by side.
+    pub(crate) fn place(&self, index: u32, slots: u32, per_send: u32) -> u32 {
+        (self.slot + index) % (slots - slots % per_send)
+    }
 }
 
 /// Whether a cancel missed its target between two of its steps and has to be repeated: it was not found

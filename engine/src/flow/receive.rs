@@ -9,12 +9,22 @@ use crate::outcome::{End, Tally};
 use crate::sys::Errno;
 use crate::token::{Kind, Token};
 
+/// What one receive brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pieces {
+    /// Part of a stream, or a datagram.
+    Any,
+    /// A datagram of this size; one of another size is the end.
+    Exact(u32),
+    /// Datagrams of this size, of which the last may be shorter. How many they are follows from the bytes.
+    Datagrams(u32),
+}
+
 /// Receives until the peer ends the stream, the count is reached or it is stopped.
 #[derive(Debug)]
 pub(crate) struct Receive {
     limit: Option<u64>,
-    /// Bytes of a datagram; one of another size is the end.
-    exact: Option<u32>,
+    pieces: Pieces,
     state: State,
     /// A receive is under way.
     armed: bool,
@@ -30,9 +40,8 @@ enum State {
 }
 
 impl Receive {
-    /// `exact` is for datagrams: the first one of another size is the end.
-    pub(crate) fn new(limit: Option<u64>, exact: Option<u32>) -> Self {
-        Self { limit, exact, state: State::Receiving, armed: false, tally: Tally::default() }
+    pub(crate) fn new(limit: Option<u64>, pieces: Pieces) -> Self {
+        Self { limit, pieces, state: State::Receiving, armed: false, tally: Tally::default() }
     }
 
     fn arm(&mut self) -> Next {
@@ -52,7 +61,7 @@ impl Receive {
                 let end = if let State::Stopping(end) = self.state { end } else { End::PeerClosed };
                 return self.finish(end);
             }
-            Ok(bytes) if self.exact.is_some_and(|exact| bytes != exact) => {
+            Ok(bytes) if matches!(self.pieces, Pieces::Exact(exact) if exact != bytes) => {
                 if self.state == State::Receiving {
                     return self.stop(End::PeerClosed);
                 }
@@ -60,8 +69,13 @@ impl Receive {
             // The datagram before it was the end.
             Ok(_) if self.state == State::Stopping(End::PeerClosed) => {}
             Ok(bytes) => {
+                let pieces = match self.pieces {
+                    Pieces::Any | Pieces::Exact(_) => 1,
+                    Pieces::Datagrams(each) => bytes.div_ceil(each),
+                };
                 self.tally.bytes_received += u64::from(bytes);
-                self.tally.receives += 1;
+                self.tally.receives += u64::from(pieces);
+                self.tally.operations.coalesced_receives += u64::from(pieces > 1);
             }
             Err(Errno::NO_BUFFERS) => self.tally.operations.no_buffers += 1,
             Err(Errno::INTERRUPTED) => {}
@@ -121,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_receive_that_ends_is_armed_again_until_the_stream_ends() {
-        let mut flow = Receive::new(None, None);
+        let mut flow = Receive::new(None, Pieces::Any);
         assert_eq!(flow.start(), Next::Receive);
         assert_eq!(flow.step(&received(10, true)), Next::Wait);
         assert_eq!(flow.step(&received(10, false)), Next::Receive);
@@ -134,23 +148,23 @@ mod tests {
 
     #[test]
     fn a_receiver_with_its_count_cancels_and_takes_what_is_under_way() {
-        let mut flow = Receive::new(Some(15), None);
+        let mut flow = Receive::new(Some(15), Pieces::Any);
         flow.start();
         assert_eq!(flow.step(&received(10, true)), Next::Wait);
         assert_eq!(flow.step(&received(10, true)), Next::Cancel(Token::RECEIVE));
         assert_eq!(flow.step(&missed()), Next::Cancel(Token::RECEIVE));
         assert_eq!(flow.step(&done(Token::RECEIVE, CANCELED, false)), Next::Finish(End::Count));
-        let mut single = Receive::new(Some(15), None);
+        let mut single = Receive::new(Some(15), Pieces::Any);
         single.start();
         assert_eq!(single.step(&received(15, false)), Next::Finish(End::Count));
-        let mut reset = Receive::new(None, None);
+        let mut reset = Receive::new(None, Pieces::Any);
         reset.start();
         assert_eq!(reset.step(&done(Token::RECEIVE, RESET, false)), Next::Finish(End::Failed(104)));
     }
 
     #[test]
     fn a_second_stop_finishes_at_once() {
-        let mut flow = Receive::new(None, None);
+        let mut flow = Receive::new(None, Pieces::Any);
         flow.start();
         assert_eq!(flow.stop(End::Timer), Next::Cancel(Token::RECEIVE));
         assert_eq!(flow.stop(End::DrainTimeout), Next::Finish(End::DrainTimeout));
@@ -159,7 +173,7 @@ mod tests {
 
     #[test]
     fn an_interrupted_receive_is_repeated() {
-        let mut flow = Receive::new(None, None);
+        let mut flow = Receive::new(None, Pieces::Any);
         flow.start();
         let interrupted = done(Token::RECEIVE, Err(Errno::INTERRUPTED), false);
         assert_eq!(flow.step(&interrupted), Next::Receive);
@@ -167,7 +181,7 @@ mod tests {
 
     #[test]
     fn an_empty_datagram_is_the_end_of_a_stream_of_them() {
-        let mut flow = Receive::new(None, None);
+        let mut flow = Receive::new(None, Pieces::Any);
         flow.start();
         for bytes in [10, 1, 65_507] {
             assert_eq!(flow.step(&received(bytes, true)), Next::Wait);
@@ -177,8 +191,24 @@ mod tests {
     }
 
     #[test]
+    fn a_receive_of_many_datagrams_counts_each_of_them() {
+        let mut flow = Receive::new(Some(3000), Pieces::Datagrams(100));
+        flow.start();
+        for bytes in [100, 2000, 250, 1] {
+            assert_eq!(flow.step(&received(bytes, true)), Next::Wait);
+        }
+        let tally = flow.tally();
+        assert_eq!((tally.bytes_received, tally.receives), (2351, 1 + 20 + 3 + 1));
+        assert_eq!(tally.operations.coalesced_receives, 2);
+        assert_eq!(flow.step(&received(1000, true)), Next::Cancel(Token::RECEIVE));
+        let mut ended = Receive::new(None, Pieces::Datagrams(100));
+        ended.start();
+        assert_eq!(ended.step(&received(0, true)), Next::Finish(End::PeerClosed));
+    }
+
+    #[test]
     fn a_datagram_of_another_size_ends_an_exact_stream_uncounted_with_all_behind_it() {
-        let mut flow = Receive::new(None, Some(10));
+        let mut flow = Receive::new(None, Pieces::Exact(10));
         flow.start();
         assert_eq!(flow.step(&received(10, true)), Next::Wait);
         assert_eq!(flow.step(&received(9, true)), Next::Cancel(Token::RECEIVE));
@@ -186,7 +216,7 @@ mod tests {
         assert_eq!(flow.step(&received(4, true)), Next::Wait);
         assert_eq!(flow.step(&done(Token::RECEIVE, CANCELED, false)), Next::Finish(End::PeerClosed));
         assert_eq!((flow.tally().bytes_received, flow.tally().receives), (10, 1));
-        let mut single = Receive::new(None, Some(10));
+        let mut single = Receive::new(None, Pieces::Exact(10));
         single.start();
         assert_eq!(single.step(&received(11, false)), Next::Finish(End::PeerClosed));
         assert_eq!(single.tally().receives, 0);

@@ -9,31 +9,31 @@ use ringperf_engine::{Outcome, Plan, PlanOptions, Prepared, prepare};
 
 use crate::support::{Way, connect, each_way, listen, loopback, run_pair, skip, ways};
 
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-fn ready(options: PlanOptions) -> Prepared {
+pub(crate) fn ready(options: PlanOptions) -> Prepared {
     prepare(&Plan::new(options).unwrap()).unwrap()
 }
 
-fn sender(way: Way, message_bytes: u32, length: Length) -> PlanOptions {
+pub(crate) fn sender(way: Way, message_bytes: u32, length: Length) -> PlanOptions {
     let options = way.options(Role::Send, connect());
     PlanOptions { protocol: Protocol::Udp, message_bytes, length, ..options }
 }
 
-fn receiver(way: Way, message_bytes: u32) -> PlanOptions {
+pub(crate) fn receiver(way: Way, message_bytes: u32) -> PlanOptions {
     let options = way.options(Role::Receive, listen());
     PlanOptions { protocol: Protocol::Udp, message_bytes, ..options }
 }
 
 /// A receiver of which only the socket is ours.
-fn plain_socket() -> (UdpSocket, SocketAddr) {
+pub(crate) fn plain_socket() -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind(loopback()).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
     let address = socket.local_addr().unwrap();
     (socket, address)
 }
 
-fn assert_clean(way: &str, outcomes: [&Outcome; 2]) {
+pub(crate) fn assert_clean(way: &str, outcomes: [&Outcome; 2]) {
     for outcome in outcomes {
         assert_eq!((outcome.tally.operations.stale, outcome.tally.operations.overflows), (0, 0), "{way}");
         assert!(outcome.facts.degraded.iter().all(|d| d.feature != "orderly teardown"), "{way}");
@@ -380,6 +380,24 @@ fn what_a_full_queue_refuses_is_counted_and_no_failure() {
             assert!(tally.failed_sends > 0 && tally.operations.stale == 0, "{}: {tally:?}", way.name);
             assert_eq!(tally.bytes_sent, tally.messages_sent * 1000, "{}", way.name);
         });
+    });
+}
+
+/// Datagrams of several packets, which only a send of their own gets.
+#[test]
+fn what_is_not_taken_apart_goes_out_datagram_by_datagram() {
+    const TEST: &str = "what_is_not_taken_apart_goes_out_datagram_by_datagram";
+    in_a_namespace(TEST, "ip link set lo mtu 1500", || {
+        for way in ways(TEST) {
+            let options = PlanOptions { gso: true, ..sender(way, 3000, Length::Bytes(75_000)) };
+            let (sent, received) = run_pair(options, receiver(way, 3000));
+            assert_clean(way.name, [&sent, &received]);
+            assert_eq!((sent.end, received.end), (End::Count, End::PeerClosed), "{}", way.name);
+            assert_eq!((sent.tally.messages_sent, received.tally.receives), (25, 25), "{}", way.name);
+            let degraded: Vec<_> = sent.facts.degraded.iter().map(|degraded| degraded.feature).collect();
+            assert_eq!(degraded, ["UDP segmentation (GSO)"], "{}: {:?}", way.name, sent.facts.degraded);
+            assert_eq!(sent.tally.operations.segmented_sends, 0, "{}", way.name);
+        }
     });
 }
 

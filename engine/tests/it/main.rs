@@ -7,5 +7,6 @@ mod flows;
 mod low_water;
 mod maerts;
 mod payload;
+mod segments;
 mod stream;
 mod support;
