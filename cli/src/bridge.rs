@@ -84,6 +84,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     options.socket = socket_options(spec);
     options.message_bytes = message_bytes(spec, options.protocol, &options.socket)?;
     options.exact_message = spec.exact_message.is_some();
+    options.gro = spec.wishes.coalescing;
     options.receive_grace = GRACE;
     options.engine = defaults.engine;
     options.without = defaults.without;
@@ -110,7 +111,6 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
 fn exclude_unserved(wishes: &proto::Wishes) -> Result<(), Error> {
     let exclude = |option, range| Err(Error::Plan { option, range });
     match wishes {
-        proto::Wishes { coalescing: true, .. } => exclude("coalescing of datagrams", "off"),
         wishes if wishes.send_path != proto::SendPath::Auto => exclude("send path", "of the engine's choice"),
         _ => Ok(()),
     }
@@ -402,10 +402,11 @@ mod tests {
     fn a_wish_is_done_or_refused() {
         let defaults =
             Defaults { cores: Vec::new(), engine: EngineChoice::Auto, without: Without::default() };
-        let planned = |wishes| {
-            let spec = spec(proto::Test::TcpMaerts, |_| ()).wishing(wishes).expect("it suits the test");
+        let options = |test, wishes| {
+            let spec = spec(test, |_| ()).wishing(wishes).expect("it suits the test");
             plan(&spec, CONTROL, &defaults).map(|plan| plan.options().clone()).map_err(|error| errno(&error))
         };
+        let planned = |wishes| options(proto::Test::TcpMaerts, wishes);
         let one = proto::Wishes::default();
         let plain = planned(one).expect("netperf asks for no more");
         assert_eq!((plain.without, plain.flows, plain.workers, plain.rate), (Without::default(), 1, 1, None));
@@ -419,6 +420,9 @@ mod tests {
             planned(proto::Wishes { send_path: proto::SendPath::ZeroCopy, ..one }).err(),
             Some(EINVAL)
         );
+        assert_eq!(options(proto::Test::UdpStream, one).map(|options| options.gro), Ok(false));
+        let coalescing = proto::Wishes { coalescing: true, ..one };
+        assert_eq!(options(proto::Test::UdpStream, coalescing).map(|options| options.gro), Ok(true));
     }
 
     #[test]

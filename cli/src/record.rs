@@ -258,6 +258,19 @@ pub(crate) struct StreamResult {
     pub(crate) failed_sends: u64,
     /// Share of the datagrams sent that the receiver did not count, 0 to 1; UDP only.
     pub(crate) loss: Option<f64>,
+    /// Datagrams that the receiver's socket dropped, nearly all because its buffer was full; those that mark
+    /// the end may be among them. Of a receiver that takes many as one, what it would have taken at once
+    /// counts once. Absent where the receiver does not tell.
+    pub(crate) lost_in_socket: Option<u64>,
+    /// How much the count of full receive buffers at the receiver's machine grew meanwhile, for all UDP
+    /// sockets there together (RcvbufErrors).
+    pub(crate) receive_buffer_errors: Option<u64>,
+    /// Datagrams lost that the receiver's socket did not drop. Absent where that is not known.
+    pub(crate) unexplained: Option<u64>,
+    /// Sends that carried several datagrams (UDP_SEGMENT), where the sender is this end or tells.
+    pub(crate) segmented_sends: u64,
+    /// Receives that brought several datagrams (UDP_GRO), where the receiver is this end or tells.
+    pub(crate) coalesced_receives: u64,
     /// How the bytes were spread over the flows, as the receiver counted them where it tells, else as the
     /// sender did; only where there was more than one.
     pub(crate) flows: Option<FlowSpread>,

@@ -1,5 +1,5 @@
-//! Datagrams that reached this machine and were not received: parsers of the kernel's texts and differences of
-//! its counts.
+//! Datagrams that reached this machine and were not received: parsers of the kernel's texts and differences
+//! of its counts.
 //!
 //! The socket's own counter is asked for elsewhere ([`crate::sys::socket_drops`]); this is about that of the
 //! whole machine.

@@ -222,8 +222,8 @@ pub struct PlanOptions {
     pub without: Without,
     /// How a TCP sender hands its messages to the kernel.
     pub send_path: SendPath,
-    /// A UDP sender hands many datagrams to the kernel as one send (UDP_SEGMENT): as many as fit one datagram of
-    /// the largest size, 64 at most, and no more than a rate has room for.
+    /// A UDP sender hands many datagrams to the kernel as one send (UDP_SEGMENT): as many as fit one datagram
+    /// of the largest size, 64 at most, and no more than a rate has room for.
     pub gso: bool,
     /// A UDP receiver takes many datagrams in one receive (UDP_GRO). What one receive brings is counted as
     /// datagrams of the message size, the last one maybe shorter, for the kernel does not say how many they

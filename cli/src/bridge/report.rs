@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use ringperf_engine::Outcome;
-use ringperf_engine::facts::{Backing, Engine, Facts, UringFacts};
+use ringperf_engine::facts::{Backing, Engine, UringFacts};
 use ringperf_engine::plan::Protocol;
 use ringperf_proto as proto;
 use ringperf_proto::native::{degraded, engine, feature};
@@ -30,7 +30,7 @@ fn base(outcome: &Outcome) -> proto::NativeReport {
             Engine::Uring => engine::IO_URING,
         },
         setup_bits: uring.map_or(0, |uring| uring.setup_bits),
-        features: features(facts),
+        features: features(outcome),
         core: super::first_core(facts).and_then(|core| i32::try_from(core).ok()).unwrap_or(-1),
         arena_backing: backing_word(facts.arena_backing),
         degraded: u32::try_from(facts.degraded.len()).unwrap_or(u32::MAX),
@@ -66,9 +66,12 @@ fn detail(test: proto::Test, outcome: &Outcome) -> proto::NativeDetail {
         bytes_received: tally.bytes_received,
         bytes_sent: tally.bytes_sent,
         receives: tally.receives,
-        // One completion is one datagram.
         datagrams: if protocol(test) == Protocol::Udp { tally.receives } else { 0 },
+        coalesced_receives: tally.operations.coalesced_receives,
+        socket_drops: outcome.drops.map(|drops| drops.socket),
+        receive_buffer_errors: outcome.drops.and_then(|drops| drops.receive_buffer_errors),
         messages_sent: tally.messages_sent,
+        segmented_sends: tally.operations.segmented_sends,
         low_water_changes: low_water.changes,
         low_water_expired: low_water.expired,
         ..proto::NativeDetail::default()
@@ -137,17 +140,25 @@ pub(crate) fn backing(report: &proto::NativeReport) -> Option<Backing> {
         .find(|backing| backing_word(*backing) == report.arena_backing)
 }
 
-fn features(facts: &Facts) -> u32 {
-    let ring = |bit: u32, granted: fn(&UringFacts) -> bool| {
-        if facts.uring.as_ref().is_some_and(granted) { bit } else { 0 }
-    };
+fn features(outcome: &Outcome) -> u32 {
+    let facts = &outcome.facts;
+    let bit = |bit: u32, in_force: bool| if in_force { bit } else { 0 };
+    let ring =
+        |flag: u32, granted: fn(&UringFacts) -> bool| bit(flag, facts.uring.as_ref().is_some_and(granted));
     ring(feature::REGISTERED_FILES, |uring| uring.registered_files)
         | ring(feature::REGISTERED_RING, |uring| uring.registered_ring)
         | ring(feature::REGISTERED_BUFFERS, |uring| uring.registered_buffers)
         | ring(feature::BUFFER_RING, |uring| uring.buffer_ring_entries > 0)
         | ring(feature::MULTISHOT, |uring| uring.multishot)
         | ring(feature::BUNDLES, |uring| uring.bundles)
-        | if facts.cores.iter().all(|core| core.verified) { feature::CORE_VERIFIED } else { 0 }
+        | bit(feature::CORE_VERIFIED, facts.cores.iter().all(|core| core.verified))
+        | bit(feature::SEGMENTATION, outcome.tally.operations.segmented_sends > 0)
+        | bit(feature::COALESCING, facts.coalescing)
+        | if outcome.longest_gather > Duration::ZERO {
+            ring(feature::MINIMUM_WAIT, |uring| uring.minimum_wait)
+        } else {
+            0
+        }
 }
 
 fn nanoseconds(time: Duration) -> u64 {

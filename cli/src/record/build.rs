@@ -170,6 +170,8 @@ fn result(measured: &Measured<'_>) -> StreamResult {
             (results.bytes_received, measured.detail().map_or_else(receives, told))
         }
     };
+    let lost = messages_sent.saturating_sub(receives);
+    let drops = Drops::of(measured);
     let rate = |bytes: u64, seconds| ratio(bytes as f64 * 8.0, seconds);
     StreamResult {
         goodput_bits_per_second: rate(bytes_received, ours).unwrap_or(0.0),
@@ -181,6 +183,13 @@ fn result(measured: &Measured<'_>) -> StreamResult {
         short_sends: tally.short_sends,
         failed_sends: tally.failed_sends,
         loss: if udp { loss(messages_sent, receives) } else { None },
+        lost_in_socket: drops.socket,
+        receive_buffer_errors: drops.receive_buffer_errors,
+        unexplained: drops.unexplained(lost),
+        segmented_sends: tally.operations.segmented_sends
+            + measured.detail().map_or(0, |detail| detail.segmented_sends),
+        coalesced_receives: tally.operations.coalesced_receives
+            + measured.detail().map_or(0, |detail| detail.coalesced_receives),
         flows: flows(measured),
         samples: outcome.samples.clone(),
         end: outcome.end,
@@ -208,6 +217,33 @@ fn unwrapped(count: u64, bytes: u64, each: Option<u32>) -> u64 {
     let expected = each.map_or(count, |each| bytes / u64::from(each.max(1)));
     let turns = expected.saturating_sub(count).saturating_add(1 << 31) >> 32;
     count.saturating_add(turns << 32)
+}
+
+/// What the receiver of datagrams tells of those that it did not get.
+#[derive(Clone, Copy, Debug, Default)]
+struct Drops {
+    socket: Option<u64>,
+    receive_buffer_errors: Option<u64>,
+    /// Each drop may be many datagrams.
+    of_many: bool,
+}
+
+impl Drops {
+    /// Those of a netserver, which is the receiver of all datagrams.
+    fn of(measured: &Measured<'_>) -> Self {
+        let Some(detail) = measured.detail() else { return Self::default() };
+        Self {
+            socket: detail.socket_drops,
+            receive_buffer_errors: detail.receive_buffer_errors,
+            of_many: measured.base().is_some_and(|base| base.features & feature::COALESCING != 0),
+        }
+    }
+
+    /// How many of those lost the socket did not drop.
+    fn unexplained(self, lost: u64) -> Option<u64> {
+        let left = lost.saturating_sub(self.socket?);
+        (!self.of_many || self.socket == Some(0) || left == 0).then_some(left)
+    }
 }
 
 /// Share of what was sent that did not arrive; 0 where more arrived than was sent.
@@ -343,7 +379,7 @@ fn engine_name(engine: Engine) -> &'static str {
     }
 }
 
-/// Names of the parts of io_uring that a report tells of.
+/// Names of the parts of io_uring and of the socket that a report tells of.
 const FEATURES: &[(u32, &str)] = &[
     (feature::REGISTERED_FILES, "registered_files"),
     (feature::REGISTERED_RING, "registered_ring"),
@@ -351,6 +387,9 @@ const FEATURES: &[(u32, &str)] = &[
     (feature::BUFFER_RING, "buffer_ring"),
     (feature::MULTISHOT, "multishot"),
     (feature::BUNDLES, "bundles"),
+    (feature::SEGMENTATION, "segmentation"),
+    (feature::COALESCING, "coalescing"),
+    (feature::MINIMUM_WAIT, "minimum_wait"),
 ];
 
 #[cfg(test)]
@@ -365,6 +404,19 @@ mod tests {
         // A network may double a datagram.
         assert_eq!(loss(1000, 1001), Some(0.0));
         assert_eq!(loss(0, 0), None);
+    }
+
+    #[test]
+    fn what_the_socket_did_not_drop_is_unexplained() {
+        let drops = |socket, of_many| Drops { socket, of_many, ..Drops::default() };
+        assert_eq!(drops(None, false).unexplained(5), None);
+        assert_eq!(drops(Some(0), false).unexplained(5), Some(5));
+        assert_eq!(drops(Some(3), false).unexplained(5), Some(2));
+        // The marks of the end get lost, too.
+        assert_eq!(drops(Some(9), false).unexplained(5), Some(0));
+        assert_eq!(drops(Some(3), true).unexplained(5), None);
+        assert_eq!(drops(Some(0), true).unexplained(5), Some(5));
+        assert_eq!(drops(Some(5), true).unexplained(5), Some(0));
     }
 
     #[test]

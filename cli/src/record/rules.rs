@@ -7,7 +7,10 @@ use std::net::IpAddr;
 use ringperf_engine::{End as RunEnd, Outcome};
 use ringperf_proto::Test;
 
-use super::{Asked, BufferSizes, End, Netserver, Note, Side, StreamResult, Warning};
+use super::{Asked, BufferSizes, End, Netserver, Note, Side, StreamResult, Warning, ratio};
+
+/// Share of the datagrams sent that may be lost without being told of, in percent.
+const UNEXPLAINED_PERCENT: f64 = 0.1;
 
 /// Share of the time asked for below which a timed test counts as ended early.
 const EARLY: f64 = 0.95;
@@ -137,6 +140,7 @@ fn circumstances(evidence: &Evidence<'_>, warnings: &mut Vec<Warning>) {
     if one_machine {
         warnings.push(Warning::NoWire);
     }
+    warnings.extend(unexplained_loss(evidence.result.unexplained, evidence.result.messages_sent));
     match (evidence.netserver, theirs.machine) {
         // The drop-in asks for it where its user does.
         (Netserver::Unknown, None) => {}
@@ -146,6 +150,14 @@ fn circumstances(evidence: &Evidence<'_>, warnings: &mut Vec<Warning>) {
         }
         _ => {}
     }
+}
+
+/// Datagrams that were lost neither at the sender nor in the receiver's socket, where there are more than a
+/// few.
+fn unexplained_loss(lost: Option<u64>, sent: u64) -> Option<Warning> {
+    let datagrams = lost?;
+    let percent = ratio(datagrams as f64 * 100.0, sent as f64)?;
+    (percent > UNEXPLAINED_PERCENT).then_some(Warning::UnexplainedLoss { datagrams, percent })
 }
 
 /// Limits and fallbacks.
@@ -197,6 +209,15 @@ mod tests {
         assert!(!differ(Test::TcpMaerts, 100, 50, false));
         assert!(!differ(Test::UdpStream, 100, 50, false));
         assert!(differ(Test::UdpStream, 100, 101, false));
+    }
+
+    #[test]
+    fn a_loss_without_a_place_is_told_of() {
+        assert_eq!(unexplained_loss(None, 1000), None);
+        assert_eq!(unexplained_loss(Some(0), 0), None);
+        assert_eq!(unexplained_loss(Some(1), 1000), None);
+        let two = Warning::UnexplainedLoss { datagrams: 2, percent: 0.2 };
+        assert_eq!(unexplained_loss(Some(2), 1000), Some(two));
     }
 
     #[test]

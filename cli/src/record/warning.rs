@@ -123,6 +123,13 @@ pub(crate) enum Warning {
         /// Why.
         reason: String,
     },
+    /// Datagrams were lost neither at the sender nor in the receiver's socket.
+    UnexplainedLoss {
+        /// How many.
+        datagrams: u64,
+        /// Their share of those sent.
+        percent: f64,
+    },
 }
 
 impl std::fmt::Display for Warning {
@@ -170,17 +177,9 @@ impl std::fmt::Display for Warning {
             Self::EndedEarly { seconds, asked } => {
                 write!(out, "the netserver ended the test after {seconds:.1} of {asked} seconds")
             }
-            Self::Interrupted { signal, datagrams: true, .. } => write!(out, "{signal} ended the test early"),
-            Self::Interrupted { signal, local: End::Receiver, .. } => write!(
-                out,
-                "{signal} ended the test early: what came after it is not in the goodput, and may be among \
-                 the messages"
-            ),
-            Self::Interrupted { signal, local: End::Sender, .. } => write!(
-                out,
-                "{signal} ended the test early: the rate counts what the socket buffer still held, and not \
-                 the time that took to arrive"
-            ),
+            Self::Interrupted { signal, local, datagrams } => {
+                write!(out, "{signal} ended the test early{}", cost_of_a_signal(*local, *datagrams))
+            }
             Self::NoWire => {
                 out.write_str("no wire: both ends are on this machine, so this measures its kernel")
             }
@@ -195,6 +194,22 @@ impl std::fmt::Display for Warning {
             Self::ReportMissing { reason } => {
                 write!(out, "the netserver's report on its worker is missing: {reason}")
             }
+            Self::UnexplainedLoss { datagrams, percent } => write!(
+                out,
+                "{datagrams} datagrams ({percent:.3} % of those sent) were dropped neither by the sender's \
+                 queue nor by the receiver's socket: they were lost on the way"
+            ),
+        }
+    }
+}
+
+/// What a test that a signal ended counts amiss.
+fn cost_of_a_signal(local: End, datagrams: bool) -> &'static str {
+    match local {
+        _ if datagrams => "",
+        End::Receiver => ": what came after it is not in the goodput, and may be among the messages",
+        End::Sender => {
+            ": the rate counts what the socket buffer still held, and not the time that took to arrive"
         }
     }
 }

@@ -75,6 +75,11 @@ fn course(record: &Record) -> String {
 fn datagrams(result: &StreamResult, loss: f64) -> String {
     let sent = result.sent_bits_per_second.map_or_else(|| UNKNOWN.to_owned(), rate);
     let mut text = format!("sent at {sent}, {} okay, {:.3} % lost", result.receives, loss * 100.0);
+    let lost = result.messages_sent.saturating_sub(result.receives);
+    if let Some(dropped @ 1..) = result.lost_in_socket.map(|dropped| dropped.min(lost)) {
+        let least = if result.unexplained.is_none() { "at least " } else { "" };
+        write_to(&mut text, format_args!(" ({least}{dropped} in the receiver's socket buffer)"));
+    }
     if result.failed_sends > 0 {
         write_to(&mut text, format_args!(", {} sends refused by a full queue", result.failed_sends));
     }

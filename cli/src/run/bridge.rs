@@ -52,8 +52,8 @@ pub(crate) fn plan(
     options.without = args.left_out();
     options.rate = args.rate.filter(|_| role == Role::Send);
     options.send_path = args.send.path();
-    options.gso = args.gso;
-    options.gro = args.gro;
+    options.gso = args.gso && role == Role::Send;
+    options.gro = args.gro && role == Role::Receive;
     options.engine = match args.engine {
         EngineArg::Auto => EngineChoice::Auto,
         EngineArg::Classic => EngineChoice::Classic,
@@ -112,6 +112,7 @@ pub(crate) fn wishes(args: &Args, netserver: Netserver) -> Result<Wishes, Failur
         flows: args.flows,
         workers: workers(args),
         without,
+        coalescing: args.gro && args.test == Test::UdpStream,
         // Of a test that it sends.
         bits_per_second: args.rate.filter(|_| sends).and_then(NonZeroU64::new),
         ..Wishes::default()
@@ -131,7 +132,9 @@ fn to_be_told(wishes: Wishes, netserver: Netserver) -> Result<Wishes, Failure> {
         return Ok(needed);
     }
     let cause = match netserver {
-        Netserver::Netperf | Netserver::Unknown => "netperf's netserver knows one flow, as fast as possible",
+        Netserver::Netperf | Netserver::Unknown => {
+            "netperf's netserver knows one flow, as fast as possible, and takes each datagram by itself"
+        }
         Netserver::Ringperf { .. } => "the ringperf netserver there is too old for what is asked of it",
     };
     Err(Failure::new(Class::Usage, "agree on a test", cause)
@@ -328,6 +331,9 @@ mod tests {
         let (new, old) = (Netserver::Ringperf { version: 2 }, Netserver::Ringperf { version: 1 });
         assert_eq!(to_be_told(plain, new), Ok(plain));
         assert_eq!(to_be_told(many, new), Ok(many));
+        let coalescing = Wishes { coalescing: true, ..plain };
+        assert_eq!(to_be_told(coalescing, new), Ok(coalescing));
+        assert!(to_be_told(coalescing, Netserver::Netperf).is_err());
         assert_eq!(to_be_told(many, Netserver::Ringperf { version: 3 }), Ok(many));
         for without_wishes in [old, Netserver::Netperf] {
             assert_eq!(to_be_told(plain, without_wishes), Ok(Wishes::default()));

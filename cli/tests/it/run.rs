@@ -10,6 +10,7 @@ mod directions;
 mod faults;
 mod flows;
 mod lifetime;
+mod offloads;
 mod places;
 mod tools;
 mod trials;

@@ -43,6 +43,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     let without = plan.options().without;
     let (uring, mut facts) =
         build_patiently(plan.layout(), without, degraded).map_err(|error| refusal(&error))?;
+    note_minimum_wait(plan.options(), &facts, degraded);
     if let Err(missing) = probe(&uring) {
         let reason = format!("the kernel lacks {missing}");
         return Err(Error::UringRefused { errno: None, reason, hint: "use --engine epoll" });
@@ -204,6 +205,18 @@ pub(super) fn bare() -> Result<IoUring, Error> {
     climb(SUBMISSION_ENTRIES, 2 * SUBMISSION_ENTRIES, 0)
         .map(|(uring, ..)| uring)
         .map_err(|error| refusal(&error))
+}
+
+/// A receiver of datagrams is what would use a shortest sleep.
+fn note_minimum_wait(options: &PlanOptions, facts: &UringFacts, degraded: &mut Vec<Degraded>) {
+    let receives = (options.role, options.protocol) == (Role::Receive, Protocol::Udp);
+    if receives && !facts.minimum_wait && !options.without.minimum_wait {
+        degraded.push(Degraded {
+            feature: "minimum wait",
+            reason: "the kernel lacks MIN_TIMEOUT (Linux 6.12)".to_owned(),
+            instead: "a wake-up for each datagram that comes while it sleeps",
+        });
+    }
 }
 
 /// What no flow can do without.
