@@ -79,7 +79,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Our address of the data socket, the port known. Of several that connect, that of the first.
+    /// Our address of the data socket, the port known. Of several that connect, that of the first, whose port
+    /// is 0 before the run: the kernel chooses it then.
     pub fn local(&self) -> SocketAddr {
         self.local
     }

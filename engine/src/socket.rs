@@ -60,6 +60,11 @@ impl Bound {
                     // All are refused the same options, which is told once.
                     degraded.clear();
                     let socket = new_socket(local, options, degraded)?;
+                    if options.flows > 1 {
+                        // To find a free port for each of many takes the kernel milliseconds; when it
+                        // connects it has less to look at. Where it does not know that, it takes them.
+                        let _ = sys::set_option(socket.as_raw_fd(), option::BIND_ADDRESS_NO_PORT, 1);
+                    }
                     bind(&socket, local).map_err(|source| Error::Bind { address: local, source })?;
                     all.push(Self::named(socket, local)?);
                 }

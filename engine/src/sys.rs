@@ -362,6 +362,7 @@ pub(crate) const TIMED_OUT: i32 = libc::ETIMEDOUT;
 /// Level and name of the options that socket2 lacks. Those of UDP are numbered in linux/udp.h.
 pub(crate) mod option {
     pub(crate) const IP_TYPE_OF_SERVICE: (i32, i32) = (libc::IPPROTO_IP, libc::IP_TOS);
+    pub(crate) const BIND_ADDRESS_NO_PORT: (i32, i32) = (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
     pub(crate) const DONT_ROUTE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_DONTROUTE);
     pub(crate) const RECEIVE_LOW_WATER: (i32, i32) = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
     pub(crate) const MAX_PACING_RATE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE);

@@ -262,7 +262,9 @@ fn subtract_idle(row: &Row, samples: &mut [Vec<Option<Sample>>], round: usize) {
 /// Refuses a run that cannot be true. `seconds` are those asked for.
 fn check(sample: &Sample, seconds: Option<u64>, took: Duration, place: &Place) -> Result<(), Halt> {
     let Reading { bytes_received, seconds: said, workers_ns, .. } = sample.reading;
-    let strays = |asked: u64| !(asked as f64 * 0.8..asked as f64 * 1.25 + 1.0).contains(&said);
+    // What is in the buffers of many connections when the time is over takes seconds to be read; a netserver
+    // waits four for it.
+    let strays = |asked: u64| !(asked as f64 * 0.8..asked as f64 * 1.25 + 5.0).contains(&said);
     let bits = bytes_received as f64 * 8.0 / said;
     let complaint = if bytes_received == 0 {
         "nothing was received".to_owned()

@@ -313,9 +313,9 @@ fn flows() -> Row {
         memory: true,
         needs: vec![NEPER],
         contenders: vec![
-            ours(OURS, "--flows 10000"),
-            ours(FEW_FLOWS, "--flows 16"),
-            ours(IDLE_FLOWS, "--flows 10000 --rate 1M"),
+            ours(OURS, "--flows 10000 --message 256K"),
+            ours(FEW_FLOWS, "--flows 16 --message 256K"),
+            ours(IDLE_FLOWS, "--flows 10000 --rate 1M --message 1K"),
             Contender::neper("neper", 10_000),
             Contender::neper("neper, 16 flows", 16),
         ],
