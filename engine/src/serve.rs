@@ -4,6 +4,7 @@
 //! together is for [`crate::outcome`].
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -334,6 +335,7 @@ impl<'a> Serving<'a> {
             checkers: &mut watchers.checkers,
             wakes: watchers.wakes.take().map(|wakes| wakes as &mut dyn Wakes),
             pace: watchers.pace.take(),
+            starved: VecDeque::with_capacity(self.connections.len()),
             sampler: watchers.sampler.as_mut(),
         };
         drive(&mut worker, done)

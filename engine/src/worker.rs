@@ -3,6 +3,7 @@
 //! Everything a run does between connection and end happens in [`drive`], for all flows of a worker. It knows
 //! flows and backends by their traits only, is compiled once for each pair, and allocates nothing.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) checkers: &'a mut [Checker],
     pub(crate) wakes: Option<&'a mut dyn Wakes>,
     pub(crate) pace: Option<Pace>,
+    /// Flows whose receive found no buffer, in the order in which they get another chance; with room for all.
+    pub(crate) starved: VecDeque<u32>,
     pub(crate) sampler: Option<&'a mut Sampler>,
 }
 
@@ -107,6 +110,7 @@ pub(crate) fn drive<B: Backend, F: Flow>(
             }
             worker.backend.release(completion.received);
         }
+        worker.feed();
         worker.check_clock();
     }
     Ok(())
@@ -136,8 +140,22 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         let Some(track) = self.tracks.get_mut(flow as usize).filter(|track| track.end.is_none()) else {
             return;
         };
-        let next = track.flow.step(&Done { token: completion.token.of(0), ..*completion });
-        self.apply(flow, next);
+        match track.flow.step(&Done { token: completion.token.of(0), ..*completion }) {
+            // Armed at once it would find none again: those of this turn have not been given back yet.
+            Next::Receive if completion.result == Err(Errno::NO_BUFFERS) => self.starved.push_back(flow),
+            next => self.apply(flow, next),
+        }
+    }
+
+    /// Receives for flows that found no buffer: no more of them than there are buffers for, or most of them
+    /// would find none again, and the kernel would do nothing else than say so.
+    fn feed(&mut self) {
+        for _ in 0..(u32::from(self.layout.buffers) / 2).max(1) {
+            let Some(flow) = self.starved.pop_front() else { return };
+            if self.track(flow).end.is_none() {
+                self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
+            }
+        }
     }
 
     fn look(&mut self, completion: &Done) {
@@ -216,6 +234,9 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         let paced = self.pace.as_ref().and_then(Pace::due);
         let sample = self.sampler.as_ref().map(|sampler| sampler.due());
         let unread = self.wakes.as_ref().and_then(|wakes| wakes.due());
+        if !self.starved.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let next = [stop, self.drained_by, paced, sample, unread].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
@@ -268,6 +289,9 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             self.send(flow, batch);
         }
         self.pace = None;
+        while let Some(flow) = self.starved.pop_front() {
+            self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
+        }
         for flow in self.numbers() {
             let track = self.track(flow);
             if track.end.is_none() && (track.leash != Leash::Granted || end == End::Stopped) {
