@@ -302,6 +302,9 @@ fn new_socket(
     degraded: &mut Vec<Degraded>,
 ) -> Result<Socket, Error> {
     let socket = open(options.protocol, local.is_ipv4())?;
+    if !chooses_port(options.protocol, local) {
+        note("SO_REUSEADDR", socket.set_reuse_address(true), degraded);
+    }
     set_options(&socket, local.is_ipv4(), &options.socket, degraded);
     match (options.protocol, options.role) {
         (Protocol::Tcp, role) => {
@@ -405,7 +408,6 @@ pub fn set_low_water(socket: &impl AsRawFd, bytes: u32) -> io::Result<()> {
 fn set_options(socket: &Socket, v4: bool, options: &SocketOptions, degraded: &mut Vec<Degraded>) {
     let fd = socket.as_raw_fd();
     let mut tried = |feature, result| note(feature, result, degraded);
-    tried("SO_REUSEADDR", socket.set_reuse_address(true));
     if let Some(bytes) = options.send_buffer {
         tried("SO_SNDBUF", socket.set_send_buffer_size(bytes as usize));
     }
@@ -463,7 +465,18 @@ fn listen(local: SocketAddr, options: &PlanOptions, degraded: &mut Vec<Degraded>
 }
 
 fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {
-    socket.bind(&SockAddr::from(local))
+    socket.bind(&SockAddr::from(local))?;
+    if chooses_port(if socket.r#type()? == Type::DGRAM { Protocol::Udp } else { Protocol::Tcp }, local) {
+        // From here on the other end may have the same address and port.
+        socket.set_reuse_address(true)?;
+    }
+    Ok(())
+}
+
+/// Whether the kernel chooses the port of a socket of UDP. To one that shares its address (SO_REUSEADDR) it
+/// would give a port that another such socket has, and with it that one's datagrams.
+fn chooses_port(protocol: Protocol, local: SocketAddr) -> bool {
+    protocol == Protocol::Udp && local.port() == 0
 }
 
 fn wildcard(like: SocketAddr) -> SocketAddr {
@@ -501,4 +514,24 @@ pub(crate) fn transport(socket: &Socket) -> Option<Transport> {
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     transport.congestion_control = String::from_utf8_lossy(&name[..end]).into_owned();
     Some(transport)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sockets of UDP that share addresses would be given each other's ports: of 600, some six pairs.
+    #[test]
+    fn sockets_that_leave_the_port_to_the_kernel_have_each_their_own() {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let endpoint = Endpoint::Listen { local: (Ipv4Addr::LOCALHOST, 0).into(), peers: Vec::new() };
+            let options = PlanOptions { protocol, ..PlanOptions::new(Role::Receive, endpoint) };
+            let bound: Vec<Bound> =
+                (0..600).flat_map(|_| Bound::open(&options, &mut Vec::new()).unwrap()).collect();
+            let mut ports: Vec<u16> = bound.iter().map(|bound| bound.local.port()).collect();
+            ports.sort_unstable();
+            ports.dedup();
+            assert_eq!(ports.len(), 600, "{protocol:?}");
+        }
+    }
 }
