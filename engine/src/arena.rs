@@ -49,15 +49,26 @@ impl Arena {
     /// caller's thread, so that it lies on the node of the core that thread is pinned to.
     pub(crate) fn map(bytes: usize) -> io::Result<Self> {
         let length = bytes.next_multiple_of(HUGE_PAGE);
-        let (base, backing) = match map_huge_pages(length) {
-            Ok(base) => (base, Backing::HugePages),
-            Err(_) => {
-                let base = map_anonymous(length, 0)?;
-                // SAFETY: names exactly the mapping just made; the advice changes no contents.
-                let advised = unsafe { libc::madvise(base.as_ptr().cast(), length, libc::MADV_HUGEPAGE) };
-                (base, if advised == 0 { Backing::TransparentHugePages } else { Backing::SmallPages })
-            }
-        };
+        match map_huge_pages(length) {
+            Ok(base) => Ok(Self::fault_in(base, length, Backing::HugePages)),
+            Err(_) => Self::map_advised(length, libc::MADV_HUGEPAGE, Backing::TransparentHugePages),
+        }
+    }
+
+    /// The same from small pages.
+    pub(crate) fn map_small_pages(bytes: usize) -> io::Result<Self> {
+        let length = bytes.next_multiple_of(HUGE_PAGE);
+        Self::map_advised(length, libc::MADV_NOHUGEPAGE, Backing::SmallPages)
+    }
+
+    fn map_advised(length: usize, advice: libc::c_int, backing: Backing) -> io::Result<Self> {
+        let base = map_anonymous(length, 0)?;
+        // SAFETY: names exactly the mapping just made; the advice changes no contents.
+        let advised = unsafe { libc::madvise(base.as_ptr().cast(), length, advice) };
+        Ok(Self::fault_in(base, length, if advised == 0 { backing } else { Backing::SmallPages }))
+    }
+
+    fn fault_in(base: NonNull<u8>, length: usize, backing: Backing) -> Self {
         let mut arena = Self { base, length, backing, kept: false };
         // A fork without exec must not share pages that the kernel writes to.
         // SAFETY: names exactly our mapping.
@@ -66,7 +77,7 @@ impl Arena {
         if arena.backing == Backing::TransparentHugePages && !arena.has_huge_pages() {
             arena.backing = Backing::SmallPages;
         }
-        Ok(arena)
+        arena
     }
 
     /// Whether the kernel really used transparent huge pages: its advice call succeeds either way.

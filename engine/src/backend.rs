@@ -11,6 +11,7 @@ use socket2::SockAddr;
 
 use crate::arena::Span;
 use crate::outcome::Operations;
+use crate::plan::SendPath;
 use crate::sys::Errno;
 use crate::token::Token;
 
@@ -23,8 +24,7 @@ pub(crate) enum Op {
     /// Receive, as often as the backend can with one request: [`Done::more`] says whether it goes on.
     Receive,
     /// Send this part of the arena. `linked` holds the next pushed send back until this one is done in full,
-    /// and cancels it where this one falls short: two sends of one stream must never overtake each other. The
-    /// kernel is told that more follows at once, so that it need not push what is there.
+    /// and cancels it where this one falls short: two sends of one stream must never overtake each other.
     Send { span: Span, linked: bool },
 }
 
@@ -73,6 +73,12 @@ pub(crate) trait Backend {
     /// As the kernel says.
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()>;
 
+    /// How the messages of a stream are to be sent: [`SendPath::Bundle`] as one send a batch, and else as one
+    /// each, of which [`SendPath::Registered`] takes no more than one at a time.
+    fn send_path(&self) -> SendPath {
+        SendPath::Chain
+    }
+
     /// Makes sure that this many operations can be pushed and start together.
     fn make_room(&mut self, operations: u32) {
         let _ = operations;
@@ -93,7 +99,8 @@ pub(crate) trait Backend {
     /// Only what makes going on impossible; an interrupted sleep just ends early.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Moves completions to the end of `done`, at most what fits its capacity.
+    /// Moves completions to the end of `done`, at most what fits its capacity. Those of sends come in their
+    /// order, and of a chain those of sends that went whole may be left out, but for the last one.
     fn reap(&mut self, done: &mut Vec<Done>);
 
     /// Shows received bytes, in the order of the stream.

@@ -83,7 +83,7 @@ impl Classic {
     /// Sends the first message, or as much of it as goes within the time limit.
     fn make_send(&mut self, span: Span, token: Token) {
         self.operations.sends_syscall += 1;
-        let result = sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait, false);
+        let result = sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait);
         let result = match result {
             Ok(bytes) => Ok(bytes as u32),
             // Nothing has gone out; it is tried again, once the clock has been looked at.

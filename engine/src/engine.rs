@@ -12,7 +12,7 @@ use crate::cores::Seat;
 use crate::epoll::Epoll;
 use crate::error::Error;
 use crate::facts::{Degraded, Engine, Facts, SocketBuffers};
-use crate::plan::{EngineChoice, Plan, PlanOptions};
+use crate::plan::{EngineChoice, Plan, PlanOptions, Role};
 use crate::ring::{self, Ring};
 use crate::sys;
 
@@ -46,6 +46,14 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<AnyBacke
                         reason: refused.to_string(),
                         instead: "epoll",
                     });
+                    let options = plan.options();
+                    if options.role == Role::Send && options.has_special_send_path() {
+                        degraded.push(Degraded {
+                            feature: options.send_path.feature(),
+                            reason: "it takes io_uring".to_owned(),
+                            instead: "a send call for each message",
+                        });
+                    }
                     epoll(plan)
                 }
             }

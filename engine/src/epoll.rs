@@ -166,7 +166,7 @@ impl Epoll {
         while let (true, Some(head)) = (socket.writable, socket.sends.front_mut()) {
             self.operations.sends_syscall += 1;
             let bytes = self.arena.bytes(head.span.skip(head.sent));
-            match sys::send(socket.fd, bytes, socket.to.as_ref(), Patience::Now, head.linked) {
+            match sys::send(socket.fd, bytes, socket.to.as_ref(), Patience::Now) {
                 Ok(bytes) => {
                     head.sent += bytes as u32;
                     if head.sent == head.span.length {

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::plan::EngineChoice;
+use crate::plan::{EngineChoice, SendPath};
 
 /// The backend a run really used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -79,6 +79,8 @@ pub struct UringFacts {
     pub registered_ring: bool,
     /// The arena is registered as fixed buffers.
     pub registered_buffers: bool,
+    /// How a TCP sender's messages went to the kernel; `None` for anybody else.
+    pub send_path: Option<SendPath>,
     /// Entries of the provided-buffer ring; 0 when there is none.
     pub buffer_ring_entries: u16,
     /// Bytes of each of its buffers.

@@ -3,7 +3,7 @@
 //! Pure arithmetic; the memory itself is the arena's.
 
 use crate::arena::Span;
-use crate::plan::{DATAGRAM_BYTES_MAX, EngineChoice, PlanOptions, Protocol, Role};
+use crate::plan::{DATAGRAM_BYTES_MAX, EngineChoice, PlanOptions, Protocol, Role, SendPath};
 
 /// How the arena is cut, and how much may be under way at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +15,11 @@ pub(crate) struct Layout {
     pub(crate) send: Span,
     /// How many there are.
     pub(crate) slots: u32,
-    /// Most sends of a flow together; 1 where each goes by itself, and 0 at a receiver.
+    /// Most sends of a flow under way together; 0 at a receiver.
     pub(crate) batch: u32,
-    /// Most messages that one send carries, for which their slots have to lie side by side; the number of
+    /// How messages of this size go out if everything is granted, never [`SendPath::Auto`].
+    pub(crate) send_path: SendPath,
+    /// Most datagrams that one send carries, for which their slots have to lie side by side; the number of
     /// slots is a multiple of it. 1 for all but datagrams that the kernel takes apart.
     pub(crate) per_send: u32,
     /// Memory to receive into: the provided buffers, or what a single receive may fill.
@@ -49,10 +51,6 @@ const SEGMENTS_MAX: u32 = 64;
 const BATCH_MAX: u32 = 64;
 /// Most sends of all flows together, as far as each has one: more of them wait in the kernel for nothing.
 const SENDS_MAX: u32 = 1024;
-/// From this message size on, messages are sent one at a time from registered memory: they are large enough
-/// that a chain gains nothing, and a write from registered memory, which may fall short, must not be part of
-/// one.
-const REGISTERED_MESSAGE_BYTES: u32 = 512 << 10;
 /// Bounds of a provided buffer. Below a page the bookkeeping costs more than the copy, above 64 KiB a
 /// completion rarely fills it.
 const BUFFER_BYTES: std::ops::RangeInclusive<u32> = (4 << 10)..=(64 << 10);
@@ -79,11 +77,13 @@ impl Layout {
                 (0, 0, 0, region.max(message_bytes.next_multiple_of(*BUFFER_BYTES.end())))
             }
             (Role::Send, _) => {
-                let sends = REGION_BYTES / message_bytes / per_send;
-                let slots = (sends * per_send).max(2);
-                let batch = match (engine, message_bytes) {
-                    (EngineChoice::Classic, _) | (_, REGISTERED_MESSAGE_BYTES..) => 1,
-                    _ => sends.min(BATCH_MAX).min((SENDS_MAX / flows).max(1)),
+                // One to be sent while the next one waits.
+                let sends = (REGION_BYTES / message_bytes / per_send).max(2);
+                let slots = sends * per_send;
+                let batch = if engine == EngineChoice::Classic {
+                    1
+                } else {
+                    sends.min(BATCH_MAX).min((SENDS_MAX / flows).max(1))
                 };
                 (slots * message_bytes, slots, batch, 4 * BUFFER_BYTES.start())
             }
@@ -114,6 +114,10 @@ impl Layout {
             slots,
             batch,
             per_send,
+            send_path: match options.send_path {
+                SendPath::Auto => SendPath::Chain,
+                asked => asked,
+            },
             receive,
             single,
             buffer_bytes,
@@ -124,12 +128,17 @@ impl Layout {
         }
     }
 
-    /// Whether messages go out one at a time from registered memory, where the kernel registers it.
-    pub(crate) fn sends_registered(&self) -> bool {
-        self.batch == 1
+    /// Most messages that go out together by a path.
+    pub(crate) fn messages_together(&self, path: SendPath) -> u32 {
+        match path {
+            // A write from registered memory may fall short and must not be part of a chain.
+            SendPath::Registered => 1,
+            SendPath::Bundle => self.slots,
+            SendPath::Auto | SendPath::Chain | SendPath::ZeroCopy => self.batch,
+        }
     }
 
-    /// So many message slots, side by side.
+    /// So many message slots, side by side; they must not go around the end.
     pub(crate) fn slots_from(&self, slot: u32, messages: u32, message_bytes: u32) -> Span {
         Span { offset: self.send.offset + slot * message_bytes, length: messages * message_bytes }
     }

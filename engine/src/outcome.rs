@@ -96,6 +96,10 @@ pub struct Operations {
     pub sends_plain: u64,
     /// io_uring writes from registered memory.
     pub sends_registered: u64,
+    /// io_uring zero-copy sends whose memory the kernel has given back.
+    pub zero_copy_sends: u64,
+    /// Those of them that it copied all the same.
+    pub zero_copy_copied: u64,
     /// send system calls.
     pub sends_syscall: u64,
     /// Receive completions whose data lies in the provided-buffer ring.
@@ -131,6 +135,8 @@ impl Operations {
         Self {
             sends_plain: self.sends_plain + other.sends_plain,
             sends_registered: self.sends_registered + other.sends_registered,
+            zero_copy_sends: self.zero_copy_sends + other.zero_copy_sends,
+            zero_copy_copied: self.zero_copy_copied + other.zero_copy_copied,
             sends_syscall: self.sends_syscall + other.sends_syscall,
             receives_buffer_ring: self.receives_buffer_ring + other.receives_buffer_ring,
             receives_single: self.receives_single + other.receives_single,

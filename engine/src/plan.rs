@@ -156,17 +156,31 @@ pub struct Without {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SendPath {
-    /// Whichever is fastest for the size of the messages, of those that nothing has to be asked for.
+    /// Whichever is fastest for the size of the messages, of those with one send a message and a copy into
+    /// the socket buffer.
     #[default]
     Auto,
     /// Chains of linked sends.
     Chain,
     /// One message at a time, from registered memory.
     Registered,
-    /// Bundles: many buffers in one send.
+    /// As many messages as there are slots for in one send.
     Bundle,
-    /// Without a copy into the socket buffer, where the kernel manages that.
+    /// Chains of sends without a copy into the socket buffer, where the kernel manages that;
+    /// [`crate::outcome::Operations::zero_copy_copied`] counts where it did not.
     ZeroCopy,
+}
+
+impl SendPath {
+    /// What a run that cannot have it is said to lack.
+    pub(crate) fn feature(self) -> &'static str {
+        match self {
+            Self::Auto | Self::Chain => "linked sends",
+            Self::Bundle => "send bundles",
+            Self::Registered => "registered send buffers",
+            Self::ZeroCopy => "zero-copy send",
+        }
+    }
 }
 
 /// Everything a [`Plan`] is made from. Start from [`PlanOptions::new`] and change fields.
@@ -220,7 +234,8 @@ pub struct PlanOptions {
     pub rate: Option<u64>,
     /// What to do without.
     pub without: Without,
-    /// How a TCP sender hands its messages to the kernel.
+    /// How a TCP sender hands its messages to the kernel. Other engines than io_uring know no more than a
+    /// send for each message; where io_uring is refused, what was asked for is recorded as degraded.
     pub send_path: SendPath,
     /// A UDP sender hands many datagrams to the kernel as one send (UDP_SEGMENT): as many as fit one datagram
     /// of the largest size, 64 at most, and no more than a rate has room for.
@@ -268,6 +283,11 @@ impl PlanOptions {
         }
     }
 
+    /// Another way of sending is asked for than a send for each message.
+    pub(crate) fn has_special_send_path(&self) -> bool {
+        !matches!(self.send_path, SendPath::Auto | SendPath::Chain)
+    }
+
     /// Threads that the run has.
     pub(crate) fn worker_count(&self) -> u32 {
         match self.engine {
@@ -309,6 +329,7 @@ impl Plan {
         }
         check_flows(&options)?;
         check_offloads(&options)?;
+        check_send_path(&options)?;
         let PlanOptions { receive_grace, receive_linger, connect_timeout, drain_timeout, .. } = options;
         let length = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
         for (option, time) in [
@@ -385,6 +406,17 @@ fn check_offloads(options: &PlanOptions) -> Result<(), Error> {
     if options.gro && options.exact_message {
         let range = "off where a datagram of another size is the end (exact message)";
         return Err(Error::Plan { option: "coalescing of receives (gro)", range });
+    }
+    Ok(())
+}
+
+/// The other ways than a send for each message are io_uring's, and of streams.
+fn check_send_path(options: &PlanOptions) -> Result<(), Error> {
+    let may = matches!(options.engine, EngineChoice::Auto | EngineChoice::Uring)
+        && options.protocol == Protocol::Tcp;
+    if options.role == Role::Send && options.has_special_send_path() && !may {
+        let range = "auto or chain over UDP and with the epoll and classic engines";
+        return Err(Error::Plan { option: "send path", range });
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use crate::low_water::LowWater;
 use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
 use crate::pattern::Checker;
-use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role};
+use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role, SendPath};
 use crate::run::Window;
 use crate::sampler::Sampler;
 use crate::socket::{self, Connection};
@@ -195,7 +195,7 @@ impl<'a> Serving<'a> {
             Length::Bytes(bytes) => Some(bytes.div_ceil(u64::from(options.flows))),
             Length::Endless | Length::Time(_) => None,
         };
-        let (bytes, slots, batch) = (options.message_bytes, layout.slots, layout.batch);
+        let (bytes, slots) = (options.message_bytes, layout.slots);
         let watchers = Watchers {
             checkers: self.checkers(),
             wakes,
@@ -223,8 +223,11 @@ impl<'a> Serving<'a> {
             (Role::Send, Protocol::Tcp) => {
                 // Who connected to be sent to may end it, too.
                 let watches = matches!(options.endpoint, Endpoint::Listen { .. });
+                let path = backend.send_path();
+                let together = layout.messages_together(path);
                 let flow = || {
-                    let flow = StreamSend::new(bytes, slots, batch, limit);
+                    let flow = StreamSend::new(bytes, slots, together, limit);
+                    let flow = if path == SendPath::Bundle { flow.bundling() } else { flow };
                     if watches { flow.watching_peer() } else { flow }
                 };
                 self.follow(flow, backend, watchers, done, share)
@@ -457,7 +460,7 @@ fn mark(connection: &Connection, end: End) {
     let to = connection.by_address.then(|| SockAddr::from(connection.peer));
     for mark in 0..LATE_MARKS {
         std::thread::sleep(MARK_PAUSE * (1 << mark));
-        let sent = sys::send(connection.socket.as_raw_fd(), &[], to.as_ref(), Patience::Now, false);
+        let sent = sys::send(connection.socket.as_raw_fd(), &[], to.as_ref(), Patience::Now);
         match sent.map_err(|error| Errno::of(&error)) {
             Ok(_) | Err(Errno::NO_BUFFERS | Errno::AGAIN) => {}
             Err(_) => return,

@@ -267,17 +267,9 @@ impl Patience {
     }
 }
 
-/// Sends, on an unconnected socket to this address. The slice is only read. `more` says that the next send
-/// follows at once, so that the kernel need not push this one.
-pub(crate) fn send(
-    fd: RawFd,
-    bytes: &[u8],
-    to: Option<&SockAddr>,
-    patience: Patience,
-    more: bool,
-) -> io::Result<usize> {
-    let more = if more { libc::MSG_MORE } else { 0 };
-    let flags = libc::MSG_NOSIGNAL | patience.flag() | more;
+/// Sends, on an unconnected socket to this address. The slice is only read.
+pub(crate) fn send(fd: RawFd, bytes: &[u8], to: Option<&SockAddr>, patience: Patience) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | patience.flag();
     let (address, length) = to.map_or((std::ptr::null(), 0), |to| (to.as_ptr().cast(), to.len()));
     // SAFETY: pointers and lengths are those of a live slice and of a live address, or none.
     check_size(unsafe { libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), flags, address, length) })
@@ -317,6 +309,15 @@ pub(crate) fn set_timeout(fd: RawFd, which: Timeout, limit: Duration) -> io::Res
     // SAFETY: points at a live local of the length given.
     let result = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, name, (&raw const limit).cast(), length) };
     check(result).map(drop)
+}
+
+/// Breaks a TCP connection off, which throws away what it still had to send.
+pub(crate) fn disconnect(fd: RawFd) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid socket address, and then names no family.
+    let nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
+    let length = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: points at a live local of the length given.
+    check(unsafe { libc::connect(fd, &raw const nobody, length) }).map(drop)
 }
 
 /// Whether a descriptor can be read right now.

@@ -19,12 +19,16 @@ pub(crate) struct StreamSend {
     /// Bytes to reach, in whole messages; `None` goes on until stopped.
     limit: Option<u64>,
     state: SendState,
+    /// A batch is one send.
+    bundles: bool,
     batch: Batch,
-    /// Completions of the batch so far, and how many of them were of whole messages.
+    /// Sends of the batch that are over, and messages of it that went whole.
     completed: u32,
     full: u32,
     /// Bytes sent of the batch's first message that is not whole yet.
     partial: u32,
+    /// A send of the batch fell short or failed, so those behind it were not begun.
+    broken: bool,
     failed: Option<Errno>,
     /// The peer's end of the stream is waited for while sending, too.
     watches_peer: bool,
@@ -53,10 +57,12 @@ impl StreamSend {
             batch_max,
             limit,
             state: SendState::Sending,
+            bundles: false,
             batch: Batch::default(),
             completed: 0,
             full: 0,
             partial: 0,
+            broken: false,
             failed: None,
             watches_peer: false,
             receiving: false,
@@ -70,13 +76,25 @@ impl StreamSend {
         Self { watches_peer: true, ..self }
     }
 
-    /// Bytes that the batch's message `index` still has to send.
-    fn wanted(&self, index: u32) -> u32 {
-        if index == 0 { self.message_bytes - self.batch.skip } else { self.message_bytes }
+    /// Sends each batch as one, which therefore does not go around the end of the slots.
+    pub(crate) fn bundling(self) -> Self {
+        Self { bundles: true, ..self }
+    }
+
+    /// Sends of the batch.
+    fn sends(&self) -> u32 {
+        if self.bundles { self.batch.messages.min(1) } else { self.batch.messages }
+    }
+
+    /// Bytes of the batch's sends, from one up to another.
+    fn wanted(&self, from: u32, to: u32) -> u32 {
+        let each = if self.bundles { self.batch.messages } else { 1 };
+        let skipped = if from == 0 && to > 0 { self.batch.skip } else { 0 };
+        (to - from) * each * self.message_bytes - skipped
     }
 
     fn outstanding(&self) -> u32 {
-        self.batch.messages - self.completed
+        self.sends() - self.completed
     }
 
     fn reached_limit(&self) -> bool {
@@ -93,9 +111,11 @@ impl StreamSend {
                 u32::try_from(left).unwrap_or(u32::MAX).min(self.batch_max)
             }
         };
-        self.batch.messages = messages;
+        self.batch.messages =
+            if self.bundles { messages.min(self.slots - self.batch.slot) } else { messages };
         self.completed = 0;
         self.full = 0;
+        self.broken = false;
         self.partial = self.batch.skip;
         self.batch
     }
@@ -115,31 +135,41 @@ impl StreamSend {
 
     fn sent(&mut self, done: &Done) -> Next {
         let index = done.token.index;
-        // Completions of a chain come in its order.
-        if index != self.completed || self.outstanding() == 0 {
+        if index < self.completed || index >= self.sends() {
             self.tally.operations.stale += 1;
             return Next::Wait;
         }
-        self.completed += 1;
+        if !self.broken {
+            // Those before it went whole, whether or not there was a completion of each.
+            self.count(self.wanted(self.completed, index));
+        }
+        self.completed = index + 1;
         match done.result {
+            Ok(0) => self.failed = Some(Errno::BROKEN_PIPE),
             Ok(bytes) => {
-                self.tally.bytes_sent += u64::from(bytes);
-                if bytes == self.wanted(index) {
-                    self.tally.messages_sent += 1;
-                    self.full += 1;
-                    self.partial = 0;
-                } else if bytes == 0 {
-                    self.failed = Some(Errno::BROKEN_PIPE);
-                } else {
-                    self.tally.short_sends += 1;
-                    self.partial += bytes;
-                }
+                let short = bytes < self.wanted(index, index + 1);
+                self.broken |= short;
+                self.tally.short_sends += u64::from(short);
+                self.count(bytes);
             }
             // Nothing was sent, and nothing is wrong with the connection.
-            Err(Errno::CANCELED | Errno::INTERRUPTED) => {}
-            Err(errno) => self.failed = self.failed.or(Some(errno)),
+            Err(Errno::CANCELED | Errno::INTERRUPTED) => self.broken = true,
+            Err(errno) => {
+                self.broken = true;
+                self.failed = self.failed.or(Some(errno));
+            }
         }
         if self.outstanding() > 0 { Next::Wait } else { self.batch_over() }
+    }
+
+    /// Counts bytes that went on from where the last ones ended.
+    fn count(&mut self, bytes: u32) {
+        let reached = self.partial + bytes;
+        let whole = reached / self.message_bytes;
+        self.partial = reached % self.message_bytes;
+        self.full += whole;
+        self.tally.bytes_sent += u64::from(bytes);
+        self.tally.messages_sent += u64::from(whole);
     }
 
     fn batch_over(&mut self) -> Next {
@@ -228,6 +258,10 @@ impl Flow for StreamSend {
 
     fn tally(&self) -> Tally {
         self.tally
+    }
+
+    fn per_send(&self) -> u32 {
+        if self.bundles { self.slots } else { 1 }
     }
 }
 
@@ -379,9 +413,46 @@ mod tests {
     fn completions_that_nobody_waits_for_are_counted_and_dropped() {
         let mut flow = StreamSend::new(100, 5, 2, None);
         flow.start();
-        assert_eq!(flow.step(&sent(1, 100)), Next::Wait);
         assert_eq!(flow.step(&sent(9, 100)), Next::Wait);
-        assert_eq!((flow.tally().operations.stale, flow.tally().bytes_sent), (2, 0));
+        assert_eq!((flow.tally().operations.stale, flow.tally().bytes_sent), (1, 0));
+        assert_eq!(flow.step(&sent(0, 100)), Next::Wait);
+        assert_eq!(flow.step(&sent(0, 100)), Next::Wait);
+        assert_eq!((flow.tally().operations.stale, flow.tally().bytes_sent), (2, 100));
+    }
+
+    /// A backend may leave out the completions of what went whole, and of what was not begun.
+    #[test]
+    fn a_completion_speaks_for_those_before_it_up_to_the_one_that_broke_the_chain() {
+        let mut flow = StreamSend::new(100, 5, 4, None);
+        flow.start();
+        assert_eq!(flow.step(&sent(3, 100)), Next::Send(Batch { slot: 4, skip: 0, messages: 4 }));
+        assert_eq!((flow.tally().messages_sent, flow.tally().bytes_sent), (4, 400));
+        assert_eq!(flow.step(&sent(1, 30)), Next::Wait);
+        let next = flow.step(&done(Token::send(3), CANCELED, false));
+        assert_eq!(next, Next::Send(Batch { slot: 0, skip: 30, messages: 4 }));
+        assert_eq!((flow.tally().messages_sent, flow.tally().bytes_sent), (5, 530));
+        // The rest of the first, and two more.
+        assert_eq!(flow.step(&done(Token::send(2), CANCELED, false)), Next::Wait);
+        let next = flow.step(&done(Token::send(3), CANCELED, false));
+        assert_eq!(next, Next::Send(Batch { slot: 2, skip: 0, messages: 4 }));
+        assert_eq!((flow.tally().messages_sent, flow.tally().bytes_sent), (7, 700));
+        assert_eq!((flow.tally().short_sends, flow.tally().operations.stale), (1, 0));
+    }
+
+    #[test]
+    fn a_bundle_is_one_send_that_stops_at_the_last_slot_and_goes_on_in_the_midst_of_a_message() {
+        let mut flow = StreamSend::new(100, 5, 5, Some(1200)).bundling();
+        assert_eq!(flow.start(), Next::Send(Batch { slot: 0, skip: 0, messages: 5 }));
+        assert_eq!(flow.step(&sent(0, 230)), Next::Send(Batch { slot: 2, skip: 30, messages: 3 }));
+        assert_eq!((flow.tally().messages_sent, flow.tally().short_sends), (2, 1));
+        assert_eq!(flow.step(&sent(1, 10)), Next::Wait);
+        assert_eq!(flow.step(&sent(0, 70)), Next::Send(Batch { slot: 3, skip: 0, messages: 2 }));
+        assert_eq!(flow.step(&sent(0, 200)), Next::Send(Batch { slot: 0, skip: 0, messages: 5 }));
+        assert_eq!(flow.step(&sent(0, 500)), Next::Send(Batch { slot: 0, skip: 0, messages: 2 }));
+        assert_eq!(flow.stop(End::Stopped), Next::Cancel(Token::send(0)));
+        assert_eq!(flow.step(&sent(0, 150)), END_STREAM);
+        assert_eq!((flow.tally().messages_sent, flow.tally().bytes_sent), (11, 1150));
+        assert_eq!((flow.tally().short_sends, flow.tally().operations.stale), (3, 1));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod buffers;
 mod handle;
 mod nop;
 mod selftest;
+mod send;
 mod setup;
 
 use std::io;
@@ -23,10 +24,12 @@ use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::facts::UringFacts;
 use crate::outcome::Operations;
+use crate::plan::SendPath;
 use crate::sys::{self, Errno};
 use crate::token::{Kind, Token};
 use buffers::BufferRing;
 use handle::Handle;
+use send::{Chain, Outgoing, Sending};
 
 pub(crate) use nop::NopRing;
 pub(crate) use setup::open;
@@ -42,17 +45,6 @@ enum ReceivePath {
     Single,
 }
 
-/// How sends are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SendPath {
-    /// SEND of a datagram from plain memory.
-    Datagram,
-    /// SEND with MSG_WAITALL from plain memory, linked where the flow says so.
-    Plain,
-    /// WRITE_FIXED from registered memory. It may fall short without breaking a link, so only unlinked.
-    Registered,
-}
-
 /// An open ring and everything the kernel knows of it.
 pub(crate) struct Ring {
     uring: Handle,
@@ -61,7 +53,7 @@ pub(crate) struct Ring {
     /// Memory for receives without the buffer ring, shared out among the flows.
     slots: Span,
     receive_path: ReceivePath,
-    send_path: SendPath,
+    sending: Sending,
     /// Room for an address, and the part of it that holds the one that sends name.
     address: Span,
     to: Option<Span>,
@@ -71,7 +63,9 @@ pub(crate) struct Ring {
     sockets: Vec<RawFd>,
     /// Operations of each flow that are queued or started and whose last completion has not been reaped.
     open: Vec<u32>,
-    /// The same of all flows, and the watch on the stop event.
+    /// What is under way of each flow's sends, where that has to be known.
+    chains: Vec<Chain>,
+    /// Operations under way of all flows, and the watch on the stop event.
     in_flight: u32,
     facts: UringFacts,
     /// Most sends of a flow at once.
@@ -85,8 +79,6 @@ pub(crate) struct Ring {
     operations: Operations,
 }
 
-/// Index of the send region among the registered buffers.
-const SEND_REGION: u16 = 0;
 /// How long a cancel may go without effect before it is repeated: much longer than the step of an operation
 /// that it can miss.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
@@ -100,34 +92,6 @@ impl Ring {
     /// The ring's memory.
     pub(crate) fn arena(&self) -> &Arena {
         &self.arena
-    }
-
-    fn send_entry(&mut self, flow: u32, span: Span, linked: bool) -> squeue::Entry {
-        let pointer = self.arena.pointer(span).cast_const();
-        if self.send_path == SendPath::Registered {
-            debug_assert!(!linked, "a registered write may fall short without breaking a link");
-            self.operations.sends_registered += 1;
-            return match self.file(flow) {
-                Ok(file) => opcode::WriteFixed::new(file, pointer, span.length, SEND_REGION).build(),
-                Err(fd) => opcode::WriteFixed::new(fd, pointer, span.length, SEND_REGION).build(),
-            };
-        }
-        self.operations.sends_plain += 1;
-        // WAITALL: the kernel goes on by itself until all is sent, and a short send breaks the chain.
-        let all = if self.send_path == SendPath::Plain { libc::MSG_WAITALL } else { 0 };
-        // One push for each chain: the next send of it is there already.
-        let more = if linked { libc::MSG_MORE } else { 0 };
-        let flags = all | more | libc::MSG_NOSIGNAL;
-        let send = match self.file(flow) {
-            Ok(file) => opcode::Send::new(file, pointer, span.length),
-            Err(fd) => opcode::Send::new(fd, pointer, span.length),
-        };
-        let send = match self.to {
-            Some(to) => send.dest_addr(self.arena.pointer(to).cast_const().cast()).dest_addr_len(to.length),
-            None => send,
-        };
-        let entry = send.flags(flags).build();
-        if linked { entry.flags(squeue::Flags::IO_LINK) } else { entry }
     }
 
     fn receive_entry(&self, flow: u32) -> squeue::Entry {
@@ -182,12 +146,6 @@ impl Ring {
         let flags = entry.flags();
         let more = cqueue::more(flags);
         let token = Token::from_bits(entry.user_data());
-        if !more {
-            self.in_flight = self.in_flight.saturating_sub(1);
-            if let Some(open) = self.open.get_mut(token.flow as usize).filter(|_| token.kind != Kind::Stop) {
-                *open = open.saturating_sub(1);
-            }
-        }
         self.operations.completions += 1;
         self.watching &= token.kind != Kind::Stop;
         let result = u32::try_from(entry.result()).map_err(|_| Errno(entry.result().saturating_neg()));
@@ -218,6 +176,43 @@ impl Ring {
         Done { token, result, more, received }
     }
 
+    /// Takes a completion, which may be one that the worker need not hear of.
+    fn take(&mut self, entry: &cqueue::Entry, done: &mut Vec<Done>) {
+        let mut told = self.translate(entry);
+        let token = told.token;
+        let mut rest = None;
+        let mut over = u32::from(!told.more);
+        let Some(chain) = self.chains.get_mut(token.flow as usize) else {
+            // Of no operation of ours.
+            return self.count_over(token, over);
+        };
+        match token.kind {
+            Kind::Send if send::notified(entry, &mut self.operations) => return self.count_over(token, over),
+            Kind::Send => {
+                // Of a zero-copy send the rest is between the kernel and us.
+                told.more = false;
+                if self.sending.silent {
+                    (over, rest) = chain.completed(token);
+                }
+            }
+            Kind::Cancel if token.index > 0 => {
+                let Some(result) = chain.cancelled(told.result) else { return self.count_over(token, over) };
+                told = Done { token: Token::CANCEL.of(token.flow), result, ..told };
+            }
+            _ => {}
+        }
+        self.count_over(token, over);
+        done.push(told);
+        done.extend(rest);
+    }
+
+    fn count_over(&mut self, token: Token, operations: u32) {
+        self.in_flight = self.in_flight.saturating_sub(operations);
+        if let Some(open) = self.open.get_mut(token.flow as usize).filter(|_| token.kind != Kind::Stop) {
+            *open = open.saturating_sub(operations);
+        }
+    }
+
     /// Cancels everything and reaps until nothing is in flight.
     fn drain(&mut self, patience: Duration) -> Result<(), Undrained> {
         let deadline = Instant::now() + patience;
@@ -234,15 +229,24 @@ impl Ring {
                 self.reap(&mut done);
                 done.drain(..).for_each(|d| self.release(d.received));
             }
+            self.abort_zero_copy();
         }
         Ok(())
+    }
+
+    /// The kernel keeps the memory of zero-copy sends until the peer has taken them, and no cancel ends that.
+    /// A peer that does not read would keep it for good; its connection is of no more use to anybody.
+    fn abort_zero_copy(&self) {
+        if self.sending.path == SendPath::ZeroCopy {
+            let left = self.sockets.iter().zip(&self.open).filter(|(_, open)| **open > 0);
+            left.for_each(|(socket, _)| drop(sys::disconnect(*socket)));
+        }
     }
 
     /// By name, one by one: to cancel whatever there is takes Linux 5.19.
     fn cancel_all(&mut self) {
         if self.watching {
-            let entry = opcode::AsyncCancel::new(Token::STOP.to_bits()).build();
-            self.queue(entry, Token::CANCEL);
+            self.cancel(Token::STOP, Token::CANCEL);
         }
         for flow in 0..self.open.len() as u32 {
             if self.open[flow as usize] == 0 {
@@ -250,9 +254,22 @@ impl Ring {
             }
             let sends = (0..self.batch).map(Token::send);
             for target in std::iter::once(Token::RECEIVE).chain(sends) {
-                self.push(Op::Cancel(target), Token::CANCEL.of(flow));
+                self.cancel(target.of(flow), Token::CANCEL.of(flow));
             }
         }
+    }
+
+    fn cancel(&mut self, target: Token, token: Token) {
+        self.queue(opcode::AsyncCancel::new(target.to_bits()).build(), token);
+    }
+
+    /// Queues a send.
+    fn send(&mut self, span: Span, linked: bool, token: Token) {
+        let file = self.file(token.flow);
+        let send = Outgoing { span, linked, to: self.to };
+        let entry = self.sending.entry(file, &self.arena, &send, &mut self.operations);
+        self.chains[token.flow as usize].queued();
+        self.queue(entry, token);
     }
 
     /// Puts a flow's socket into the file table, or takes it out with -1.
@@ -286,6 +303,10 @@ impl Backend for Ring {
         Ok(())
     }
 
+    fn send_path(&self) -> SendPath {
+        self.sending.path
+    }
+
     fn make_room(&mut self, operations: u32) {
         // The end of a submission ends a chain, so one that began in a full queue would come apart.
         if self.uring.room() < operations as usize
@@ -296,12 +317,17 @@ impl Backend for Ring {
     }
 
     fn push(&mut self, op: Op, token: Token) {
-        let entry = match op {
-            Op::Cancel(target) => opcode::AsyncCancel::new(target.of(token.flow).to_bits()).build(),
-            Op::Receive => self.receive_entry(token.flow),
-            Op::Send { span, linked } => self.send_entry(token.flow, span, linked),
-        };
-        self.queue(entry, token);
+        let flow = token.flow;
+        match op {
+            Op::Cancel(target) if self.sending.silent && target.kind == Kind::Send => {
+                for index in 0..self.chains[flow as usize].cancelling() {
+                    self.cancel(Token::send(index).of(flow), Token { index: index + 1, ..token });
+                }
+            }
+            Op::Cancel(target) => self.cancel(target.of(flow), token),
+            Op::Receive => self.queue(self.receive_entry(flow), token),
+            Op::Send { span, linked } => self.send(span, linked, token),
+        }
     }
 
     fn batch_wakeups(&mut self, at_least: Duration) {
@@ -347,10 +373,10 @@ impl Backend for Ring {
 
     fn reap(&mut self, done: &mut Vec<Done>) {
         self.operations.overflows = u64::from(self.uring.completions().overflow());
-        while done.len() < done.capacity() {
+        // One may be told as two.
+        while done.len() + 1 < done.capacity() {
             let Some(entry) = self.uring.completions().next() else { return };
-            let translated = self.translate(&entry);
-            done.push(translated);
+            self.take(&entry, done);
         }
     }
 

@@ -6,20 +6,21 @@
 //! bytes.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
 use super::buffers::BufferRing;
-use super::{ReceivePath, Ring, SendPath};
+use super::send::Sending;
+use super::{ReceivePath, Ring, setup};
 use crate::backend::{Backend, Done, Op};
 use crate::error::Error;
 use crate::facts::Degraded;
 use crate::outcome::Operations;
 use crate::pattern::{self, Checker};
-use crate::plan::{Plan, Protocol, Role};
+use crate::plan::{Plan, Protocol, Role, SendPath};
 use crate::sys::{self, Errno, errno_name};
 use crate::token::{Kind, Token};
 
@@ -36,15 +37,16 @@ pub(super) fn run(mut ring: Ring, plan: &Plan, degraded: &mut Vec<Degraded>) -> 
         Role::Send => {
             // Only the end of the stream is received, one message long.
             ring.receive_path = ReceivePath::Single;
-            let tested = test_send(&mut ring, plan).map_err(|reason| format!("sending: {reason}"));
-            let left = ring.in_flight;
-            if left > 0 { Err(format!("{left} operations could not be cancelled")) } else { tested }
+            choose_send_path(&mut ring, plan, degraded)
         }
     };
     ring.operations = Operations::default();
     ring.skipped_before = ring.buffers.as_ref().map_or(0, BufferRing::skipped);
     ring.facts.multishot = ring.receive_path != ReceivePath::Single;
     ring.facts.bundles = ring.receive_path == ReceivePath::Bundle;
+    if (plan.options().role, plan.options().protocol) == (Role::Send, Protocol::Tcp) {
+        ring.facts.send_path = Some(ring.sending.path);
+    }
     let Err(reason) = result else { return Ok(ring) };
     let error = Error::UringRefused {
         errno: None,
@@ -79,7 +81,8 @@ fn choose_receive_path(ring: &mut Ring, plan: &Plan, degraded: &mut Vec<Degraded
 fn test_receive(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     let skipped_before = ring.operations.skipped_buffers;
     let datagrams = plan.options().protocol == Protocol::Udp;
-    let mut stream = Attached::new(ring, datagrams).map_err(|e| describe(&e))?;
+    let between = if datagrams { Between::LocalDatagrams } else { Between::LocalStream };
+    let mut stream = Attached::new(ring, between).map_err(|e| describe(&e))?;
     let longest = if datagrams { 7001.min(plan.layout().buffer_bytes as usize) } else { 7001 };
     let mut payload = vec![0; (1201 * longest).min(100_003)];
     pattern::fill(&mut payload);
@@ -129,28 +132,56 @@ fn test_receive(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// Two sends, of a stream in a chain, or one registered write, has to arrive whole and in order.
+fn choose_send_path(ring: &mut Ring, plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<(), String> {
+    loop {
+        let tested = test_send(ring, plan);
+        let left = ring.in_flight;
+        if left > 0 {
+            return Err(format!("{left} operations could not be cancelled"));
+        }
+        let Err(reason) = tested else { return Ok(()) };
+        let path = ring.sending.path;
+        if path == SendPath::Chain {
+            return Err(format!("sending: {reason}"));
+        }
+        degraded.push(Degraded { feature: path.feature(), reason, instead: setup::CHAIN });
+        ring.sending.path = SendPath::Chain;
+        ring.sending.silent =
+            setup::completes_silently(&ring.uring, plan.layout(), SendPath::Chain, degraded);
+    }
+}
+
+/// What the run sends has to arrive whole and in order: two sends, of a stream in a chain, or a single one
+/// where one goes at a time.
 fn test_send(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     let whole = plan.layout().send.first(8000);
-    // What the run does: a chain, or one registered write at a time, which goes without.
-    let first = if ring.send_path == SendPath::Registered { whole.length } else { 5000 };
+    let Sending { path, datagrams, .. } = ring.sending;
+    let single = matches!(path, SendPath::Bundle | SendPath::Registered);
+    let first = if single { whole.length } else { 5000 };
     let parts = [whole.first(first), whole.skip(first)];
     let expected = ring.arena.bytes(whole).to_vec();
-    let two = parts[1].length > 0;
-    let datagrams = ring.send_path == SendPath::Datagram;
-    let mut stream = Attached::new(ring, datagrams).map_err(|e| describe(&e))?;
-    stream.ring.push(Op::Send { span: parts[0], linked: two && !datagrams }, Token::send(0));
-    if two {
-        stream.ring.push(Op::Send { span: parts[1], linked: false }, Token::send(1));
+    let last = u32::from(parts[1].length > 0);
+    let between = match (datagrams, path) {
+        (true, _) => Between::LocalDatagrams,
+        // Local sockets refuse it.
+        (false, SendPath::ZeroCopy) => Between::Loopback,
+        (false, _) => Between::LocalStream,
+    };
+    let mut stream = Attached::new(ring, between).map_err(|e| describe(&e))?;
+    for index in 0..=last {
+        let linked = index < last && !datagrams;
+        let span = parts[index as usize];
+        stream.ring.push(Op::Send { span, linked }, Token::send(index));
     }
     let deadline = Instant::now() + PATIENCE;
-    let mut open = 1 + usize::from(two);
+    // Of a chain the last one may be the only one to complete.
+    let mut open = if datagrams { 1 + last } else { 1 };
     while open > 0 {
         for done in stream.turn(deadline)? {
             let wanted = parts.get(done.token.index as usize).map(|span| span.length);
             match done.result {
-                Ok(bytes) if Some(bytes) == wanted => open -= 1,
-                Ok(bytes) => return Err(format!("{bytes} bytes of {wanted:?}")),
+                Ok(bytes) if Some(bytes) != wanted => return Err(format!("{bytes} bytes of {wanted:?}")),
+                Ok(_) => open -= u32::from(datagrams || done.token.index == last),
                 Err(errno) => return Err(errno_name(errno.0)),
             }
         }
@@ -160,6 +191,34 @@ fn test_send(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     stream.peer.set_read_timeout(Some(PATIENCE)).map_err(|e| describe(&e))?;
     stream.peer.read_exact(&mut arrived).map_err(|e| describe(&e))?;
     if arrived == expected { Ok(()) } else { Err("the bytes arrived in another order".to_owned()) }
+}
+
+/// What kind of sockets a self-test has.
+enum Between {
+    LocalDatagrams,
+    LocalStream,
+    /// TCP with ourselves.
+    Loopback,
+}
+
+impl Between {
+    fn pair(self) -> io::Result<(Socket, Socket)> {
+        match self {
+            Self::LocalDatagrams => Socket::pair(Domain::UNIX, Type::DGRAM, None),
+            Self::LocalStream => Socket::pair(Domain::UNIX, Type::STREAM, None),
+            Self::Loopback => {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                let ours = TcpStream::connect(listener.local_addr()?)?;
+                let ours_at = ours.local_addr()?;
+                loop {
+                    let (peer, from) = listener.accept()?;
+                    if from == ours_at {
+                        return Ok((ours.into(), peer.into()));
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The ring with one end of a socket pair attached, and all of it undone when dropped.
@@ -173,9 +232,8 @@ struct Attached<'a> {
 }
 
 impl<'a> Attached<'a> {
-    fn new(ring: &'a mut Ring, datagrams: bool) -> io::Result<Self> {
-        let kind = if datagrams { Type::DGRAM } else { Type::STREAM };
-        let (socket, peer) = Socket::pair(Domain::UNIX, kind, None)?;
+    fn new(ring: &'a mut Ring, between: Between) -> io::Result<Self> {
+        let (socket, peer) = between.pair()?;
         peer.set_nonblocking(true)?;
         let stop = sys::event()?;
         ring.attach(0, socket.as_fd(), None)?;

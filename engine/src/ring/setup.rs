@@ -11,13 +11,14 @@ use io_uring::{IoUring, Probe, opcode};
 
 use super::buffers::{self, BufferRing};
 use super::handle::Handle;
-use super::{ReceivePath, Ring, SendPath, selftest};
+use super::send::{Chain, Sending};
+use super::{ReceivePath, Ring, selftest};
 use crate::arena::Arena;
 use crate::error::Error;
 use crate::facts::{Degraded, UringFacts};
 use crate::layout::Layout;
 use crate::outcome::Operations;
-use crate::plan::{Plan, PlanOptions, Protocol, Role, Without};
+use crate::plan::{Plan, PlanOptions, Protocol, Role, SendPath, Without};
 use crate::sys::{errno_name, error_name};
 
 /// Submission queue entries of one flow: the largest batch, its cancel, a receive and the watch on the stop
@@ -28,6 +29,8 @@ const SUBMISSION_ENTRIES_MAX: u32 = 4096;
 /// Operations of each flow beside its sends and the provided buffers: a receive and cancels; for the first
 /// one also the watch on the stop event.
 const OTHER_OPERATIONS: u32 = 8;
+/// Batches of zero-copy sends whose notifications find room at once; more of them wait in the kernel.
+const ZERO_COPY_BATCHES: u32 = 8;
 /// Most completion queue entries that the kernel grants (IORING_MAX_CQ_ENTRIES).
 const COMPLETION_ENTRIES_MAX: u32 = 65_536;
 
@@ -48,26 +51,21 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         let reason = format!("the kernel lacks {missing}");
         return Err(Error::UringRefused { errno: None, reason, hint: "use --engine epoll" });
     }
-    let arena = Arena::map(plan.layout().arena_bytes).map_err(Error::memory)?;
+    let arena = map_arena(plan).map_err(Error::memory)?;
     let mut uring = Handle::new(uring);
     register_ring(&mut uring, &mut facts, degraded);
     register_file_table(&uring, plan.layout(), without, &mut facts, degraded);
     let layout = plan.layout();
-    if layout.sends_registered() {
-        register_send_region(&uring, &arena, layout, without, &mut facts, degraded);
-    }
+    let options = plan.options();
+    let sending = first_sending(&uring, &arena, plan, &mut facts, degraded);
     let buffers = match plan.options().role {
         Role::Receive => register_buffer_ring(&uring, &arena, layout, without, &mut facts, degraded),
         // It receives nothing but the end of the stream.
         Role::Send => None,
     };
     let mut ring = Ring {
-        receive_path: first_receive_path(&uring, buffers.is_some(), plan.options(), degraded),
-        send_path: match plan.options().protocol {
-            Protocol::Udp => SendPath::Datagram,
-            Protocol::Tcp if facts.registered_buffers => SendPath::Registered,
-            Protocol::Tcp => SendPath::Plain,
-        },
+        receive_path: first_receive_path(&uring, buffers.is_some(), options, degraded),
+        sending,
         uring,
         arena,
         buffers,
@@ -77,6 +75,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         watching: false,
         sockets: vec![-1; layout.flows as usize],
         open: vec![0; layout.flows as usize],
+        chains: vec![Chain::default(); layout.flows as usize],
         in_flight: 0,
         facts,
         batch: layout.batch,
@@ -87,6 +86,17 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     };
     ring.arena.fill(layout.send, plan.options().payload.as_deref());
     selftest::run(ring, plan, degraded)
+}
+
+/// Zero-copy sends charge the socket for all of a registered huge page that lies before what they send
+/// (`io_sg_from_iter` of the kernel), which fills its buffer with a few small messages.
+fn map_arena(plan: &Plan) -> io::Result<Arena> {
+    let bytes = plan.layout().arena_bytes;
+    if plan.layout().send_path == SendPath::ZeroCopy {
+        Arena::map_small_pages(bytes)
+    } else {
+        Arena::map(bytes)
+    }
 }
 
 /// One rung of the ladder: a setup flag, and the mainline release that brought it.
@@ -121,11 +131,13 @@ const FLAGS: [Flag; 4] = [
     },
 ];
 
-/// Every provided buffer could complete by itself, and every send, twice over. No more than that, because the
-/// queues count as locked memory on some kernels, whose limit may be 64 KiB for all rings of a user.
+/// Every provided buffer could complete by itself, and every send, twice over. Of zero-copy sends the
+/// notifications of many batches may come with one acknowledgement of the peer's. No more, because the queues
+/// count as locked memory on some kernels, whose limit may be 64 KiB for all rings of a user.
 fn completion_entries(layout: &Layout) -> u32 {
     let other = if layout.flows > 1 { 2 } else { OTHER_OPERATIONS };
-    let completions = u32::from(layout.buffers) + layout.flows * (layout.batch + other);
+    let batches = if layout.send_path == SendPath::ZeroCopy { ZERO_COPY_BATCHES } else { 1 };
+    let completions = u32::from(layout.buffers) + layout.flows * (batches * layout.batch + other);
     (2 * completions).next_power_of_two().clamp(2 * submission_entries(layout), COMPLETION_ENTRIES_MAX)
 }
 
@@ -272,27 +284,92 @@ fn register_file_table(
     }
 }
 
+/// The way of sending that was asked for, or the chain where the kernel lacks something for it.
+fn first_sending(
+    uring: &Handle,
+    arena: &Arena,
+    plan: &Plan,
+    facts: &mut UringFacts,
+    degraded: &mut Vec<Degraded>,
+) -> Sending {
+    let (options, layout) = (plan.options(), plan.layout());
+    let mut path = layout.send_path;
+    let stream = (options.role, options.protocol) == (Role::Send, Protocol::Tcp);
+    if stream && path == SendPath::ZeroCopy && !has_zero_copy(uring) {
+        degraded.push(Degraded {
+            feature: path.feature(),
+            reason: "the kernel lacks IORING_OP_SEND_ZC (Linux 6.0)".to_owned(),
+            instead: CHAIN,
+        });
+        path = SendPath::Chain;
+    }
+    if stream && matches!(path, SendPath::Registered | SendPath::ZeroCopy) {
+        let instead = if path == SendPath::Registered { CHAIN } else { "plain memory" };
+        register_send_region(uring, arena, plan, instead, facts, degraded);
+    }
+    if path == SendPath::Registered && !facts.registered_buffers {
+        path = SendPath::Chain;
+    }
+    let mut sending = Sending {
+        path,
+        datagrams: options.protocol == Protocol::Udp,
+        registered: facts.registered_buffers,
+        silent: false,
+    };
+    if stream {
+        sending.silent = completes_silently(uring, layout, path, degraded);
+    }
+    sending
+}
+
+/// What takes the place of other ways of sending.
+pub(super) const CHAIN: &str = "linked sends from plain memory";
+
+fn has_zero_copy(uring: &Handle) -> bool {
+    let mut probe = Probe::new();
+    uring.submitter.register_probe(&mut probe).is_ok() && probe.is_supported(opcode::SendZc::CODE)
+}
+
+/// Whether sends of a chain that go whole need no completion. Zero-copy sends must not go without.
+pub(super) fn completes_silently(
+    uring: &Handle,
+    layout: &Layout,
+    path: SendPath,
+    degraded: &mut Vec<Degraded>,
+) -> bool {
+    let chained = path == SendPath::Chain && layout.batch > 1;
+    let granted = uring.uring().params().is_feature_skip_cqe_on_success();
+    if chained && !granted {
+        degraded.push(Degraded {
+            feature: "silent completions",
+            reason: "the kernel lacks CQE_SKIP (Linux 5.17)".to_owned(),
+            instead: "a completion for each send of a chain",
+        });
+    }
+    chained && granted
+}
+
 fn register_send_region(
     uring: &Handle,
     arena: &Arena,
-    layout: &Layout,
-    without: Without,
+    plan: &Plan,
+    instead: &'static str,
     facts: &mut UringFacts,
     degraded: &mut Vec<Degraded>,
 ) {
-    if without.registered_buffers {
+    if plan.options().without.registered_buffers {
         return;
     }
-    let region =
-        libc::iovec { iov_base: arena.pointer(layout.send).cast(), iov_len: layout.send.length as usize };
+    let send = plan.layout().send;
+    let region = libc::iovec { iov_base: arena.pointer(send).cast(), iov_len: send.length as usize };
     // SAFETY: the region lies in the arena, which `close` unmaps only after it has unregistered the buffers
     // and nothing is in flight, and leaks otherwise.
     match unsafe { uring.submitter.register_buffers(&[region]) } {
         Ok(()) => facts.registered_buffers = true,
         Err(error) => degraded.push(Degraded {
-            feature: "registered send buffers",
+            feature: SendPath::Registered.feature(),
             reason: memory_reason(&error),
-            instead: "plain memory",
+            instead,
         }),
     }
 }

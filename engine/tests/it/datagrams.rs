@@ -7,7 +7,9 @@ use ringperf_engine::outcome::End;
 use ringperf_engine::plan::{Endpoint, Length, Protocol, Role};
 use ringperf_engine::{Outcome, Plan, PlanOptions, Prepared, prepare};
 
-use crate::support::{Way, connect, each_way, listen, loopback, run_pair, skip, ways};
+use crate::support::{
+    Way, connect, datagram_ways as ways, each_datagram_way as each_way, listen, loopback, run_pair, skip,
+};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 

@@ -64,6 +64,32 @@ fn a_stopped_sender_still_ends_its_stream_in_order() {
     }
 }
 
+/// Its messages, and of zero-copy sends their memory, are still with the kernel then.
+#[test]
+fn a_stopped_sender_leaves_nothing_behind_though_its_peer_never_reads() {
+    each_way("a_stopped_sender_leaves_nothing_behind_though_its_peer_never_reads", |way| {
+        for message_bytes in [1000, 128 << 10, 1 << 20] {
+            let listener = TcpListener::bind(loopback()).unwrap();
+            let sender = ready(PlanOptions {
+                length: Length::Endless,
+                drain_timeout: Duration::from_millis(100),
+                message_bytes,
+                ..way.options(Role::Send, connect())
+            });
+            let (stop, port) = (sender.stop(), listener.local_addr().unwrap());
+            let run = std::thread::spawn(move || sender.run(Some(port)).unwrap());
+            let _silent = listener.accept().unwrap().0;
+            // Until the buffers are full.
+            std::thread::sleep(Duration::from_millis(300));
+            stop.stop();
+            let outcome = run.join().unwrap();
+            assert_eq!(outcome.end, End::DrainTimeout, "{}", way.name);
+            assert!(outcome.facts.degraded.iter().all(|d| d.feature != "orderly teardown"), "{}", way.name);
+            assert_eq!(outcome.tally.operations.stale, 0, "{}", way.name);
+        }
+    });
+}
+
 #[test]
 fn a_stop_before_the_start_ends_both_roles_at_once() {
     for way in ways("a_stop_before_the_start_ends_both_roles_at_once") {

@@ -9,7 +9,7 @@ use ringperf_engine::outcome::End;
 use ringperf_engine::plan::{Length, Protocol, Role};
 use ringperf_engine::{Plan, PlanOptions, prepare};
 
-use crate::support::{Way, connect, loopback, ways};
+use crate::support::{Way, connect, datagram_ways, loopback, ways};
 
 /// Without a common factor with any message; and longer than all slots.
 const PAYLOADS: [usize; 2] = [251, (2 << 20) + 1];
@@ -58,7 +58,7 @@ fn a_stream_carries_the_payload_over_and_over() {
 
 #[test]
 fn datagrams_carry_the_payload_one_after_the_other() {
-    for way in ways("datagrams_carry_the_payload_one_after_the_other") {
+    for way in datagram_ways("datagrams_carry_the_payload_one_after_the_other") {
         // Few enough for the receiver's socket buffer.
         for (message, messages) in [(1, 20), (1000, 20), (65_507, 2)] {
             for length in PAYLOADS {

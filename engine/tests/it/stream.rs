@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use ringperf_engine::facts::Engine;
 use ringperf_engine::outcome::End;
-use ringperf_engine::plan::{Length, Role, Without};
-use ringperf_engine::{EngineChoice, Outcome, PlanOptions};
+use ringperf_engine::plan::{Length, Role, SendPath, Without};
+use ringperf_engine::{EngineChoice, Outcome, Plan, PlanOptions};
 
-use crate::support::{self, CLASSIC, EPOLL, URING, Way, connect, each_way, listen, run_pair, ways};
+use crate::support::{
+    self, CLASSIC, EPOLL, URING, Way, connect, each_way, each_way_of_sending, listen, run_pair, ways,
+};
 
 fn checked(way: Way, message_bytes: u32, length: Length) -> (Outcome, Outcome) {
     let sender = PlanOptions { message_bytes, length, ..way.options(Role::Send, connect()) };
@@ -53,15 +55,102 @@ fn a_counted_stream_ends_at_the_first_whole_message_past_the_count() {
 
 #[test]
 fn the_largest_message_fits() {
-    // The size decides which memory is sent from and received into; these ways differ in that.
-    let memory = |way: &Way| {
-        way.without == Without::default() || way.without.buffer_ring || way.without.registered_buffers
-    };
+    // These ways differ in which memory is sent from and received into.
+    let memory = |way: &Way| way.without == Without::default() || way.without.buffer_ring;
     for way in ways("the_largest_message_fits").into_iter().filter(memory) {
         let (sent, received) = checked(way, 16 << 20, Length::Bytes(40 << 20));
         assert_whole(way.name, &sent, &received);
         assert_eq!(sent.tally.messages_sent, 3, "{}", way.name);
     }
+}
+
+/// Whatever a message's size and however little the socket takes at a time.
+#[test]
+fn every_way_of_sending_keeps_messages_whole_and_in_order() {
+    let sizes = [(1, 2000), (1000, 300_000), (16 << 10, 1 << 20), (65_537, 2 << 20), (1 << 20, 5 << 20)];
+    each_way_of_sending("every_way_of_sending_keeps_messages_whole_and_in_order", |way| {
+        for (message_bytes, bytes) in sizes {
+            for (flows, buffer) in [(1, None), (1, Some(5000)), (3, Some(20_000))] {
+                for sender_listens in [false, true] {
+                    let [ours, theirs] =
+                        if sender_listens { [listen(), connect()] } else { [connect(), listen()] };
+                    let length = Length::Bytes(bytes);
+                    let mut sender =
+                        PlanOptions { message_bytes, length, flows, ..way.options(Role::Send, ours) };
+                    sender.socket.send_buffer = buffer;
+                    // A mark makes the receiver of a trickle wait.
+                    let without = Without { low_water: true, ..way.without };
+                    let receiver = way.options(Role::Receive, theirs);
+                    let receiver =
+                        PlanOptions { message_bytes, flows, without, check_payload: true, ..receiver };
+                    let (sent, received) = run_pair(sender, receiver);
+                    let name = format!("{}, {flows} flows of {message_bytes}, buffer {buffer:?}", way.name);
+                    assert_whole(&name, &sent, &received);
+                    let messages = bytes.div_ceil(u64::from(flows)).div_ceil(u64::from(message_bytes));
+                    assert_eq!(sent.tally.messages_sent, messages * u64::from(flows), "{name}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_way_of_sending_is_taken_or_named_among_what_was_lacking() {
+    each_way_of_sending("a_way_of_sending_is_taken_or_named_among_what_was_lacking", |way| {
+        let (sent, received) = checked(way, 128 << 10, Length::Bytes(20 << 20));
+        assert_whole(way.name, &sent, &received);
+        let counts = sent.tally.operations;
+        let used = sent.facts.uring.as_ref().unwrap().send_path;
+        assert_eq!(received.facts.uring.unwrap().send_path, None);
+        let feature = match way.send_path {
+            SendPath::Bundle => "send bundles",
+            SendPath::Registered => "registered send buffers",
+            SendPath::ZeroCopy => "zero-copy send",
+            SendPath::Auto | SendPath::Chain => "none",
+        };
+        let lacking = sent.facts.degraded.iter().any(|degraded| degraded.feature == feature);
+        assert_eq!(used, Some(if lacking { SendPath::Chain } else { way.send_path }), "{:?}", sent.facts);
+        match used {
+            Some(SendPath::Registered) => assert!(counts.sends_registered >= 160, "{counts:?}"),
+            Some(SendPath::Bundle) => assert!((1..160).contains(&counts.sends_plain), "{counts:?}"),
+            Some(SendPath::ZeroCopy) => {
+                // Loopback always copies, and the last notifications may come after the end.
+                assert!((1..=160).contains(&counts.zero_copy_sends), "{counts:?}");
+                assert_eq!(counts.zero_copy_copied, counts.zero_copy_sends);
+                assert_eq!((counts.sends_plain, counts.sends_registered), (0, 0));
+            }
+            _ => {
+                assert!(counts.sends_plain >= 160, "{counts:?}");
+                assert_eq!((counts.zero_copy_sends, counts.sends_registered), (0, 0));
+            }
+        }
+        // A chain completes as one, unless something in it falls short.
+        let silent = sent.facts.degraded.iter().all(|degraded| degraded.feature != "silent completions");
+        if used == Some(SendPath::Chain) && silent {
+            assert!(counts.completions < counts.sends_plain, "{counts:?}");
+        }
+    });
+}
+
+#[test]
+fn ways_of_sending_are_refused_where_they_mean_nothing() {
+    for send_path in [SendPath::Bundle, SendPath::Registered, SendPath::ZeroCopy] {
+        let tcp = PlanOptions { send_path, ..EPOLL.options(Role::Send, connect()) };
+        let udp = PlanOptions {
+            engine: EngineChoice::Uring,
+            protocol: ringperf_engine::plan::Protocol::Udp,
+            message_bytes: 1000,
+            ..tcp.clone()
+        };
+        let classic = PlanOptions { engine: EngineChoice::Classic, ..tcp.clone() };
+        for refused in [tcp, udp, classic] {
+            assert!(Plan::new(refused).unwrap_err().to_string().contains("send path"));
+        }
+        let receiver = PlanOptions { send_path, ..EPOLL.options(Role::Receive, listen()) };
+        assert!(Plan::new(receiver).is_ok());
+    }
+    let chain = PlanOptions { send_path: SendPath::Chain, ..CLASSIC.options(Role::Send, connect()) };
+    assert!(Plan::new(chain).is_ok());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringperf_engine::plan::{Endpoint, Length, Role, Without};
+use ringperf_engine::plan::{Endpoint, Length, Role, SendPath, Without};
 use ringperf_engine::{EngineChoice, Error, Outcome, Plan, PlanOptions, prepare};
 
 /// One way to run a test.
@@ -13,6 +13,7 @@ pub(crate) struct Way {
     pub(crate) name: &'static str,
     pub(crate) engine: EngineChoice,
     pub(crate) without: Without,
+    pub(crate) send_path: SendPath,
 }
 
 const EVERYTHING: Without = Without {
@@ -27,25 +28,38 @@ const EVERYTHING: Without = Without {
 };
 
 const fn uring(name: &'static str, without: Without) -> Way {
-    Way { name, engine: EngineChoice::Uring, without }
+    Way { name, engine: EngineChoice::Uring, without, send_path: SendPath::Auto }
 }
 
-pub(crate) const CLASSIC: Way = Way { name: "classic", engine: EngineChoice::Classic, without: EVERYTHING };
-pub(crate) const EPOLL: Way = Way { name: "epoll", engine: EngineChoice::Epoll, without: EVERYTHING };
+const fn sending(name: &'static str, send_path: SendPath) -> Way {
+    Way { send_path, ..uring(name, EVERYTHING) }
+}
+
+pub(crate) const CLASSIC: Way = Way { engine: EngineChoice::Classic, ..uring("classic", EVERYTHING) };
+pub(crate) const EPOLL: Way = Way { engine: EngineChoice::Epoll, ..uring("epoll", EVERYTHING) };
 pub(crate) const URING: Way = uring("uring", EVERYTHING);
 
-/// io_uring in full and with each of its parts left out.
-pub(crate) const URING_WAYS: [Way; 9] = [
+/// io_uring in full, with each of its parts left out, and by each way of sending.
+pub(crate) const URING_WAYS: [Way; 13] = [
     URING,
     uring("uring without bundles", Without { bundles: true, ..EVERYTHING }),
     uring("uring without multishot", Without { multishot: true, ..EVERYTHING }),
     uring("uring without buffer ring", Without { buffer_ring: true, ..EVERYTHING }),
     uring("uring without deferred task run", Without { deferred_task_run: true, ..EVERYTHING }),
     uring("uring without registered files", Without { registered_files: true, ..EVERYTHING }),
-    uring("uring without registered buffers", Without { registered_buffers: true, ..EVERYTHING }),
     uring("uring without shortest sleep", Without { minimum_wait: true, ..EVERYTHING }),
     uring("uring without low-water mark", Without { low_water: true, ..EVERYTHING }),
+    sending("uring, sends in chains", SendPath::Chain),
+    sending("uring, sends from registered memory", SendPath::Registered),
+    sending("uring, sends in bundles", SendPath::Bundle),
+    sending("uring, zero-copy sends", SendPath::ZeroCopy),
+    ZERO_COPY_FROM_PLAIN_MEMORY,
 ];
+
+const ZERO_COPY_FROM_PLAIN_MEMORY: Way = Way {
+    send_path: SendPath::ZeroCopy,
+    ..uring("uring, zero-copy sends from plain memory", Without { registered_buffers: true, ..EVERYTHING })
+};
 
 /// The ways that this machine can go: all of them, or those without a ring, with a word of why.
 pub(crate) fn ways(test: &str) -> Vec<Way> {
@@ -56,11 +70,30 @@ pub(crate) fn ways(test: &str) -> Vec<Way> {
     ways
 }
 
+/// The same for datagrams, which have one way of being sent.
+pub(crate) fn datagram_ways(test: &str) -> Vec<Way> {
+    ways(test).into_iter().filter(|way| way.send_path == SendPath::Auto).collect()
+}
+
 /// Runs a test by all ways at the same time: for tests that mostly wait.
 pub(crate) fn each_way(test: &str, run: impl Fn(Way) + Sync) {
+    by_each(ways(test), run);
+}
+
+/// The same for datagrams.
+pub(crate) fn each_datagram_way(test: &str, run: impl Fn(Way) + Sync) {
+    by_each(datagram_ways(test), run);
+}
+
+/// The same by those ways that name how to send a stream.
+pub(crate) fn each_way_of_sending(test: &str, run: impl Fn(Way) + Sync) {
+    by_each(ways(test).into_iter().filter(|way| way.send_path != SendPath::Auto).collect(), run);
+}
+
+fn by_each(ways: Vec<Way>, run: impl Fn(Way) + Sync) {
     let run = &run;
     std::thread::scope(|scope| {
-        for way in ways(test) {
+        for way in ways {
             scope.spawn(move || run(way));
         }
     });
@@ -102,6 +135,7 @@ impl Way {
         PlanOptions {
             engine: self.engine,
             without: self.without,
+            send_path: self.send_path,
             length: if role == Role::Send {
                 Length::Time(Duration::from_millis(100))
             } else {
