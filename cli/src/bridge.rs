@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use ringperf_engine::plan::{Endpoint, Length, MESSAGE_BYTES_MAX, Protocol, Role, SocketOptions, Without};
+use ringperf_engine::plan::{
+    Endpoint, Length, MESSAGE_BYTES_MAX, Protocol, Role, SendPath, SocketOptions, Without,
+};
 use ringperf_engine::{End, EngineChoice, Error, Outcome, Plan, PlanOptions, Prepared, granted_buffers};
 use ringperf_proto as proto;
 
@@ -71,7 +73,6 @@ impl Ends {
 /// [`Error::Plan`] for a value that the engine's limits exclude, [`Error::System`] where no socket can be had
 /// to ask for the sizes that netperf derives from its buffers.
 pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -> Result<Plan, Error> {
-    exclude_unserved(&spec.wishes)?;
     let address = spec.data_address.unwrap_or(match spec.ip_version {
         proto::IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
         proto::IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
@@ -96,6 +97,13 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     options.flows = spec.wishes.flows;
     options.workers = spec.wishes.workers;
     options.rate = spec.wishes.bits_per_second.map(NonZeroU64::get);
+    options.send_path = match spec.wishes.send_path {
+        proto::SendPath::Auto => SendPath::Auto,
+        proto::SendPath::Bundle => SendPath::Bundle,
+        proto::SendPath::Chain => SendPath::Chain,
+        proto::SendPath::Registered => SendPath::Registered,
+        proto::SendPath::ZeroCopy => SendPath::ZeroCopy,
+    };
     (options.length, options.connect_timeout) = match spec.length {
         proto::Length::Bytes(bytes) => (Length::Bytes(bytes), UNTIMED_CONNECT),
         proto::Length::Endless => (Length::Endless, UNTIMED_CONNECT),
@@ -105,15 +113,6 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
         }
     };
     Plan::new(options)
-}
-
-/// What a client may wish for and the engine cannot do yet.
-fn exclude_unserved(wishes: &proto::Wishes) -> Result<(), Error> {
-    let exclude = |option, range| Err(Error::Plan { option, range });
-    match wishes {
-        wishes if wishes.send_path != proto::SendPath::Auto => exclude("send path", "of the engine's choice"),
-        _ => Ok(()),
-    }
 }
 
 /// Leaves out what the peer wishes to be left out, on top of what the operator does.
@@ -416,10 +415,13 @@ mod tests {
         let many = proto::Wishes { without: wished, flows: 9, workers: 3, bits_per_second: rate, ..one };
         let many = planned(many).expect("the engine does all of it");
         assert_eq!((many.without, many.flows, many.workers, many.rate), (without, 9, 3, Some(1_000_000)));
-        assert_eq!(
-            planned(proto::Wishes { send_path: proto::SendPath::ZeroCopy, ..one }).err(),
-            Some(EINVAL)
-        );
+        let zero_copy = planned(proto::Wishes { send_path: proto::SendPath::ZeroCopy, ..one });
+        assert_eq!(zero_copy.map(|options| options.send_path), Ok(SendPath::ZeroCopy));
+        let classic = Defaults { engine: EngineChoice::Classic, ..defaults.clone() };
+        let spec = spec(proto::Test::TcpMaerts, |_| ())
+            .wishing(proto::Wishes { send_path: proto::SendPath::Bundle, ..one })
+            .expect("it suits the test");
+        assert_eq!(plan(&spec, CONTROL, &classic).err().map(|error| errno(&error)), Some(EINVAL));
         assert_eq!(options(proto::Test::UdpStream, one).map(|options| options.gro), Ok(false));
         let coalescing = proto::Wishes { coalescing: true, ..one };
         assert_eq!(options(proto::Test::UdpStream, coalescing).map(|options| options.gro), Ok(true));

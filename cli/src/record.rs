@@ -271,6 +271,8 @@ pub(crate) struct StreamResult {
     pub(crate) segmented_sends: u64,
     /// Receives that brought several datagrams (UDP_GRO), where the receiver is this end or tells.
     pub(crate) coalesced_receives: u64,
+    /// What came of zero-copy sends; only where there were some.
+    pub(crate) zero_copy: Option<ZeroCopyUse>,
     /// How the bytes were spread over the flows, as the receiver counted them where it tells, else as the
     /// sender did; only where there was more than one.
     pub(crate) flows: Option<FlowSpread>,
@@ -285,6 +287,18 @@ pub(crate) struct StreamResult {
     /// Segments that the netserver's end retransmitted.
     pub(crate) remote_retransmits: Option<u32>,
 }
+
+/// Zero-copy sends of a run, and what the kernel made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct ZeroCopyUse {
+    /// How many there were.
+    pub(crate) sends: u64,
+    /// Share of them that the kernel copied all the same, as its notifications said, in percent.
+    pub(crate) copied_percent: f64,
+}
+
+/// Share of copied zero-copy sends above which a run is no zero-copy run, in percent.
+pub(crate) const ZERO_COPY_COPIED_PERCENT: f64 = 1.0;
 
 /// One end of the connection.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ringperf_engine::Outcome;
 use ringperf_engine::facts::{Backing, Engine, UringFacts};
-use ringperf_engine::plan::Protocol;
+use ringperf_engine::plan::{Protocol, SendPath};
 use ringperf_proto as proto;
 use ringperf_proto::native::{degraded, engine, feature};
 
@@ -72,9 +72,10 @@ fn detail(test: proto::Test, outcome: &Outcome) -> proto::NativeDetail {
         receive_buffer_errors: outcome.drops.and_then(|drops| drops.receive_buffer_errors),
         messages_sent: tally.messages_sent,
         segmented_sends: tally.operations.segmented_sends,
+        zero_copy_sends: tally.operations.zero_copy_sends,
+        zero_copy_copied: tally.operations.zero_copy_copied,
         low_water_changes: low_water.changes,
         low_water_expired: low_water.expired,
-        ..proto::NativeDetail::default()
     }
 }
 
@@ -153,6 +154,8 @@ fn features(outcome: &Outcome) -> u32 {
         | ring(feature::BUNDLES, |uring| uring.bundles)
         | bit(feature::CORE_VERIFIED, facts.cores.iter().all(|core| core.verified))
         | bit(feature::SEGMENTATION, outcome.tally.operations.segmented_sends > 0)
+        | bit(feature::ZERO_COPY, outcome.tally.operations.zero_copy_sends > 0)
+        | ring(feature::SEND_BUNDLES, |uring| uring.send_path == Some(SendPath::Bundle))
         | bit(feature::COALESCING, facts.coalescing)
         | if outcome.longest_gather > Duration::ZERO {
             ring(feature::MINIMUM_WAIT, |uring| uring.minimum_wait)

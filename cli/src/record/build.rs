@@ -16,7 +16,8 @@ use ringperf_proto::{NativeDetail, NativeReport, RemoteOffer, RemoteResults, Rep
 use super::rules::{self, Evidence};
 use super::{
     Asked, BufferSizes, CLASSIC, End, MachineCost, Netserver, RECORD_VERSION, REGISTERED_BUFFERS, Record,
-    RemoteFacts, Side, StreamResult, Target, Times, Tool, WorkerCost, WorkerCpu, nanoseconds, ratio, rfc3339,
+    RemoteFacts, Side, StreamResult, Target, Times, Tool, WorkerCost, WorkerCpu, ZeroCopyUse, nanoseconds,
+    ratio, rfc3339,
 };
 use crate::bridge;
 use crate::netperf_cpu::utilisation;
@@ -190,6 +191,7 @@ fn result(measured: &Measured<'_>) -> StreamResult {
             + measured.detail().map_or(0, |detail| detail.segmented_sends),
         coalesced_receives: tally.operations.coalesced_receives
             + measured.detail().map_or(0, |detail| detail.coalesced_receives),
+        zero_copy: zero_copy(measured),
         flows: flows(measured),
         samples: outcome.samples.clone(),
         end: outcome.end,
@@ -197,6 +199,17 @@ fn result(measured: &Measured<'_>) -> StreamResult {
         remote_congestion_control: results.congestion_control.clone(),
         remote_retransmits: results.retransmits.and_then(|count| u32::try_from(count).ok()),
     }
+}
+
+/// What came of zero-copy sends, at whichever end there were some.
+fn zero_copy(measured: &Measured<'_>) -> Option<ZeroCopyUse> {
+    let ours = measured.outcome.tally.operations;
+    let (sends, copied) = match measured.detail() {
+        Some(told) if told.zero_copy_sends > 0 => (told.zero_copy_sends, told.zero_copy_copied),
+        _ => (ours.zero_copy_sends, ours.zero_copy_copied),
+    };
+    let copied_percent = ratio(copied as f64 * 100.0, sends as f64)?;
+    Some(ZeroCopyUse { sends, copied_percent })
 }
 
 /// The spread over several flows, by the receiver's counts where they are known.
@@ -387,6 +400,8 @@ const FEATURES: &[(u32, &str)] = &[
     (feature::BUFFER_RING, "buffer_ring"),
     (feature::MULTISHOT, "multishot"),
     (feature::BUNDLES, "bundles"),
+    (feature::ZERO_COPY, "zero_copy"),
+    (feature::SEND_BUNDLES, "send_bundles"),
     (feature::SEGMENTATION, "segmentation"),
     (feature::COALESCING, "coalescing"),
     (feature::MINIMUM_WAIT, "minimum_wait"),

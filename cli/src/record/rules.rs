@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use ringperf_engine::{End as RunEnd, Outcome};
 use ringperf_proto::Test;
 
-use super::{Asked, BufferSizes, End, Netserver, Note, Side, StreamResult, Warning, ratio};
+use super::{
+    Asked, BufferSizes, End, Netserver, Note, Side, StreamResult, Warning, ZERO_COPY_COPIED_PERCENT, ratio,
+};
 
 /// Share of the datagrams sent that may be lost without being told of, in percent.
 const UNEXPLAINED_PERCENT: f64 = 0.1;
@@ -139,6 +141,11 @@ fn circumstances(evidence: &Evidence<'_>, warnings: &mut Vec<Warning>) {
     }
     if one_machine {
         warnings.push(Warning::NoWire);
+    }
+    if let Some(zero_copy) =
+        evidence.result.zero_copy.filter(|used| used.copied_percent > ZERO_COPY_COPIED_PERCENT)
+    {
+        warnings.push(Warning::ZeroCopyCopied { percent: zero_copy.copied_percent });
     }
     warnings.extend(unexplained_loss(evidence.result.unexplained, evidence.result.messages_sent));
     match (evidence.netserver, theirs.machine) {

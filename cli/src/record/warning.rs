@@ -99,6 +99,11 @@ pub(crate) enum Warning {
         /// Whether the data were datagrams.
         datagrams: bool,
     },
+    /// The kernel copied what was sent without a copy.
+    ZeroCopyCopied {
+        /// Share of the zero-copy sends.
+        percent: f64,
+    },
     /// Both ends are on this machine.
     NoWire,
     /// The netserver went on without some things.
@@ -135,17 +140,12 @@ pub(crate) enum Warning {
 impl std::fmt::Display for Warning {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::BufferClamped { end, asked, granted } => {
-                let limit = match end {
-                    End::Receiver => "net.core.rmem_max",
-                    End::Sender => "net.core.wmem_max",
-                };
-                write!(
-                    out,
-                    "the {end}'s kernel reports a socket buffer of {granted} bytes where {asked} were asked \
-                     for and twice that was due: {limit} there limits it"
-                )
-            }
+            Self::BufferClamped { end, asked, granted } => write!(
+                out,
+                "the {end}'s kernel reports a socket buffer of {granted} bytes where {asked} were asked for \
+                 and twice that was due: {} there limits it",
+                buffer_limit(*end)
+            ),
             Self::BytesDiffer { sent, received } => {
                 write!(
                     out,
@@ -180,6 +180,11 @@ impl std::fmt::Display for Warning {
             Self::Interrupted { signal, local, datagrams } => {
                 write!(out, "{signal} ended the test early{}", cost_of_a_signal(*local, *datagrams))
             }
+            Self::ZeroCopyCopied { percent } => write!(
+                out,
+                "copied, not zero-copy: the kernel copied {percent:.0} % of the zero-copy sends, as it does \
+                 over loopback and veth"
+            ),
             Self::NoWire => {
                 out.write_str("no wire: both ends are on this machine, so this measures its kernel")
             }
@@ -200,6 +205,14 @@ impl std::fmt::Display for Warning {
                  queue nor by the receiver's socket: they were lost on the way"
             ),
         }
+    }
+}
+
+/// The sysctl that limits the socket buffer of an end.
+fn buffer_limit(end: End) -> &'static str {
+    match end {
+        End::Receiver => "net.core.rmem_max",
+        End::Sender => "net.core.wmem_max",
     }
 }
 

@@ -223,11 +223,6 @@ impl Args {
                 "--send",
                 "ringperf run udp-stream --gso, which hands over many at once",
             ),
-            _ if self.send != SendArg::Auto && self.test == Test::TcpMaerts => refused(
-                "the sender is the netserver, and how it sends is not asked of it",
-                "--send",
-                &format!("ringperf run tcp-stream --send {}", self.send.word()),
-            ),
             _ if self.find_rate && !udp => refused(
                 "TCP loses nothing and finds its rate by itself; the search is one of datagrams",
                 "--find-rate",

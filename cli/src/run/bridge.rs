@@ -10,7 +10,9 @@ use std::time::Duration;
 use ringperf_engine::error::ErrorClass;
 use ringperf_engine::plan::{Endpoint, Length, Protocol, Role};
 use ringperf_engine::{EngineChoice, Error as EngineError, Plan, PlanOptions};
-use ringperf_proto::{IpVersion, Length as WireLength, StreamTest, Test as WireTest, Wishes, Without};
+use ringperf_proto::{
+    IpVersion, Length as WireLength, SendPath as WirePath, StreamTest, Test as WireTest, Wishes, Without,
+};
 
 use super::args::{Args, EngineArg, SendArg, Test, TestLength};
 use crate::bridge as wire;
@@ -51,7 +53,9 @@ pub(crate) fn plan(
     };
     options.without = args.left_out();
     options.rate = args.rate.filter(|_| role == Role::Send);
-    options.send_path = args.send.path();
+    if role == Role::Send {
+        options.send_path = args.send.path();
+    }
     options.gso = args.gso && role == Role::Send;
     options.gro = args.gro && role == Role::Receive;
     options.engine = match args.engine {
@@ -115,9 +119,21 @@ pub(crate) fn wishes(args: &Args, netserver: Netserver) -> Result<Wishes, Failur
         coalescing: args.gro && args.test == Test::UdpStream,
         // Of a test that it sends.
         bits_per_second: args.rate.filter(|_| sends).and_then(NonZeroU64::new),
+        send_path: if sends { wished_path(args.send) } else { WirePath::Auto },
         ..Wishes::default()
     };
     to_be_told(wishes, netserver)
+}
+
+/// A way to send, as the control channel has it.
+fn wished_path(asked: SendArg) -> WirePath {
+    match asked {
+        SendArg::Auto => WirePath::Auto,
+        SendArg::Bundle => WirePath::Bundle,
+        SendArg::Chain => WirePath::Chain,
+        SendArg::Registered => WirePath::Registered,
+        SendArg::ZeroCopy => WirePath::ZeroCopy,
+    }
 }
 
 /// The wishes that this netserver can be told.

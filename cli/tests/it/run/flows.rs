@@ -103,3 +103,33 @@ fn a_netserver_has_the_cores_that_it_was_given() {
     let record = Run::new(["-H", "127.0.0.1", "--port", &port, "--time", "1", "--json"]).done().json();
     assert_eq!(record["receiver"]["core"], 0, "{record}");
 }
+
+#[test]
+fn either_end_sends_by_the_path_that_is_asked_for() {
+    if !engines().iter().any(|engine| engine.option == "uring") {
+        return;
+    }
+    for test in ["tcp-stream", "tcp-maerts"] {
+        for path in ["chain", "registered", "bundle", "zero-copy"] {
+            let options = [test, "--bytes", "20M", "--engine", "uring", "--send", path, "--json"];
+            let done = Run::new(options).done();
+            assert_eq!(done.code, Some(0), "{path}: {done:?}");
+            let record = done.json();
+            assert_is_moved(&record, 20 << 20);
+            let used = &record["result"]["zero_copy"];
+            assert_eq!(used.is_object(), path == "zero-copy", "{record}");
+            if path == "zero-copy" {
+                // Over loopback the kernel always copies, and says so.
+                assert_eq!(used["copied_percent"], 100.0, "{record}");
+                assert!(warning_kinds(&record).contains(&"zero_copy_copied"), "{record}");
+            }
+        }
+    }
+}
+
+/// All of it arrived.
+fn assert_is_moved(record: &Value, bytes: u64) {
+    assert_eq!(record["result"]["bytes_received"], bytes, "{record}");
+    assert_eq!(record["result"]["bytes_sent"], bytes, "{record}");
+    assert!(!warning_kinds(record).contains(&"degraded"), "{record}");
+}
