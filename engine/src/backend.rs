@@ -87,6 +87,11 @@ pub(crate) trait Backend {
     /// Queues an operation; it starts with the next [`Backend::wait`] at the latest.
     fn push(&mut self, op: Op, token: Token);
 
+    /// Whether [`Self::batch_wakeups`] does something, and one sleep can bring many completions of a receive.
+    fn gathers(&self) -> bool {
+        false
+    }
+
     /// From now on a sleep lasts at least this long, unless its time is over sooner, so that more than one
     /// completion comes of it; zero ends it at the first one. Where a backend cannot, nothing changes.
     fn batch_wakeups(&mut self, at_least: Duration) {

@@ -125,7 +125,7 @@ impl<'a> Serving<'a> {
         let mut share = Share::default();
         let set_mark = |flow, mark: u32| self.set_mark(flow, mark);
         let mut marks = self.low_water().map(|policies| Marks::new(policies, &set_mark));
-        let mut gather = self.gather();
+        let mut gather = self.gather().filter(|_| backend.gathers());
         let wakes: Option<&mut dyn Wakes> = match (&mut marks, &mut gather) {
             (Some(marks), _) => Some(marks),
             (None, Some(gather)) => Some(gather),
@@ -178,7 +178,9 @@ impl<'a> Serving<'a> {
         let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Udp)
             && options.engine != EngineChoice::Classic
             && !options.without.minimum_wait;
-        wanted.then(|| Gather::new(socket::buffers(self.socket(0)).receive, Instant::now()))
+        // What one turn fetches, and what the buffers take without being handed back.
+        let most = DONE_MAX.min(usize::from(self.plan.layout().buffers));
+        wanted.then(|| Gather::new(socket::buffers(self.socket(0)).receive, most as u64, Instant::now()))
     }
 
     /// The measured part.

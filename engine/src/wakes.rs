@@ -82,6 +82,8 @@ impl Wakes for Marks<'_> {
 pub(crate) struct Gather {
     /// Bytes that the socket's buffer holds, by the kernel's own count of what a datagram takes.
     buffer: u64,
+    /// Datagrams that one wake-up can take away.
+    most: u64,
     since: Instant,
     datagrams: u64,
     bytes: u64,
@@ -101,10 +103,12 @@ const LONGEST: Duration = Duration::from_millis(1);
 const DATAGRAMS_MIN: u64 = 8;
 
 impl Gather {
-    /// For a socket whose SO_RCVBUF is `buffer` bytes.
-    pub(crate) fn new(buffer: u32, now: Instant) -> Self {
+    /// For a socket whose SO_RCVBUF is `buffer` bytes, and a loop that takes away so many datagrams a
+    /// wake-up.
+    pub(crate) fn new(buffer: u32, most: u64, now: Instant) -> Self {
         Self {
             buffer: u64::from(buffer),
+            most,
             since: now,
             datagrams: 0,
             bytes: 0,
@@ -121,6 +125,8 @@ impl Gather {
     /// What fits the rate of the last interval.
     fn choose(&self, passed: Duration) -> Duration {
         let room = self.buffer / footprint(self.bytes / self.datagrams.max(1)) / BUFFER_SHARE;
+        // What a wake-up leaves waits for the end of another sleep, and would never be made up for.
+        let room = room.min(self.most / 2);
         if room < DATAGRAMS_MIN || self.datagrams == 0 {
             return Duration::ZERO;
         }
@@ -196,7 +202,7 @@ mod tests {
     /// Sleeps chosen for datagrams of a size that come so many a second.
     fn chosen(buffer: u32, bytes: u32, per_second: u32) -> Duration {
         let start = Instant::now();
-        let mut gather = Gather::new(buffer, start);
+        let mut gather = Gather::new(buffer, 256, start);
         let mut last = Duration::ZERO;
         for turn in 1..=100 {
             let done = vec![received(0, bytes); (per_second / 1000) as usize];
@@ -211,7 +217,13 @@ mod tests {
         // 212992 hold 92 datagrams of 1472 bytes; a quarter of them comes in 46 us at 500 thousand a second.
         assert_eq!(chosen(212_992, 1472, 500_000), Duration::from_micros(46));
         assert_eq!(chosen(212_992, 1472, 1000), LONGEST);
-        assert_eq!(chosen(16 << 20, 1472, 500_000), LONGEST);
+        assert_eq!(chosen(16 << 20, 1472, 100_000), LONGEST);
+    }
+
+    #[test]
+    fn a_sleep_brings_no_more_than_half_of_what_a_wake_up_takes_away() {
+        assert_eq!(chosen(16 << 20, 1472, 500_000), Duration::from_micros(256));
+        assert_eq!(chosen(16 << 20, 1472, 1_000_000), Duration::from_micros(128));
     }
 
     #[test]

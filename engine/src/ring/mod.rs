@@ -330,6 +330,11 @@ impl Backend for Ring {
         }
     }
 
+    fn gathers(&self) -> bool {
+        // A single receive completes once, and the next one is asked for only after the sleep.
+        self.facts.minimum_wait && self.receive_path != ReceivePath::Single
+    }
+
     fn batch_wakeups(&mut self, at_least: Duration) {
         if self.facts.minimum_wait {
             self.at_least = at_least;

@@ -214,3 +214,21 @@ fn a_shortest_sleep_makes_a_wake_up_find_more_datagrams() {
     let (without, _) = per_datagram(true);
     assert!(with < without, "{with} wake-ups a datagram, {without} without");
 }
+
+/// What one sleep cannot gather, no sleep is made longer for: a tenth of what a receiver can take arrives.
+#[test]
+fn no_way_of_receiving_falls_behind_a_slow_sender() {
+    for way in ways("no_way_of_receiving_falls_behind_a_slow_sender") {
+        let length = Length::Time(Duration::from_millis(500));
+        let sending = PlanOptions { rate: Some(100_000_000), ..sender(EPOLL, 1472, length) };
+        let mut options = receiver(way, 1472);
+        options.socket.receive_buffer = Some(4 << 20);
+        let (sent, received) = run_pair(sending, options);
+        assert_clean(way.name, [&sent, &received]);
+        let (sent, okay) = (sent.tally.messages_sent, received.tally.receives);
+        assert!(okay * 2 > sent, "{}: {okay} of {sent}", way.name);
+        let gathers =
+            received.facts.uring.as_ref().is_some_and(|uring| uring.minimum_wait && uring.multishot);
+        assert_eq!(received.longest_gather > Duration::ZERO, gathers, "{}", way.name);
+    }
+}
