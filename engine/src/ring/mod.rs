@@ -82,6 +82,9 @@ pub(crate) struct Ring {
 /// How long a cancel may go without effect before it is repeated: much longer than the step of an operation
 /// that it can miss.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a peer may take to read what zero-copy sends have under way at the end, before its connection is
+/// broken: a machine that is busy elsewhere reads on late.
+const ZERO_COPY_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Ring {
     /// What the kernel granted.
@@ -216,6 +219,7 @@ impl Ring {
     /// Cancels everything and reaps until nothing is in flight.
     fn drain(&mut self, patience: Duration) -> Result<(), Undrained> {
         let deadline = Instant::now() + patience;
+        let abort = Instant::now() + ZERO_COPY_PATIENCE;
         let mut done = Vec::with_capacity(64);
         while self.in_flight > 0 {
             self.cancel_all();
@@ -229,7 +233,9 @@ impl Ring {
                 self.reap(&mut done);
                 done.drain(..).for_each(|d| self.release(d.received));
             }
-            self.abort_zero_copy();
+            if Instant::now() >= abort {
+                self.abort_zero_copy();
+            }
         }
         Ok(())
     }

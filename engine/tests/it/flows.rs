@@ -37,15 +37,19 @@ fn assert_whole(name: &str, flows: u32, sent: &Outcome, received: &Outcome) {
 fn flows_arrive_whole_and_in_order_over_any_number_of_workers() {
     for way in ways("flows_arrive_whole_and_in_order_over_any_number_of_workers") {
         for (flows, workers, message_bytes) in [(2, 1, 1 << 20), (5, 2, 16 << 10), (40, 1, 1000)] {
+            let bytes = 20 * u64::from(message_bytes);
             let (sent, received) = spread(way, flows, workers, |options| {
                 options.message_bytes = message_bytes;
+                if options.role == Role::Send {
+                    options.length = Length::Bytes(bytes * u64::from(flows));
+                }
             });
             let name = format!("{}, {flows} flows of {message_bytes} on {workers}", way.name);
             assert_whole(&name, flows, &sent, &received);
             let threads = if way == CLASSIC { flows } else { workers };
             assert_eq!((sent.workers.len(), received.workers.len()), (threads as usize, threads as usize));
-            assert!(sent.spread.bytes_min > 0, "{name}: {:?}", sent.spread);
-            assert!(sent.connected_after.is_some() && sent.elapsed >= Duration::from_millis(100), "{name}");
+            assert_eq!((sent.spread.bytes_min, sent.spread.bytes_max), (bytes, bytes), "{name}");
+            assert!(sent.connected_after.is_some(), "{name}");
         }
     }
 }
@@ -149,19 +153,19 @@ fn stopping_ends_all_flows_of_all_workers() {
 }
 
 #[test]
-fn a_thousand_flows_on_one_worker() {
+fn hundreds_of_flows_on_one_worker() {
     let mut ways = vec![EPOLL];
-    if uring_or_skip("a_thousand_flows_on_one_worker") {
+    if uring_or_skip("hundreds_of_flows_on_one_worker") {
         ways.push(URING);
     }
     for way in ways {
-        let (sent, received) = spread(way, 1000, 1, |options| {
+        let (sent, received) = spread(way, 300, 1, |options| {
             options.message_bytes = 16 << 10;
             if options.role == Role::Send {
-                options.length = Length::Bytes(1000 * (64 << 10));
+                options.length = Length::Bytes(300 * (64 << 10));
             }
         });
-        assert_whole(way.name, 1000, &sent, &received);
+        assert_whole(way.name, 300, &sent, &received);
         // More flows than buffers: one that finds none waits for its turn.
         let counted = received.tally.operations;
         assert!(counted.no_buffers <= 4 * received.tally.receives, "{}: {counted:?}", way.name);

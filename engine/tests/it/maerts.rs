@@ -55,7 +55,7 @@ fn a_counted_stream_arrives_whole_in_any_message_size() {
 #[test]
 fn a_timed_receiver_ends_on_time_and_costs_the_sender_nothing() {
     for way in ways("a_timed_receiver_ends_on_time_and_costs_the_sender_nothing") {
-        let time = Duration::from_millis(200);
+        let time = Duration::from_millis(400);
         // The sender would go on for as long as it takes; the receiver's end ends it.
         let (sent, received) = run_pair(sender(way, Length::Endless), receiver(way, Length::Time(time)));
         assert_in_order(way.name, &sent, &received);
