@@ -84,6 +84,11 @@ impl Failure {
         Self::new(class, tried, plain_cause(error)).errno(error.raw_os_error())
     }
 
+    /// Whether this errno is behind it.
+    pub(crate) fn is(&self, errno: i32) -> bool {
+        self.errno == Some(errno)
+    }
+
     /// The errno behind it.
     #[must_use]
     pub(crate) fn errno(mut self, errno: Option<i32>) -> Self {

@@ -54,6 +54,9 @@ const SENDS_MAX: u32 = 1024;
 /// Bounds of a provided buffer. Below a page the bookkeeping costs more than the copy, above 64 KiB a
 /// completion rarely fills it.
 const BUFFER_BYTES: std::ops::RangeInclusive<u32> = (4 << 10)..=(64 << 10);
+/// Most bytes of a batch whose progress is read off at intervals: what a chain has sent is known when it is
+/// through.
+const READ_OFF_BYTES: u32 = 256 << 10;
 /// Page size the buffer ring is aligned to.
 const PAGE_BYTES: u32 = 4096;
 /// Largest datagram there is, rounded up: no receive of one fills more.
@@ -80,11 +83,12 @@ impl Layout {
                 // One to be sent while the next one waits.
                 let sends = (REGION_BYTES / message_bytes / per_send).max(2);
                 let slots = sends * per_send;
-                let batch = if engine == EngineChoice::Classic {
-                    1
-                } else {
-                    sends.min(BATCH_MAX).min((SENDS_MAX / flows).max(1))
+                let together = match (engine, protocol, options.interval) {
+                    (EngineChoice::Classic, ..) => 1,
+                    (_, Protocol::Tcp, Some(_)) => (READ_OFF_BYTES / message_bytes).clamp(1, BATCH_MAX),
+                    _ => BATCH_MAX,
                 };
+                let batch = sends.min(together).min((SENDS_MAX / flows).max(1));
                 (slots * message_bytes, slots, batch, 4 * BUFFER_BYTES.start())
             }
         };
@@ -114,9 +118,9 @@ impl Layout {
             slots,
             batch,
             per_send,
-            send_path: match options.send_path {
-                SendPath::Auto => SendPath::Chain,
-                asked => asked,
+            send_path: match (role, options.send_path) {
+                (Role::Receive, _) | (Role::Send, SendPath::Auto) => SendPath::Chain,
+                (Role::Send, asked) => asked,
             },
             receive,
             single,
@@ -221,6 +225,20 @@ mod tests {
         {
             assert_eq!(datagrams_per_send(&PlanOptions { message_bytes, gso: true, ..udp.clone() }), wanted);
             assert_eq!(datagrams_per_send(&PlanOptions { message_bytes, ..udp.clone() }), 1);
+        }
+    }
+
+    #[test]
+    fn streams_go_out_in_chains_that_are_shorter_where_progress_is_read_off() {
+        let endpoint = Endpoint::Connect { local: "127.0.0.1:0".parse().unwrap() };
+        let options = PlanOptions::new(Role::Send, endpoint);
+        let often = PlanOptions { interval: Some(std::time::Duration::from_secs(1)), ..options.clone() };
+        for (message_bytes, chain, read_off) in
+            [(64, 64, 64), (16 << 10, 64, 16), (128 << 10, 16, 2), (1 << 20, 2, 1), (16 << 20, 2, 1)]
+        {
+            let batch =
+                |options: &PlanOptions| Layout::new(&PlanOptions { message_bytes, ..options.clone() }).batch;
+            assert_eq!((batch(&options), batch(&often)), (chain, read_off), "{message_bytes}");
         }
     }
 

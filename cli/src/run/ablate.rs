@@ -3,6 +3,8 @@
 //! Decides the order of runs and which go on; [`variants`] is the list, [`crate::record::ablation`] the
 //! arithmetic. A variant that is refused stays in the table and is not tried again.
 
+use ringperf_proto::errno::EINVAL;
+
 use super::args::Args;
 use super::trial::Bench;
 use super::variants::{self, BASELINE, Variant};
@@ -100,11 +102,12 @@ fn turn(args: &Args, bench: &Bench, round: u32, index: usize, course: &mut Cours
 }
 
 /// Whether the next variant would meet the same: a netserver elsewhere that fails us fails all of them, and
-/// each would wait for it anew. One of our own is started anew for each.
+/// each would wait for it anew, unless it only refuses what this one asks for. One of our own is started anew
+/// for each.
 fn concerns_all(failure: &Failure, args: &Args) -> bool {
     match failure.class() {
         Class::Bug | Class::Inconclusive | Class::Signal(_) => true,
-        Class::Peer | Class::Policy => args.host.is_some(),
+        Class::Peer | Class::Policy => args.host.is_some() && !failure.is(EINVAL),
         Class::Environment | Class::Usage => false,
     }
 }

@@ -113,7 +113,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) rate: Option<u64>,
 
-    /// How TCP messages are handed to the kernel.
+    /// How the sender of a TCP test, here or at the netserver, hands its messages to the kernel.
     #[arg(long, value_enum, value_name = "PATH", default_value_t = SendArg::Auto)]
     pub(crate) send: SendArg,
 
@@ -223,6 +223,11 @@ impl Args {
                 "--send",
                 "ringperf run udp-stream --gso, which hands over many at once",
             ),
+            _ if !self.engine_sends_by_path() => refused(
+                "these engines know one send call for each message; the other paths are those of io_uring",
+                "--send and --engine",
+                "leave --engine out, or take --send chain",
+            ),
             _ if self.find_rate && !udp => refused(
                 "TCP loses nothing and finds its rate by itself; the search is one of datagrams",
                 "--find-rate",
@@ -235,6 +240,13 @@ impl Args {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the engine of the sender has the path that is asked for, as far as it is chosen here.
+    fn engine_sends_by_path(&self) -> bool {
+        let chosen = self.test == Test::TcpStream || self.host.is_none();
+        let has_paths = matches!(self.engine, EngineArg::Auto | EngineArg::Uring);
+        matches!(self.send, SendArg::Auto | SendArg::Chain) || has_paths || !chosen
     }
 
     /// What to do without.
@@ -340,9 +352,10 @@ pub(crate) enum SendArg {
     Chain,
     /// One message at a time, from registered memory.
     Registered,
-    /// Many buffers in one send.
+    /// As many messages as 2 MiB hold in one send.
     Bundle,
-    /// Without a copy into the socket buffer.
+    /// Chains of sends without a copy into the socket buffer, where the kernel manages that: not over
+    /// loopback and veth, and the result says so.
     ZeroCopy,
 }
 

@@ -256,6 +256,8 @@ fn bad_options_are_usage_in_text_and_in_json() {
         &["--cores", "0,0"],
         &["--interval", "1ms"],
         &["udp-stream", "--send", "chain"],
+        &["tcp-maerts", "--send", "bundle", "--engine", "epoll"],
+        &["--send", "zero-copy", "--engine", "classic"],
         &["tcp-stream", "--gso"],
         &["tcp-maerts", "--gro"],
         &["--ablate", "--engine", "uring"],

@@ -251,6 +251,8 @@ impl Flow for StreamSend {
                 Next::Cancel(Token::send(self.completed))
             }
             SendState::Sending => self.drain(end),
+            // By the clock, just when it is ending anyway: what was sent is still to be counted.
+            SendState::Stopping(_) if end == End::PeerClosed => Next::Wait,
             SendState::Stopping(_) | SendState::Draining(_) => self.finish(end),
             SendState::Over => Next::Wait,
         }
@@ -384,6 +386,17 @@ mod tests {
         flow.stop(End::PeerClosed);
         assert_eq!(flow.stop(End::DrainTimeout), Next::Finish(End::DrainTimeout));
         assert_eq!(flow.stop(End::Stopped), Next::Wait);
+    }
+
+    #[test]
+    fn the_clock_does_not_cut_short_the_count_of_a_sender_whose_peer_has_just_ended() {
+        let mut flow = StreamSend::new(100, 5, 3, None).watching_peer();
+        flow.start();
+        assert_eq!(flow.step(&received(0, false)), Next::Cancel(Token::send(0)));
+        assert_eq!(flow.stop(End::PeerClosed), Next::Wait);
+        flow.step(&sent(1, 40));
+        let next = flow.step(&done(Token::send(2), CANCELED, false));
+        assert_eq!((next, flow.tally().bytes_sent), (Next::Finish(End::PeerClosed), 140));
     }
 
     #[test]

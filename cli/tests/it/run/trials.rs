@@ -120,6 +120,22 @@ fn what_a_test_refuses_stays_in_the_table() {
     );
 }
 
+/// One that refuses a way to send would refuse no other variant.
+#[test]
+fn what_a_netserver_of_ours_refuses_stays_in_the_table() {
+    let netserver = Netserver::start(&["-4", "-L", "127.0.0.1", "--engine", "epoll"]);
+    let port = netserver.port.to_string();
+    let place = ["tcp-maerts", "-H", "127.0.0.1", "--port", &port];
+    let options = [&place[..], &["--ablate", "--bytes", "10M", "--rounds", "1", "--json"]].concat();
+    let done = Run::new(&options).done();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let page = comparison(&done, &TCP_VARIANTS);
+    for line in &list(&page, "variants")[8..] {
+        assert_says(&line["refused"]["error"], "text", "EINVAL");
+    }
+    assert_eq!(list(&page, "variants")[0]["runs"], 1, "{page}");
+}
+
 #[test]
 fn against_a_netserver_elsewhere_only_our_end_varies() {
     let netserver = Netserver::start(&["-4", "-L", "127.0.0.1", "--engine", "epoll"]);
