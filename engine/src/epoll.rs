@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
 
@@ -35,8 +35,9 @@ pub(crate) struct Epoll {
     stop_added: bool,
     /// Completions to be reaped.
     ready: VecDeque<Done>,
-    /// Turns since the epoll set was looked at: a socket that is always ready must not hide the others.
-    turns: u32,
+    /// When the epoll set is looked at next, even though some socket is ready: one that always is must not
+    /// hide the others.
+    next_look: Instant,
     operations: Operations,
 }
 
@@ -67,9 +68,9 @@ struct PendingSend {
 
 /// Number of the stop event in the epoll set; sockets have those of their flows.
 const STOP: u64 = u64::MAX;
-/// Turns after which the epoll set is looked at even though some socket is ready: at a megabyte a turn, well
-/// under a tenth of a second.
-const TURNS_MAX: u32 = 256;
+/// Longest time between two looks at the epoll set: by the clock and not by turns, for a turn may be a byte or
+/// 16 MiB, and take as long as the machine is slow.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Socket {
     fn new(batch: u32) -> Self {
@@ -116,7 +117,7 @@ impl Epoll {
             stop_added: false,
             // A whole chain, a receive, its cancel, and the stop; of many flows, a cancel or two each.
             ready: VecDeque::with_capacity(layout.batch as usize + 8 + 4 * flows),
-            turns: 0,
+            next_look: Instant::now(),
             operations: Operations::default(),
         })
     }
@@ -269,7 +270,7 @@ impl Epoll {
     }
 
     fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.turns = 0;
+        self.next_look = Instant::now() + LOOK;
         self.operations.wakeups += 1;
         let mut events = [Event::default(); EVENTS_MAX];
         let count = self.epoll.wait(&mut events, timeout)?;
@@ -328,8 +329,7 @@ impl Backend for Epoll {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.turns += 1;
-        if self.turns >= TURNS_MAX {
+        if Instant::now() >= self.next_look {
             self.sleep(Some(Duration::ZERO))?;
         }
         self.work()?;
