@@ -18,6 +18,7 @@ mod render;
 mod run;
 mod shims;
 mod statistics;
+mod trial;
 mod without;
 
 use std::ffi::{OsStr, OsString};

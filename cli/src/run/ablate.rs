@@ -5,13 +5,12 @@
 
 use ringperf_proto::errno::EINVAL;
 
-use super::args::Args;
-use super::trial::Bench;
 use super::variants::{self, BASELINE, Variant};
-use super::{Told, bridge};
+use super::{Args, Told};
 use crate::error::{Class, Failure};
 use crate::record::ablation::{Ablation, Asks, Line, Refused, Run};
 use crate::render;
+use crate::trial::{self, Bench};
 use crate::without;
 
 /// A variant and what became of it.
@@ -43,8 +42,8 @@ struct Course {
 ///
 /// # Errors
 /// Where not a single run has a result: the failure of the first, or the signal.
-pub(super) fn run(args: &Args, bench: &Bench) -> Result<Told, Failure> {
-    let course = rounds(args, bench);
+pub(super) fn run(args: &Args, trial: &trial::Args, bench: &Bench) -> Result<Told, Failure> {
+    let course = rounds(args.rounds, trial, bench);
     if course.runs.is_empty() {
         bench.check("compare the variants")?;
         let failed = if let End::Failed(failure) = course.end { Some(failure) } else { None };
@@ -54,18 +53,18 @@ pub(super) fn run(args: &Args, bench: &Bench) -> Result<Told, Failure> {
         }));
     }
     let failure = if let End::Failed(failure) = &course.end { Some(failure.clone()) } else { None };
-    let ablation = summary(args, bench, course);
+    let ablation = summary(args.rounds, trial, bench, course);
     let page =
         if args.json { render::json::line(&ablation) } else { render::text::ablation::page(&ablation) };
     Ok(Told { page, failure, signal: bench.signal() })
 }
 
-fn rounds(args: &Args, bench: &Bench) -> Course {
-    let entries = variants::of(args.test).iter().map(|variant| Entry { variant, refused: None }).collect();
+fn rounds(asked: u32, trial: &trial::Args, bench: &Bench) -> Course {
+    let entries = variants::of(trial.test).iter().map(|variant| Entry { variant, refused: None }).collect();
     let mut course = Course { entries, runs: Vec::new(), rounds: 0, end: End::Done };
-    for round in 1..=args.rounds {
+    for round in 1..=asked {
         for index in order(round, course.entries.len()) {
-            if let Some(end) = turn(args, bench, round, index, &mut course) {
+            if let Some(end) = turn(trial, bench, (round, asked), index, &mut course) {
                 course.end = end;
                 return course;
             }
@@ -82,20 +81,26 @@ fn order(round: u32, variants: usize) -> impl Iterator<Item = usize> {
 }
 
 /// One run of one variant. Says so when it was the last.
-fn turn(args: &Args, bench: &Bench, round: u32, index: usize, course: &mut Course) -> Option<End> {
+fn turn(
+    trial: &trial::Args,
+    bench: &Bench,
+    (round, asked): (u32, u32),
+    index: usize,
+    course: &mut Course,
+) -> Option<End> {
     let Entry { variant, refused } = &mut course.entries[index];
     if refused.is_some() {
         return None;
     }
-    let label = format!("round {round} of {}: {}", args.rounds, variant.name);
-    let measured = bench.measure(&variant.of(args), &label);
+    let label = format!("round {round} of {asked}: {}", variant.name);
+    let measured = bench.measure(&variant.of(trial), &label);
     // What a signal cut short is no run of the length that the others have.
     if bench.signal().is_some() {
         return Some(End::Interrupted);
     }
     match measured {
         Ok(record) => course.runs.push(Run { variant: variant.name, round, record }),
-        Err(failure) if concerns_all(&failure, args) => return Some(End::Failed(failure)),
+        Err(failure) if concerns_all(&failure, trial) => return Some(End::Failed(failure)),
         Err(failure) => *refused = Some((round, failure)),
     }
     None
@@ -104,30 +109,30 @@ fn turn(args: &Args, bench: &Bench, round: u32, index: usize, course: &mut Cours
 /// Whether the next variant would meet the same: a netserver elsewhere that fails us fails all of them, and
 /// each would wait for it anew, unless it only refuses what this one asks for. One of our own is started anew
 /// for each.
-fn concerns_all(failure: &Failure, args: &Args) -> bool {
+fn concerns_all(failure: &Failure, trial: &trial::Args) -> bool {
     match failure.class() {
         Class::Bug | Class::Inconclusive | Class::Signal(_) => true,
-        Class::Peer | Class::Policy => args.host.is_some() && !failure.is(EINVAL),
+        Class::Peer | Class::Policy => trial.host.is_some() && !failure.is(EINVAL),
         Class::Environment | Class::Usage => false,
     }
 }
 
-fn summary(args: &Args, bench: &Bench, course: Course) -> Ablation {
+fn summary(rounds_asked: u32, trial: &trial::Args, bench: &Bench, course: Course) -> Ablation {
     let Course { entries, runs, rounds, end } = course;
     let lines = entries.into_iter().map(|Entry { variant, refused }| {
         let refused = refused.map(|(round, failure)| Refused { round, error: failure.to_json() });
         Line::new(asks(variant), refused, BASELINE, &runs)
     });
     Ablation {
-        host: args.host.clone(),
-        both_ends_vary: args.host.is_none(),
-        rounds_asked: args.rounds,
+        host: trial.host.clone(),
+        both_ends_vary: trial.host.is_none(),
+        rounds_asked,
         rounds,
         variants: lines.collect(),
         interrupted: bench.signal_name(),
         error: if let End::Failed(failure) = end { Some(failure.to_json()) } else { None },
         runs,
-        ..Ablation::new(bench.command(), bridge::test_name(args.test), BASELINE)
+        ..Ablation::new(bench.command(), trial::test_name(trial.test), BASELINE)
     }
 }
 

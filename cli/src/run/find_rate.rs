@@ -4,14 +4,13 @@
 
 mod search;
 
-use super::Told;
-use super::args::Args;
-use super::trial::Bench;
+use super::{Args, Told};
 use crate::error::{Class, Failure};
 use crate::record::RECORD_VERSION;
 use crate::record::rate_search::{RateSearch, Trial};
 use crate::record::{Record, Tool};
 use crate::render;
+use crate::trial::{self, Bench};
 use search::{Found, Next, Search, Verdict};
 
 /// How much longer than the others a trial is that confirms a rate.
@@ -27,10 +26,10 @@ const TRIED: &str = "find a loss-free rate";
 ///
 /// # Errors
 /// Where not a single trial has a result: the failure of the first, or the signal.
-pub(super) fn run(args: &Args, bench: &Bench) -> Result<Told, Failure> {
+pub(super) fn run(args: &Args, trial: &trial::Args, bench: &Bench) -> Result<Told, Failure> {
     let loss_limit = args.loss / 100.0;
     let mut trials = Vec::new();
-    let (result, failure) = match search(args, bench, loss_limit, &mut trials) {
+    let (result, failure) = match search(trial, bench, loss_limit, &mut trials) {
         Ok((Verdict::Found, record)) => (record, None),
         Ok((verdict, _)) => (None, Some(inconclusive(verdict, args.loss))),
         Err(failure) if trials.is_empty() => return Err(failure),
@@ -54,7 +53,7 @@ pub(super) fn run(args: &Args, bench: &Bench) -> Result<Told, Failure> {
 
 /// Runs trials until the search has enough of them. With the verdict comes the record of the last one.
 fn search(
-    args: &Args,
+    args: &trial::Args,
     bench: &Bench,
     loss_limit: f64,
     trials: &mut Vec<Trial>,
@@ -68,7 +67,7 @@ fn search(
             Next::Done(verdict) => return Ok((verdict, last)),
         };
         let seconds = if confirms { args.seconds().saturating_mul(CONFIRMING_TIMES) } else { args.seconds() };
-        let trial_args = Args { rate, time: Some(seconds.min(SECONDS_MAX)), ..args.clone() };
+        let trial_args = trial::Args { rate, time: Some(seconds.min(SECONDS_MAX)), ..args.clone() };
         let record = bench.measure(&trial_args, &label(trials.len() + 1, rate, confirms))?;
         // What a signal cut short is no trial.
         bench.check(TRIED)?;

@@ -1,24 +1,11 @@
 //! `ringperf run`: a measurement against a netserver, or many of them, and the result on standard output.
 //!
-//! This file is what comes before and after. A measurement itself is [`trial`], each step of it a module of
-//! its own: [`client`] speaks with the netserver, the engine measures, [`bridge`] translates between the two
-//! and into a record. [`ablate`] and [`find_rate`] put many of them together.
-//!
-//! ```text
-//! options -> netserver of our own, unless there is a host -> control connection -> greeting
-//!         -> wishes -> plan, prepare -> request -> run -> results, report -> record -> text or JSON
-//! ```
+//! This file is what comes before and after. A measurement itself is [`mod@crate::trial`]; [`ablate`] and
+//! [`find_rate`] put many of them together.
 
 mod ablate;
 mod args;
-mod bridge;
-mod client;
-mod connect;
-mod embedded;
 mod find_rate;
-mod progress;
-mod trial;
-mod values;
 mod variants;
 
 use std::io::{self, Write};
@@ -29,7 +16,7 @@ pub(crate) use args::Args;
 
 use crate::error::{Class, Failure, signal_exit_code};
 use crate::render;
-use trial::Bench;
+use crate::trial::Bench;
 
 /// What a command has to tell once something was measured.
 struct Told {
@@ -73,14 +60,16 @@ pub(crate) fn main(args: Args) -> ExitCode {
 
 /// What the options ask for: one measurement, or many.
 fn measure(args: &Args, command: &[String]) -> Result<Told, Failure> {
-    let bench = Bench::new(args, command)?;
+    args.check()?;
+    let trial = args.trial();
+    let bench = Bench::new(&trial, command)?;
     if args.ablate {
-        return ablate::run(args, &bench);
+        return ablate::run(args, &trial, &bench);
     }
     if args.find_rate {
-        return find_rate::run(args, &bench);
+        return find_rate::run(args, &trial, &bench);
     }
-    let record = bench.measure(args, "measuring")?;
+    let record = bench.measure(&trial, "measuring")?;
     let page = if args.json { render::json::line(&record) } else { render::text::record(&record) };
     Ok(Told { page, failure: None, signal: bench.signal() })
 }

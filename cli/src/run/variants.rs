@@ -5,7 +5,7 @@
 
 use ringperf_engine::plan::Without;
 
-use super::args::{Args, EngineArg, SendArg, Test};
+use crate::trial::{Args, EngineArg, SendArg, Test};
 
 /// A way to move the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

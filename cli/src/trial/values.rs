@@ -16,14 +16,14 @@ const RATE_MAX: f64 = 1e15;
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
 /// Reads a host. An IPv6 address may stand in the brackets that it has in a URL.
-pub(super) fn parse_host(text: &str) -> Result<String, String> {
+pub(crate) fn parse_host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if bare.is_empty() { Err("it is empty".to_owned()) } else { Ok(bare.to_owned()) }
 }
 
 /// Reads a length of time: digits, then nothing, `s`, `m` or `h`. The netserver is told whole seconds, so no
 /// fraction is taken.
-pub(super) fn parse_seconds(text: &str) -> Result<u32, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<u32, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let factor = match unit {
@@ -42,7 +42,7 @@ pub(super) fn parse_seconds(text: &str) -> Result<u32, String> {
 
 /// Reads a number of bytes. K, M and G are powers of 1024 and k, m and g powers of 1000, as netperf has it; a
 /// trailing `iB` or `B` may be written out.
-pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let factor: u64 = match unit {
@@ -63,7 +63,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// Reads an interval: a number with or without a fraction, then nothing, `s` or `ms`.
-pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
     let (digits, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
         (Some(digits), _) => (digits, 1e-3),
         (None, Some(digits)) => (digits, 1.0),
@@ -79,7 +79,7 @@ pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
 
 /// Reads a rate in bits a second, with or without a fraction. K, M, G and T are powers of 1000, as rates have
 /// them, in either case.
-pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let factor = match unit {
@@ -98,7 +98,7 @@ pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a share in percent.
-pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
     match text.strip_suffix('%').unwrap_or(text).trim_end().parse::<f64>() {
         Ok(percent) if (0.0..100.0).contains(&percent) => Ok(percent),
         _ => Err("it may be 0 to less than 100".to_owned()),
@@ -106,7 +106,7 @@ pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
 }
 
 /// Reads the bytes of a message.
-pub(super) fn parse_message(text: &str) -> Result<u32, String> {
+pub(crate) fn parse_message(text: &str) -> Result<u32, String> {
     let bytes = parse_size(text)?;
     u32::try_from(bytes)
         .ok()
@@ -115,7 +115,7 @@ pub(super) fn parse_message(text: &str) -> Result<u32, String> {
 }
 
 /// Reads the bytes of a socket buffer.
-pub(super) fn parse_socket_buffer(text: &str) -> Result<u32, String> {
+pub(crate) fn parse_socket_buffer(text: &str) -> Result<u32, String> {
     let bytes = parse_size(text)?;
     u32::try_from(bytes)
         .ok()

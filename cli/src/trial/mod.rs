@@ -1,6 +1,21 @@
 //! One measurement, from its options to its record; and what all measurements of one command share.
 //!
 //! Prints nothing. It may be asked for as many measurements as a command likes, each with options of its own.
+//! Each step is a module of its own: [`client`] speaks with the netserver, the engine measures, [`bridge`]
+//! translates between the two and into a record.
+//!
+//! ```text
+//! options -> netserver of our own, unless there is a host -> control connection -> greeting
+//!         -> wishes -> plan, prepare -> request -> run -> results, report -> record
+//! ```
+
+mod args;
+mod bridge;
+mod client;
+mod connect;
+mod embedded;
+mod progress;
+pub(crate) mod values;
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -11,18 +26,19 @@ use ringperf_engine::{End, Outcome};
 use ringperf_proto::{RemoteResults, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::args::{Args, Family, Test};
-use super::bridge;
-use super::client::Session;
-use super::connect::{self, Place};
-use super::embedded::Embedded;
-use super::progress::Progress;
 use crate::args::PASSPHRASE_BYTES_MAX;
 use crate::client::deadline::Deadlines;
 use crate::client::interrupt::{Interrupt, signal_name};
 use crate::cores;
 use crate::error::{Class, Failure, errno_text};
 use crate::record::{self, Contact, Measured, Netserver, Record};
+use args::Family;
+pub(crate) use args::{Args, EngineArg, SendArg, Test};
+pub(crate) use bridge::test_name;
+use client::Session;
+use connect::Place;
+use embedded::Embedded;
+use progress::Progress;
 
 /// What all measurements of one command share.
 pub(crate) struct Bench {
