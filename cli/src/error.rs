@@ -25,6 +25,8 @@ pub(crate) enum Class {
     /// A signal ended the command before there was anything to report. Exit code 128 and the signal's number,
     /// as shells report it.
     Signal(i32),
+    /// The store of results. Exit code 6.
+    Store,
     /// The caller's options. Exit code 2.
     Usage,
 }
@@ -39,6 +41,7 @@ impl Class {
             Self::Peer => "PEER",
             Self::Policy => "POLICY",
             Self::Signal(_) => "SIGNAL",
+            Self::Store => "STORE",
             Self::Usage => "USAGE",
         }
     }
@@ -52,6 +55,7 @@ impl Class {
             Self::Peer => 4,
             Self::Policy => 5,
             Self::Signal(number) => signal_exit_code(number),
+            Self::Store => 6,
             Self::Usage => 2,
         }
     }
@@ -154,7 +158,7 @@ impl std::error::Error for Failure {}
 /// A [`Failure`] as `--json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct FailureJson {
-    /// USAGE, ENV, PEER, POLICY, INCONCLUSIVE, BUG or SIGNAL.
+    /// USAGE, ENV, PEER, POLICY, STORE, INCONCLUSIVE, BUG or SIGNAL.
     pub(crate) class: &'static str,
     /// The process's exit code.
     pub(crate) exit: u8,
@@ -222,6 +226,7 @@ mod tests {
             Class::Environment,
             Class::Peer,
             Class::Policy,
+            Class::Store,
             Class::Inconclusive,
             Class::Bug,
             Class::Signal(2),
@@ -230,6 +235,6 @@ mod tests {
         .into_iter()
         .map(Class::exit_code)
         .collect();
-        assert_eq!(codes, [2, 3, 4, 5, 8, 70, 130, 143]);
+        assert_eq!(codes, [2, 3, 4, 5, 6, 8, 70, 130, 143]);
     }
 }

@@ -8,8 +8,12 @@
 mod args;
 mod bridge;
 mod client;
+mod compare;
 mod cores;
+mod environment;
 mod error;
+mod figure;
+mod machine;
 mod netperf;
 mod netperf_cpu;
 mod netserver;
@@ -18,6 +22,8 @@ mod render;
 mod run;
 mod shims;
 mod statistics;
+mod store;
+mod sweep;
 mod trial;
 mod without;
 
@@ -53,7 +59,9 @@ enum Command {
         options: Vec<OsString>,
     },
     /// Measure a network and print the result.
-    Run(run::Args),
+    Run(Box<run::Args>),
+    /// Measure at every point of a grid and keep the results.
+    Sweep(Box<sweep::Args>),
     /// Link the names netperf and netserver to this program, so that scripts find it by them.
     Shims {
         /// The folder for the links; made if it is not there.
@@ -84,7 +92,8 @@ fn main() -> ExitCode {
             netperf::main(OsStr::new("netperf"), options)
         }
         Ok(Ringperf { command: Command::Netserver { options } }) => netserver::main(options),
-        Ok(Ringperf { command: Command::Run(args) }) => run::main(args),
+        Ok(Ringperf { command: Command::Run(args) }) => run::main(&args),
+        Ok(Ringperf { command: Command::Sweep(args) }) => sweep::main(&args),
         Ok(Ringperf { command: Command::Shims { dir } }) => shims::main(&dir),
         // Asked for help or the version, clap has no error to tell.
         Err(error) if error.use_stderr() && std::env::args_os().any(|word| asks_for_json(&word)) => {

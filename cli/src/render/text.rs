@@ -4,6 +4,7 @@
 
 pub(crate) mod ablation;
 pub(crate) mod rate_search;
+pub(crate) mod sweep;
 
 use std::fmt::Write;
 

@@ -111,7 +111,7 @@ fn turn(
 /// for each.
 fn concerns_all(failure: &Failure, trial: &trial::Args) -> bool {
     match failure.class() {
-        Class::Bug | Class::Inconclusive | Class::Signal(_) => true,
+        Class::Bug | Class::Inconclusive | Class::Signal(_) | Class::Store => true,
         Class::Peer | Class::Policy => trial.host.is_some() && !failure.is(EINVAL),
         Class::Environment | Class::Usage => false,
     }

@@ -19,13 +19,13 @@ use crate::render;
 use crate::trial::Bench;
 
 /// What a command has to tell once something was measured.
-struct Told {
+pub(crate) struct Told {
     /// For standard output.
-    page: String,
+    pub(crate) page: String,
     /// What went wrong all the same. A page of JSON tells it already.
-    failure: Option<Failure>,
+    pub(crate) failure: Option<Failure>,
     /// The signal that ended it early.
-    signal: Option<i32>,
+    pub(crate) signal: Option<i32>,
 }
 
 impl Told {
@@ -39,20 +39,25 @@ impl Told {
 }
 
 /// Measures, prints the result or why there is none, and says how it went.
-pub(crate) fn main(args: Args) -> ExitCode {
+pub(crate) fn main(args: &Args) -> ExitCode {
+    conclude(args.json, |command| measure(args, command))
+}
+
+/// Runs a command that measures, prints what it has to tell or why there is nothing, and says how it went.
+pub(crate) fn conclude(json: bool, measure: impl FnOnce(&[String]) -> Result<Told, Failure>) -> ExitCode {
     let command = command_line();
-    let measured = catch_unwind(AssertUnwindSafe(|| measure(&args, &command)))
+    let measured = catch_unwind(AssertUnwindSafe(|| measure(&command)))
         .unwrap_or_else(|panic| Err(defect(panic.downcast_ref::<&str>().copied())));
     let told = match measured {
         Ok(told) => told,
-        Err(failure) => return fail(&failure, args.json, &command),
+        Err(failure) => return fail(&failure, json, &command),
     };
     if let Err(error) = render::print(&told.page) {
         let failure = Failure::io(Class::Environment, "write the result", &error)
             .setting("where standard output leads");
         return fail(&failure, false, &command);
     }
-    if let Some(failure) = told.failure.as_ref().filter(|_| !args.json) {
+    if let Some(failure) = told.failure.as_ref().filter(|_| !json) {
         complain(failure);
     }
     told.exit_code()

@@ -35,6 +35,8 @@ const UDP_HEADER_BYTES: u32 = 8;
 
 /// What to measure, and against whom.
 #[derive(Clone, Debug, clap::Args)]
+// Other options are put around these, and clap names a group after each such struct.
+#[group(skip)]
 pub(crate) struct Args {
     /// Which test to run.
     #[arg(value_enum, value_name = "TEST", default_value_t = Test::TcpStream)]
@@ -63,10 +65,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_message)]
     pub(crate) message: Option<u32>,
 
-    /// Socket buffers of both ends: SO_SNDBUF of the sender and SO_RCVBUF of the receiver. Left alone unless
-    /// given.
+    /// Socket buffers: SO_SNDBUF of the sender and SO_RCVBUF of the receiver. Left alone unless given.
     #[arg(long, value_name = "SIZE", value_parser = parse_socket_buffer)]
     pub(crate) socket_buffer: Option<u32>,
+
+    /// Which end --socket-buffer is for. netperf's -s is that of its own end, in a stream the sender's.
+    #[arg(long, value_enum, value_name = "END", default_value_t = BufferOf::Both, requires = "socket_buffer")]
+    pub(crate) socket_buffer_of: BufferOf,
 
     /// Data connections of a TCP test, all at the same time, spread over the workers. More than one needs a
     /// ringperf netserver.
@@ -116,6 +121,12 @@ pub(crate) struct Args {
     /// addresses.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) data_port: Option<u16>,
+
+    /// Port of the data connection at the netserver alone: what a firewall or a container publishes. Ours is
+    /// then any that is free, so the two ends may share an address.
+    #[arg(long, value_name = "PORT", conflicts_with = "data_port",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) remote_data_port: Option<u16>,
 
     /// Our own address, for the control and the data connection.
     #[arg(long, value_name = "ADDR")]
@@ -206,6 +217,21 @@ impl Args {
         matches!(self.send, SendArg::Auto | SendArg::Chain) || has_paths || !chosen
     }
 
+    /// SO_SNDBUF to ask for at the sender.
+    pub(crate) fn send_buffer(&self) -> Option<u32> {
+        self.socket_buffer.filter(|_| self.socket_buffer_of != BufferOf::Receiver)
+    }
+
+    /// SO_RCVBUF to ask for at the receiver.
+    pub(crate) fn receive_buffer(&self) -> Option<u32> {
+        self.socket_buffer.filter(|_| self.socket_buffer_of != BufferOf::Sender)
+    }
+
+    /// Port of the netserver's data socket, where it is not its own choice.
+    pub(crate) fn netserver_data_port(&self) -> Option<u16> {
+        self.data_port.or(self.remote_data_port)
+    }
+
     /// What to do without.
     pub(crate) fn left_out(&self) -> Without {
         self.without.unwrap_or_default()
@@ -273,6 +299,17 @@ impl Test {
             Self::UdpStream => ringperf_proto::Test::UdpStream,
         }
     }
+}
+
+/// Ends whose socket buffer is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BufferOf {
+    /// Both.
+    Both,
+    /// The one that receives.
+    Receiver,
+    /// The one that sends.
+    Sender,
 }
 
 /// What moves the bytes.

@@ -43,8 +43,8 @@ pub(crate) fn plan(
     let mut options = PlanOptions::new(role, Endpoint::Connect { local });
     options.protocol = wire::protocol(args.test.wire());
     match role {
-        Role::Receive => options.socket.receive_buffer = args.socket_buffer,
-        Role::Send => options.socket.send_buffer = args.socket_buffer,
+        Role::Receive => options.socket.receive_buffer = args.receive_buffer(),
+        Role::Send => options.socket.send_buffer = args.send_buffer(),
     }
     options.message_bytes = args.message_bytes(control_peer.is_ipv4());
     options.length = match args.length() {
@@ -191,12 +191,12 @@ pub(crate) fn request(
     let mut test = StreamTest::new(args.test.wire());
     match args.test {
         Test::TcpMaerts => {
-            test.send_buffer = args.socket_buffer;
+            test.send_buffer = args.send_buffer();
             test.send_bytes = Some(message_bytes);
         }
-        Test::TcpStream => test.receive_buffer = args.socket_buffer,
+        Test::TcpStream => test.receive_buffer = args.receive_buffer(),
         Test::UdpStream => {
-            test.receive_buffer = args.socket_buffer;
+            test.receive_buffer = args.receive_buffer();
             // A datagram longer than the receive is cut and counted short.
             test.receive_bytes = Some(message_bytes);
             // netperf keeps its datagrams off routers unless told otherwise; a measurement may cross them.
@@ -208,7 +208,7 @@ pub(crate) fn request(
         cpu: if let [core] = cores { u32::try_from(*core).ok() } else { None },
         ip_version: if local.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 },
         length,
-        data_port: args.data_port.unwrap_or(0),
+        data_port: args.netserver_data_port().unwrap_or(0),
         local: (args.local, local.port()),
         measure_cpu: true,
         ..test
@@ -223,25 +223,27 @@ pub(crate) fn asked(args: &Args, v4: bool, remote_cores: &[usize]) -> Asked {
     };
     let message_bytes = Some(args.message_bytes(v4));
     let receives_messages = wire::protocol(args.test.wire()) == Protocol::Udp;
-    let (sender_cores, receiver_cores) = match our_role(args.test.wire()) {
-        Role::Receive => (remote_cores, args.asked_cores()),
-        Role::Send => (args.asked_cores(), remote_cores),
+    let ours = (args.asked_cores(), args.data_port);
+    let theirs = (remote_cores, args.netserver_data_port());
+    let ((sender_cores, sender_port), (receiver_cores, receiver_port)) = match our_role(args.test.wire()) {
+        Role::Receive => (theirs, ours),
+        Role::Send => (ours, theirs),
     };
     Asked {
         seconds,
         bytes,
         sender: AskedEnd {
             message_bytes,
-            send_buffer: args.socket_buffer,
+            send_buffer: args.send_buffer(),
             receive_buffer: None,
-            data_port: args.data_port,
+            data_port: sender_port,
             cores: sender_cores.to_vec(),
         },
         receiver: AskedEnd {
             message_bytes: message_bytes.filter(|_| receives_messages),
             send_buffer: None,
-            receive_buffer: args.socket_buffer,
-            data_port: args.data_port,
+            receive_buffer: args.receive_buffer(),
+            data_port: receiver_port,
             cores: receiver_cores.to_vec(),
         },
         flows: args.flows,

@@ -33,12 +33,15 @@ use crate::cores;
 use crate::error::{Class, Failure, errno_text};
 use crate::record::{self, Contact, Measured, Netserver, Record};
 use args::Family;
-pub(crate) use args::{Args, EngineArg, SendArg, Test};
+pub(crate) use args::{Args, BufferOf, EngineArg, SendArg, Test};
 pub(crate) use bridge::test_name;
 use client::Session;
 use connect::Place;
 use embedded::Embedded;
 use progress::Progress;
+
+/// Time between two looks for a signal while nothing is measured.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What all measurements of one command share.
 pub(crate) struct Bench {
@@ -79,6 +82,19 @@ impl Bench {
     /// Its name.
     pub(crate) fn signal_name(&self) -> Option<&'static str> {
         self.signal().map(signal_name)
+    }
+
+    /// Waits so long, or until a signal comes. Tells whether none came.
+    pub(crate) fn rest(&self, length: Duration) -> bool {
+        let until = Instant::now() + length;
+        while self.signal().is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(LOOK));
+        }
+        false
     }
 
     /// The failure of a command that a signal ended before it had any result, if one came.
@@ -160,6 +176,15 @@ impl Bench {
             interrupted: self.signal_name(),
         }))
     }
+}
+
+/// What a measurement with these options asks for, as its record would tell it before anything is known of
+/// the netserver.
+///
+/// # Errors
+/// USAGE where the options contradict each other.
+pub(crate) fn asked(args: &Args) -> Result<record::Asked, Failure> {
+    Ok(bridge::asked(args, args.family()? != Some(Family::V6), &[]))
 }
 
 /// What the netserver tells beyond its results, or why it does not: the results are in, and nothing that

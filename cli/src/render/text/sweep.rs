@@ -1,0 +1,70 @@
+//! What a sweep came to, as a table.
+
+use super::{RATE_UNITS, UNKNOWN, line, table, unit_for};
+use crate::statistics::Spread;
+use crate::sweep::summary::{Line, RunSummary, Summary};
+
+/// The whole page, line ends included.
+pub(crate) fn page(summary: &Summary) -> String {
+    let mut page = String::new();
+    for run in &summary.runs {
+        line(&mut page, &headline(run));
+        page.push('\n');
+        page.push_str(&table(&rows(&run.lines)));
+        let open = run.lines.iter().filter(|line| line.is_open()).count();
+        if open > 0 {
+            line(&mut page, &format!("... and {open} that are still to be measured"));
+        }
+        page.push('\n');
+    }
+    line(&mut page, &format!("kept in {}", summary.store));
+    if let Some(signal) = summary.interrupted {
+        line(
+            &mut page,
+            &format!(
+                "{signal} ended it early; for the rest: ringperf sweep --resume --store {}",
+                summary.store
+            ),
+        );
+    }
+    page
+}
+
+fn headline(run: &RunSummary) -> String {
+    let RunSummary { run, .. } = run;
+    let host = match run.target["host"].as_str() {
+        Some(host) => format!("to the netserver on {host}"),
+        None => "to a netserver of our own".to_owned(),
+    };
+    format!("{} {}, run {}: {} of {} points, {host}", run.tag, run.test, run.id, run.done, run.points)
+}
+
+fn rows(lines: &[Line]) -> Vec<[String; 5]> {
+    let rates = lines.iter().filter_map(|line| line.goodput_bits_per_second);
+    let (divisor, unit) = unit_for(rates.map(|rate| rate.median).fold(0.0, f64::max), RATE_UNITS);
+    let heads = ["setting", "results", &format!("goodput, {unit}"), "lost, %", "CPU of both ends, ns/KB"];
+    let row = |line: &Line| {
+        let goodput = match (&line.goodput_bits_per_second, &line.error) {
+            (None, Some(error)) => error.clone(),
+            (rate, _) => range(*rate, divisor, 2),
+        };
+        [
+            line.words(),
+            line.results.to_string(),
+            goodput,
+            range(line.loss, 0.01, 2),
+            range(line.cpu_ns_per_kb, 1.0, 0),
+        ]
+    };
+    std::iter::once(heads.map(str::to_owned))
+        .chain(lines.iter().filter(|line| !line.is_open()).map(row))
+        .collect()
+}
+
+/// The median, with the range around it where there is one.
+fn range(spread: Option<Spread>, divisor: f64, decimals: usize) -> String {
+    let Some(Spread { median, lowest, highest }) = spread else { return UNKNOWN.to_owned() };
+    let [median, lowest, highest] =
+        [median, lowest, highest].map(|number| format!("{:.decimals$}", number / divisor));
+    if lowest == highest { median } else { format!("{median} ({lowest} - {highest})") }
+}
