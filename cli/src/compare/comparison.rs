@@ -119,7 +119,7 @@ pub(crate) struct Difference {
 }
 
 /// What a difference amounts to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     /// It is what the others are set against.

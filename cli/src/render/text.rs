@@ -3,6 +3,7 @@
 //! Shows the figures that decide; `--json` has them all. Uses no colour, so there is none to switch off.
 
 pub(crate) mod ablation;
+pub(crate) mod comparison;
 pub(crate) mod rate_search;
 pub(crate) mod sweep;
 
@@ -255,18 +256,18 @@ fn buffer(sizes: BufferSizes) -> String {
 
 /// Columns padded to their widest cell, two spaces between them and none at the end of a line. What is last
 /// in its row needs no room in its column, so that a sentence may stand in the place of figures.
-fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let mut widths = [0; COLUMNS];
-    for row in rows {
+fn table<Row: AsRef<[String]>>(rows: &[Row]) -> String {
+    let mut widths = vec![0; rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0)];
+    for row in rows.iter().map(AsRef::as_ref) {
         let last = row.iter().rposition(|cell| !cell.is_empty()).unwrap_or(0);
         for (width, cell) in widths.iter_mut().zip(row).take(last) {
             *width = cell.chars().count().max(*width);
         }
     }
     let mut page = String::new();
-    for row in rows {
+    for row in rows.iter().map(AsRef::as_ref) {
         let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
         line(&mut page, cells.join("  ").trim_end());
     }
     page

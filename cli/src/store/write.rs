@@ -15,6 +15,14 @@ use crate::sweep::grid::Point;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub(crate) struct RunId(pub(super) i64);
 
+#[cfg(test)]
+impl RunId {
+    /// A number that no store has given, for tests of what is made of runs.
+    pub(crate) fn of(number: i64) -> Self {
+        Self(number)
+    }
+}
+
 impl std::fmt::Display for RunId {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(out)

@@ -1,5 +1,6 @@
 //! What a sweep came to, as a table.
 
+use super::comparison::{far_end, spread};
 use super::{RATE_UNITS, UNKNOWN, line, table, unit_for};
 use crate::statistics::Spread;
 use crate::sweep::summary::{Line, RunSummary, Summary};
@@ -32,11 +33,8 @@ pub(crate) fn page(summary: &Summary) -> String {
 
 fn headline(run: &RunSummary) -> String {
     let RunSummary { run, .. } = run;
-    let host = match run.target["host"].as_str() {
-        Some(host) => format!("to the netserver on {host}"),
-        None => "to a netserver of our own".to_owned(),
-    };
-    format!("{} {}, run {}: {} of {} points, {host}", run.tag, run.test, run.id, run.done, run.points)
+    let far_end = far_end(run);
+    format!("{} {}, run {}: {} of {} points, to {far_end}", run.tag, run.test, run.id, run.done, run.points)
 }
 
 fn rows(lines: &[Line]) -> Vec<[String; 5]> {
@@ -61,10 +59,6 @@ fn rows(lines: &[Line]) -> Vec<[String; 5]> {
         .collect()
 }
 
-/// The median, with the range around it where there is one.
-fn range(spread: Option<Spread>, divisor: f64, decimals: usize) -> String {
-    let Some(Spread { median, lowest, highest }) = spread else { return UNKNOWN.to_owned() };
-    let [median, lowest, highest] =
-        [median, lowest, highest].map(|number| format!("{:.decimals$}", number / divisor));
-    if lowest == highest { median } else { format!("{median} ({lowest} - {highest})") }
+fn range(figure: Option<Spread>, divisor: f64, decimals: usize) -> String {
+    figure.map_or_else(|| UNKNOWN.to_owned(), |figure| spread(figure, divisor, decimals))
 }

@@ -1,0 +1,238 @@
+//! What differences amount to: verdicts, places, and their reasons in words.
+//!
+//! The limits that decide are here, each with its reason.
+
+use super::area::{Common, interval, mean_difference, ratios, resampled, signed_area};
+use super::comparison::{Difference, Rank, Verdict};
+
+/// A difference whose whole interval is within this of the base is none: what one network card, route or
+/// hour makes of the same program is rarely less.
+const TIE: f64 = 0.01;
+
+/// An interval that contains no difference, and is no wider than this on either side, is a tie too. A wider
+/// one could hide a difference that matters.
+const NOISE: f64 = 0.05;
+
+/// A target in one stretch, before it is ranked.
+pub(super) struct Entrant<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// The points that it and the base have there.
+    pub(super) points: Vec<Common>,
+    /// Why it cannot be set against the base, if it cannot.
+    pub(super) not_alike: Option<String>,
+}
+
+/// What a difference is by its size and its interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    Above,
+    Below,
+    Noisy,
+    Tie,
+}
+
+fn judge(mean: f64, interval: Option<(f64, f64)>) -> Judgement {
+    let by_sign = if mean > 0.0 { Judgement::Above } else { Judgement::Below };
+    match interval {
+        None if mean.abs() <= TIE => Judgement::Tie,
+        None => by_sign,
+        Some((low, high)) if -TIE <= low && high <= TIE => Judgement::Tie,
+        Some((low, high)) if low <= 0.0 && 0.0 <= high => {
+            if (high - low) / 2.0 <= NOISE {
+                Judgement::Tie
+            } else {
+                Judgement::Noisy
+            }
+        }
+        Some(_) => by_sign,
+    }
+}
+
+/// A target that was set against the base.
+struct Judged<'a> {
+    entrant: Entrant<'a>,
+    area: Option<f64>,
+    difference: Option<Difference>,
+    resamples: Vec<f64>,
+    verdict: Verdict,
+}
+
+/// Ranks targets against the base, best first.
+pub(super) fn ranking(base: &str, more_is_better: bool, entrants: Vec<Entrant<'_>>) -> Vec<Rank> {
+    let mut judged: Vec<Judged<'_>> =
+        entrants.into_iter().map(|entrant| judged(entrant, more_is_better)).collect();
+    let own = Entrant { name: base, points: Vec::new(), not_alike: None };
+    judged.push(Judged {
+        entrant: own,
+        area: Some(0.0),
+        difference: Some(Difference { mean: 0.0, interval: None }),
+        resamples: Vec::new(),
+        verdict: Verdict::Base,
+    });
+    let ranked = |judged: &Judged<'_>| {
+        matches!(judged.verdict, Verdict::Base | Verdict::Better | Verdict::Tie | Verdict::Worse)
+    };
+    let goodness = |judged: &Judged<'_>| {
+        let mean = judged.difference.map_or(f64::NEG_INFINITY, |difference| difference.mean);
+        if more_is_better { mean } else { -mean }
+    };
+    judged.sort_by(|a, b| ranked(b).cmp(&ranked(a)).then_with(|| goodness(b).total_cmp(&goodness(a))));
+    let mut ranks: Vec<Rank> = Vec::new();
+    for (index, target) in judged.iter().enumerate() {
+        let place = ranked(target).then(|| match index.checked_sub(1) {
+            Some(before) if tied(&judged[before], target) => ranks[before].place.unwrap_or(index + 1),
+            _ => index + 1,
+        });
+        ranks.push(Rank {
+            name: target.entrant.name.to_owned(),
+            place,
+            points: target.entrant.points.len(),
+            area: target.area,
+            difference: target.difference,
+            verdict: target.verdict,
+            text: words(target, base),
+        });
+    }
+    ranks
+}
+
+fn judged(entrant: Entrant<'_>, more_is_better: bool) -> Judged<'_> {
+    let curve = ratios(&entrant.points);
+    let resamples = resampled(&entrant.points);
+    let difference = mean_difference(&curve).map(|mean| Difference { mean, interval: interval(&resamples) });
+    let verdict = match difference {
+        _ if entrant.not_alike.is_some() => Verdict::NotAlike,
+        None => Verdict::NothingInCommon,
+        Some(Difference { mean, interval }) => match judge(mean, interval) {
+            Judgement::Tie => Verdict::Tie,
+            Judgement::Noisy => Verdict::TooNoisy,
+            Judgement::Above if more_is_better => Verdict::Better,
+            Judgement::Below if !more_is_better => Verdict::Better,
+            Judgement::Above | Judgement::Below => Verdict::Worse,
+        },
+    };
+    Judged { area: signed_area(&curve), difference, resamples, verdict, entrant }
+}
+
+/// Whether two neighbours cannot be told apart. Their difference is taken resample by resample, because they
+/// share the base's.
+fn tied(one: &Judged<'_>, two: &Judged<'_>) -> bool {
+    let (Some(first), Some(second)) = (one.difference, two.difference) else { return false };
+    match (one.verdict, two.verdict) {
+        (Verdict::Base, verdict) | (verdict, Verdict::Base) => return verdict == Verdict::Tie,
+        _ => {}
+    }
+    let differences: Vec<f64> = one.resamples.iter().zip(&two.resamples).map(|(a, b)| a - b).collect();
+    matches!(judge(first.mean - second.mean, interval(&differences)), Judgement::Noisy | Judgement::Tie)
+}
+
+fn words(target: &Judged<'_>, base: &str) -> String {
+    if let Some(reason) = &target.entrant.not_alike {
+        return format!("not ranked: {reason}");
+    }
+    let Some(Difference { mean, interval }) = target.difference else {
+        return format!("no point in common with {base}");
+    };
+    let repeated = match interval {
+        _ if target.verdict == Verdict::Base => "",
+        None => "; not repeated: no interval",
+        Some(_) => "",
+    };
+    let one_point = if target.entrant.points.len() == 1 { "; one point" } else { "" };
+    let range =
+        interval.map_or_else(String::new, |(low, high)| format!(", {} to {}", percent(low), percent(high)));
+    let text = match target.verdict {
+        Verdict::Base => "the base".to_owned(),
+        Verdict::Better => format!("better than {base}: {}{range}", percent(mean)),
+        Verdict::Worse => format!("worse than {base}: {}{range}", percent(mean)),
+        Verdict::Tie => format!("tie with {base}: {}{range}", percent(mean)),
+        Verdict::TooNoisy => format!("too noisy to rank: {}{range}", percent(mean)),
+        // Both are told above.
+        Verdict::NotAlike | Verdict::NothingInCommon => String::new(),
+    };
+    format!("{text}{one_point}{repeated}")
+}
+
+/// A share in percent, with its sign.
+fn percent(share: f64) -> String {
+    format!("{:+.1} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entrant<'a>(name: &'a str, results: &[&[f64]]) -> Entrant<'a> {
+        let points = (0..).zip(results).map(|(x, other)| Common {
+            x: f64::from(x),
+            base: vec![100.0, 101.0, 99.0][..other.len().min(3)].to_vec(),
+            other: other.to_vec(),
+        });
+        Entrant { name, points: points.collect(), not_alike: None }
+    }
+
+    fn told(more_is_better: bool, entrants: Vec<Entrant<'_>>) -> Vec<(String, Option<usize>, Verdict)> {
+        let ranks = ranking("base", more_is_better, entrants);
+        ranks.into_iter().map(|rank| (rank.name, rank.place, rank.verdict)).collect()
+    }
+
+    const FAST: [&[f64]; 2] = [&[150.0, 151.0, 149.0], &[140.0, 141.0, 142.0]];
+    const SLOW: [&[f64]; 2] = [&[50.0, 51.0, 49.0], &[40.0, 41.0, 42.0]];
+    const SAME: [&[f64]; 2] = [&[100.0, 101.0, 99.0], &[100.0, 99.5, 100.5]];
+    const WILD: [&[f64]; 2] = [&[20.0, 200.0, 100.0], &[30.0, 220.0, 100.0]];
+
+    #[test]
+    fn the_best_comes_first_and_ties_share_a_place() {
+        let all = || {
+            vec![
+                entrant("slow", &SLOW),
+                entrant("same", &SAME),
+                entrant("fast", &FAST),
+                entrant("wild", &WILD),
+            ]
+        };
+        let name = |name: &str| name.to_owned();
+        let ranked = told(true, all());
+        assert_eq!(ranked[0], (name("fast"), Some(1), Verdict::Better));
+        let mut middle = vec![ranked[1].clone(), ranked[2].clone()];
+        middle.sort();
+        assert_eq!(middle, [(name("base"), Some(2), Verdict::Base), (name("same"), Some(2), Verdict::Tie)]);
+        assert_eq!(ranked[3], (name("slow"), Some(4), Verdict::Worse));
+        assert_eq!(ranked[4], (name("wild"), None, Verdict::TooNoisy));
+        // Of what costs, less is better.
+        assert_eq!(told(false, all())[0], (name("slow"), Some(1), Verdict::Better));
+    }
+
+    #[test]
+    fn equals_among_the_others_share_a_place_too() {
+        let ranked = told(true, vec![entrant("one", &FAST), entrant("two", &FAST)]);
+        let places: Vec<Option<usize>> = ranked.iter().map(|(_, place, _)| *place).collect();
+        assert_eq!(places, [Some(1), Some(1), Some(3)]);
+    }
+
+    #[test]
+    fn reasons_are_given_in_words() {
+        let text = |entrant| ranking("base", true, vec![entrant]).into_iter().find(|rank| rank.name == "x");
+        let of = |results: &[&[f64]]| text(entrant("x", results)).expect("is ranked").text;
+        assert_eq!(of(&[&[150.0]]), "better than base: +50.0 %; one point; not repeated: no interval");
+        assert_eq!(of(&[&[100.5], &[100.5]]), "tie with base: +0.5 %; not repeated: no interval");
+        assert_eq!(of(&[]), "no point in common with base");
+        assert!(of(&WILD).starts_with("too noisy to rank: "), "{}", of(&WILD));
+        let unlike = Entrant { not_alike: Some("epoll".to_owned()), ..entrant("x", &FAST) };
+        let rank = text(unlike).expect("is told of");
+        assert_eq!(
+            (rank.text.as_str(), rank.place, rank.verdict),
+            ("not ranked: epoll", None, Verdict::NotAlike)
+        );
+    }
+
+    #[test]
+    fn wide_intervals_around_nothing_are_noise_and_narrow_ones_ties() {
+        assert_eq!(judge(0.004, Some((0.002, 0.006))), Judgement::Tie);
+        assert_eq!(judge(0.02, Some((-0.01, 0.05))), Judgement::Tie);
+        assert_eq!(judge(0.02, Some((-0.1, 0.2))), Judgement::Noisy);
+        assert_eq!(judge(0.02, Some((0.015, 0.03))), Judgement::Above);
+        assert_eq!(judge(-0.5, Some((-0.9, -0.1))), Judgement::Below);
+    }
+}
