@@ -1,8 +1,8 @@
 //! `ringperf report`: a comparison as one HTML page, for those who were not there.
 //!
-//! This file is the command: options, and the file at the end. What is compared and how is the business of
-//! [`mod@crate::compare`]; [`mod@page`] renders it, with the plots of [`plot`], the sentences of [`words`] and
-//! the numbers of [`scale`].
+//! This file is the command: options, and the file at the end. What is compared and how is decided by
+//! [`mod@crate::compare`]; [`mod@page`] renders it, with the plots of [`plot`], the sentences of [`words`]
+//! and the numbers of [`scale`].
 
 mod page;
 mod plot;

@@ -244,8 +244,8 @@ fn findings_are_whole_sentences() {
     ];
     assert_eq!(
         said(&mut family, ranking),
-        "a comes first (+12.3\u{a0}% against the base). Then comes the base, base. b and c are too noisy to rank. d \
-         was not measured as the base was."
+        "a comes first (+12.3\u{a0}% against the base). Then comes the base, base. b and c are too noisy to \
+         rank. d was not measured as the base was."
     );
     let first = Rank { place: Some(1), ..base };
     let ranking = vec![first.clone(), rank("a", Some(1), 0.001, Verdict::Tie)];
