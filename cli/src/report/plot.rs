@@ -139,7 +139,10 @@ pub(super) fn curves(family: &Family, names: &[&str]) -> Result<Option<Plot>, Fa
         });
         dots.collect()
     });
-    draw(parameter, titled(figure_name(family.figure), Some(unit)), &series, None)
+    // A share of more than all does not exist.
+    let most = if family.figure.unit().is_none() { 1.0 / divisor } else { f64::INFINITY };
+    let title = titled(figure_name(family.figure), Some(unit));
+    draw(parameter, &series, None, |low, high| Scale::of_figures(title, low, high, most))
 }
 
 /// The curves of a family over the base's, which is a line at 1. `None` as with [`curves`].
@@ -158,7 +161,7 @@ pub(super) fn normalised(family: &Family, names: &[&str]) -> Result<Option<Plot>
         dots.collect()
     });
     let title = format!("{}, base = 1", figure_name(family.figure));
-    draw(parameter, title, &series, Some(1.0))
+    draw(parameter, &series, Some(1.0), |low, high| Scale::of_figures(title, low, high, f64::INFINITY))
 }
 
 fn series(family: &Family, names: &[&str], dots: impl Fn(&Curve) -> Vec<Dot>) -> Vec<Series> {
@@ -173,9 +176,9 @@ fn series(family: &Family, names: &[&str], dots: impl Fn(&Curve) -> Vec<Dot>) ->
 
 fn draw(
     parameter: Parameter,
-    title: String,
     series: &[Series],
     line_at: Option<f64>,
+    scale: impl FnOnce(f64, f64) -> Scale,
 ) -> Result<Option<Plot>, Failure> {
     let points = series.iter().map(|series| series.dots.len()).sum();
     if points == 0 {
@@ -187,8 +190,7 @@ fn draw(
         let ends = dots().flat_map(|dot| [Some(dot.y), dot.bar.map(|bar| bar.0), dot.bar.map(|bar| bar.1)]);
         ends.flatten().chain(line_at)
     };
-    let y =
-        Scale::of_figures(title, ys().fold(f64::INFINITY, f64::min), ys().fold(f64::NEG_INFINITY, f64::max));
+    let y = scale(ys().fold(f64::INFINITY, f64::min), ys().fold(f64::NEG_INFINITY, f64::max));
     let mut svg = String::new();
     let drawn = paint(SVGBackend::with_string(&mut svg, SIZE), &x, &y, series, line_at);
     drawn.map_err(|error| {

@@ -14,6 +14,9 @@ const LOG_FACTOR: f64 = 16.0;
 /// The part of a curve's range that is left free above and below it.
 const MARGIN: f64 = 0.06;
 
+/// The least that an axis of figures spans, as a share of the figures.
+const NARROWEST: f64 = 0.05;
+
 /// What an axis shows, and where its labels stand.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scale {
@@ -67,22 +70,23 @@ impl Scale {
         .with_linear_ticks(divisor)
     }
 
-    /// Of figures between these, which are finite. From zero, unless that would flatten what is to be seen.
-    pub(super) fn of_figures(title: String, low: f64, high: f64) -> Self {
-        let span = if high > low { high - low } else { high.abs().max(1e-9) * 0.1 };
-        let from_zero = low >= 0.0 && low <= high * 0.7;
-        let low = if from_zero { 0.0 } else { low - span * MARGIN };
-        Self { low, high: high + (high - low) * MARGIN, ticks: Vec::new(), title, logarithmic: false }
-            .with_room()
-            .with_linear_ticks(1.0)
-    }
-
-    /// An axis of no length cannot be drawn.
-    fn with_room(mut self) -> Self {
-        if self.high - self.low < 1e-12 {
-            (self.low, self.high) = (self.low - 0.5, self.high + 0.5);
-        }
-        self
+    /// Of figures between these, which are finite. From zero, unless that would flatten what is to be seen;
+    /// and not so narrow that what is nothing looks like something. No label is above `most`.
+    pub(super) fn of_figures(title: String, low: f64, high: f64, most: f64) -> Self {
+        let narrowest = high.abs().max(low.abs()) * NARROWEST;
+        let (low, high) = match (low, high) {
+            (0.0, 0.0) => (0.0, 1.0),
+            (low, high) if low >= 0.0 && low <= high * 0.7 => (0.0, high),
+            (low, high) => {
+                let more = ((narrowest - (high - low)) / 2.0).max((high - low) * MARGIN);
+                (low - more, high + more)
+            }
+        };
+        let high = high + (high - low) * MARGIN;
+        let mut scale =
+            Self { low, high, ticks: Vec::new(), title, logarithmic: false }.with_linear_ticks(1.0);
+        scale.ticks.retain(|(tick, _)| *tick <= most * (1.0 + 1e-9));
+        scale
     }
 
     fn with_linear_ticks(mut self, divisor: f64) -> Self {
@@ -259,12 +263,14 @@ mod tests {
             }
         }
         for (low, high) in [(0.0, 0.0), (1.0, 1.0), (0.98, 1.0), (1e-12, 1e12), (-1.0, 1.0), (5e9, 5.1e9)] {
-            let scale = Scale::of_figures(String::new(), low, high);
+            let scale = Scale::of_figures(String::new(), low, high, f64::INFINITY);
             assert!(scale.low < scale.high && scale.ticks.len() >= 2, "{low} {high} {scale:?}");
             assert!(scale.low <= low && high <= scale.high && scale.ticks.len() < 20, "{scale:?}");
         }
-        assert_eq!(Scale::of_figures(String::new(), 300.0, 900.0).low, 0.0);
-        assert!(Scale::of_figures(String::new(), 800.0, 900.0).low > 700.0);
+        let of = |low, high| Scale::of_figures(String::new(), low, high, 100.0);
+        assert_eq!((of(30.0, 90.0).low, of(0.0, 0.0).low, of(0.0, 0.0).high), (0.0, 0.0, 1.06));
+        assert!(of(80.0, 90.0).low > 70.0 && of(99.9, 100.0).low < 98.0);
+        assert_eq!(labels(&of(99.9, 100.0)).last(), Some(&"100"));
     }
 
     #[test]
