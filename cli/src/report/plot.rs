@@ -196,7 +196,7 @@ fn draw(
     drawn.map_err(|error| {
         Failure::new(Class::Bug, "draw a plot", error.to_string()).next("report it, with the store")
     })?;
-    Ok(Some(Plot { svg: finished(&svg), points }))
+    Ok(Some(Plot { svg: finished(&svg, &format!("{} over {}", y.title, x.title)), points }))
 }
 
 impl Ranged for Scale {
@@ -278,14 +278,15 @@ fn paint<'a>(
     area.present()
 }
 
-/// What plotters has no words for: that every circle is a point of data, that a hollow one hides the line
-/// behind it, and that the size is the page's to choose.
-fn finished(svg: &str) -> String {
+/// What plotters has no words for: what it shows, for those who have it read to them; that every circle is a
+/// point of data; that a hollow one hides the line behind it; and that the size is the page's to choose.
+fn finished(svg: &str, label: &str) -> String {
     let mut out = String::with_capacity(svg.len() + svg.len() / 8);
     for line in svg.lines() {
         if line.starts_with("<svg ") {
             let (width, height) = SIZE;
-            out.push_str(&line.replace(&format!("width=\"{width}\" height=\"{height}\" "), "role=\"img\" "));
+            let size = format!("width=\"{width}\" height=\"{height}\" ");
+            out.push_str(&line.replace(&size, &format!("role=\"img\" aria-label=\"{label}\" ")));
         } else if line.starts_with("<circle ") {
             let line = line.replace("<circle ", "<circle class=\"point\" ");
             out.push_str(&line.replace("fill=\"none\"", "fill=\"#FFFFFF\""));
