@@ -19,6 +19,7 @@ mod netperf_cpu;
 mod netserver;
 mod record;
 mod render;
+mod report;
 mod run;
 mod shims;
 mod statistics;
@@ -64,6 +65,8 @@ enum Command {
     Compare(Box<compare::Args>),
     /// Measure at every point of a grid and keep the results.
     Sweep(Box<sweep::Args>),
+    /// Write a comparison of kept results as one HTML page.
+    Report(Box<report::Args>),
     /// Link the names netperf and netserver to this program, so that scripts find it by them.
     Shims {
         /// The folder for the links; made if it is not there.
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Ok(Ringperf { command: Command::Run(args) }) => run::main(&args),
         Ok(Ringperf { command: Command::Compare(args) }) => compare::main(&args),
         Ok(Ringperf { command: Command::Sweep(args) }) => sweep::main(&args),
+        Ok(Ringperf { command: Command::Report(args) }) => report::main(&args),
         Ok(Ringperf { command: Command::Shims { dir } }) => shims::main(&dir),
         // Asked for help or the version, clap has no error to tell.
         Err(error) if error.use_stderr() && std::env::args_os().any(|word| asks_for_json(&word)) => {

@@ -110,7 +110,7 @@ fn replace(link: &Path, program: &Path) -> io::Result<()> {
 }
 
 /// `word` as one word of a shell.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || "%+,-./:=@_".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -131,32 +131,25 @@ fn words(target: &Judged<'_>, base: &str) -> String {
     if let Some(reason) = &target.entrant.not_alike {
         return format!("not ranked: {reason}");
     }
-    let Some(Difference { mean, interval }) = target.difference else {
+    let Some(Difference { interval, .. }) = target.difference else {
         return format!("no point in common with {base}");
     };
-    let repeated = match interval {
-        _ if target.verdict == Verdict::Base => "",
-        None => "; not repeated: no interval",
-        Some(_) => "",
-    };
-    let one_point = if target.entrant.points.len() == 1 { "; one point" } else { "" };
-    let range =
-        interval.map_or_else(String::new, |(low, high)| format!(", {} to {}", percent(low), percent(high)));
-    let text = match target.verdict {
-        Verdict::Base => "the base".to_owned(),
-        Verdict::Better => format!("better than {base}: {}{range}", percent(mean)),
-        Verdict::Worse => format!("worse than {base}: {}{range}", percent(mean)),
-        Verdict::Tie => format!("tie with {base}: {}{range}", percent(mean)),
-        Verdict::TooNoisy => format!("too noisy to rank: {}{range}", percent(mean)),
+    let mut text = match target.verdict {
+        Verdict::Base => return "the base".to_owned(),
+        Verdict::Better => format!("better than {base}"),
+        Verdict::Worse => format!("worse than {base}"),
+        Verdict::Tie => format!("tie with {base}"),
+        Verdict::TooNoisy => "too noisy to rank".to_owned(),
         // Both are told above.
         Verdict::NotAlike | Verdict::NothingInCommon => String::new(),
     };
-    format!("{text}{one_point}{repeated}")
-}
-
-/// A share in percent, with its sign.
-fn percent(share: f64) -> String {
-    format!("{:+.1} %", share * 100.0)
+    if target.entrant.points.len() == 1 {
+        text.push_str("; one point");
+    }
+    if interval.is_none() {
+        text.push_str("; not repeated: no interval");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -215,10 +208,10 @@ mod tests {
     fn reasons_are_given_in_words() {
         let text = |entrant| ranking("base", true, vec![entrant]).into_iter().find(|rank| rank.name == "x");
         let of = |results: &[&[f64]]| text(entrant("x", results)).expect("is ranked").text;
-        assert_eq!(of(&[&[150.0]]), "better than base: +50.0 %; one point; not repeated: no interval");
-        assert_eq!(of(&[&[100.5], &[100.5]]), "tie with base: +0.5 %; not repeated: no interval");
+        assert_eq!(of(&[&[150.0]]), "better than base; one point; not repeated: no interval");
+        assert_eq!(of(&[&[100.5], &[100.5]]), "tie with base; not repeated: no interval");
         assert_eq!(of(&[]), "no point in common with base");
-        assert!(of(&WILD).starts_with("too noisy to rank: "), "{}", of(&WILD));
+        assert_eq!(of(&WILD), "too noisy to rank");
         let unlike = Entrant { not_alike: Some("epoll".to_owned()), ..entrant("x", &FAST) };
         let rank = text(unlike).expect("is told of");
         assert_eq!(

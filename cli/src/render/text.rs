@@ -278,7 +278,8 @@ pub(crate) fn rate(bits_per_second: f64) -> String {
     scaled(bits_per_second, RATE_UNITS)
 }
 
-const RATE_UNITS: [&str; 5] = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"];
+/// Units of rates, each a thousand of the one before.
+pub(crate) const RATE_UNITS: [&str; 5] = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"];
 
 /// A transferred amount, decimal as rates are.
 fn volume(bytes: u64) -> String {
@@ -291,7 +292,7 @@ fn scaled(number: f64, units: [&'static str; 5]) -> String {
 }
 
 /// How much a unit is that suits the number, and its name.
-fn unit_for(number: f64, units: [&'static str; 5]) -> (f64, &'static str) {
+pub(crate) fn unit_for(number: f64, units: [&'static str; 5]) -> (f64, &'static str) {
     let (mut divisor, mut unit) = (1.0, units[0]);
     for larger in &units[1..] {
         // 999.995 would be printed as 1000.00.

@@ -4,6 +4,7 @@ mod faults;
 mod interop;
 mod netperf;
 mod netserver;
+mod report;
 mod run;
 mod shims;
 mod support;

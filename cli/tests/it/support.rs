@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ringperf_proto::omni::{OmniRequest, OmniResponse, OmniResults};
@@ -197,15 +198,30 @@ pub(crate) fn run(program: &Path, words: &[&str], limit: Duration) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
+    // Read meanwhile: a program that writes more than a pipe holds waits for its reader.
+    let stdout = drain(child.stdout.take().expect("stdout is piped"));
+    let stderr = drain(child.stderr.take().expect("stderr is piped"));
     let deadline = Instant::now() + limit;
-    while matches!(child.try_wait(), Ok(None)) {
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            break status;
+        }
         if Instant::now() > deadline {
             let _ = child.kill();
             panic!("{} {words:?} did not end within {limit:?}", program.display());
         }
         std::thread::sleep(Duration::from_millis(20));
-    }
-    child.wait_with_output().expect("its output can be read")
+    };
+    let all = |reader: JoinHandle<Vec<u8>>| reader.join().expect("its output can be read");
+    Output { status, stdout: all(stdout), stderr: all(stderr) }
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("its output can be read");
+        bytes
+    })
 }
 
 /// Waits until `ready` says yes.

@@ -94,13 +94,22 @@ fn range(family: &Family, stretch: &Stretch) -> String {
 }
 
 fn ranks(stretch: &Stretch) -> Vec<Vec<String>> {
-    let heads = ["place", "target", "points", "area", "verdict"].map(str::to_owned).to_vec();
+    let heads = ["place", "target", "points", "difference, %", "interval, %", "area", "verdict"]
+        .map(str::to_owned)
+        .to_vec();
+    let percent = |share: f64| format!("{:+.1}", share * 100.0);
     let row = |rank: &Rank| {
+        let difference = rank.difference.filter(|_| rank.verdict != Verdict::Base);
+        let interval = difference.and_then(|difference| difference.interval);
         vec![
             rank.place.map_or_else(unknown, |place| place.to_string()),
             rank.name.clone(),
             if rank.verdict == Verdict::Base { unknown() } else { rank.points.to_string() },
-            rank.area.map_or_else(unknown, |area| format!("{area:.1}")),
+            difference.map_or_else(unknown, |difference| percent(difference.mean)),
+            interval.map_or_else(unknown, |(low, high)| format!("{} to {}", percent(low), percent(high))),
+            rank.area
+                .filter(|_| rank.verdict != Verdict::Base)
+                .map_or_else(unknown, |area| format!("{area:.1}")),
             rank.text.clone(),
         ]
     };
