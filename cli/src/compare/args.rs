@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Request;
+use super::{Named, Request};
 use crate::error::Failure;
 use crate::figure::Figure;
 use crate::store;
@@ -65,7 +65,9 @@ impl Choice {
     /// The same of these targets.
     pub(crate) fn request(&self, base: String, others: Vec<String>) -> Request {
         let Self { figure, range, mixed, .. } = self.clone();
-        Request { base, others, figures: figure, ranges: range, mixed }
+        let named = |name| Named { name, runs: None };
+        let others = others.into_iter().map(named).collect();
+        Request { base: named(base), others, figures: figure, ranges: range, mixed }
     }
 }
 

@@ -11,7 +11,7 @@ use super::cautions;
 use super::comparison::{Comparison, Curve, CurvePoint, Family, Stretch, Target};
 use super::rank::{self, Entrant};
 use super::select::{self, Selected};
-use super::{NamedRange, Request};
+use super::{Named, NamedRange, Request};
 use crate::error::{Class, Failure};
 use crate::figure::Figure;
 use crate::record::{RECORD_VERSION, Tool};
@@ -34,8 +34,14 @@ pub(crate) fn build(store: &Store, request: &Request, command: &[String]) -> Res
     let all = store.runs()?;
     let mut cautions = Vec::new();
     let mut loaded = Vec::new();
-    for name in std::iter::once(&request.base).chain(&request.others) {
-        let Selected { runs, left_out } = select::runs(name, &all)?;
+    for Named { name, runs } in std::iter::once(&request.base).chain(&request.others) {
+        let Selected { runs, left_out } = match runs {
+            Some(ids) => Selected {
+                runs: all.iter().filter(|run| ids.contains(&run.id)).cloned().collect(),
+                left_out: Vec::new(),
+            },
+            None => select::runs(name, &all)?,
+        };
         cautions.extend(left_out);
         let mut points = Vec::new();
         for run in &runs {

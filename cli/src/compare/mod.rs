@@ -21,15 +21,24 @@ use crate::error::{Class, Failure};
 use crate::figure::Figure;
 use crate::render;
 use crate::run::{self, Told};
-use crate::store::Store;
+use crate::store::{RunId, Store};
+
+/// Runs with a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// A tag, or `#N` for run N.
+    pub(crate) name: String,
+    /// These runs, whatever the name would stand for.
+    pub(crate) runs: Option<Vec<RunId>>,
+}
 
 /// What is to be compared.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// A tag, or `#N` for run N.
-    pub(crate) base: String,
-    /// The same.
-    pub(crate) others: Vec<String>,
+    /// What the others are set against.
+    pub(crate) base: Named,
+    /// What is set against it.
+    pub(crate) others: Vec<Named>,
     /// None: those that the tests have.
     pub(crate) figures: Vec<Figure>,
     /// Parts of the range to rank by themselves.

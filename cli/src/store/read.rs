@@ -109,13 +109,14 @@ impl Store {
         rows().map_err(|error| self.failure("read the runs", &error))
     }
 
-    /// The latest run that has points to measure, of this tag or of any.
+    /// The latest run of a sweep that has points to measure, of this tag or of any. Those of a lab are not
+    /// among them: their environments are the lab's to bring up.
     ///
     /// # Errors
     /// STORE.
     pub(crate) fn latest_unfinished(&self, tag: Option<&str>) -> Result<Option<RunRow>, Failure> {
         let text = format!(
-            "{RUN} WHERE (?1 IS NULL OR tag = ?1)
+            "{RUN} WHERE (?1 IS NULL OR tag = ?1) AND words <> '[]'
              AND EXISTS (SELECT 1 FROM point WHERE run = run.id AND state <> 'done')
              ORDER BY run.id DESC LIMIT 1"
         );

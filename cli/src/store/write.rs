@@ -138,6 +138,17 @@ impl Store {
             .map_err(|error| self.failure(STORE, &error))
     }
 
+    /// Notes what the far end turned out to be.
+    ///
+    /// # Errors
+    /// STORE.
+    pub(crate) fn set_target(&mut self, run: RunId, target: &serde_json::Value) -> Result<(), Failure> {
+        self.db
+            .execute("UPDATE run SET target = ?2 WHERE id = ?1", params![run.0, target.to_string()])
+            .map(drop)
+            .map_err(|error| self.failure("note what is measured against", &error))
+    }
+
     /// Notes that a run goes on, or how it ended.
     ///
     /// # Errors

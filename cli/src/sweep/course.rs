@@ -34,6 +34,17 @@ pub(crate) enum End {
     Unsaved(Failure, Box<Record>),
 }
 
+impl End {
+    /// How the run then stands.
+    pub(crate) fn state(&self) -> State {
+        match self {
+            Self::Done => State::Done,
+            Self::Failed(_) | Self::Unsaved(..) => State::Failed,
+            Self::Interrupted => State::Interrupted,
+        }
+    }
+}
+
 /// The points of a sweep, each of which is a measurement that could be asked for.
 ///
 /// # Errors
@@ -59,38 +70,34 @@ pub(crate) fn plan(sweep: &Sweep) -> Result<Json, Failure> {
     }))
 }
 
-/// Measures what a run lacks. The label stands before the progress of each point.
+/// Measures what a run lacks, of all repetitions or of one. The label stands before the progress of each
+/// point. How the run then stands is for the caller to note.
 ///
 /// # Errors
-/// STORE where the points cannot be read or the run's end cannot be noted.
+/// STORE where the points cannot be read.
 pub(crate) fn go(
     store: &mut Store,
     bench: &Bench,
     run: RunId,
     sweep: &Sweep,
-    label: &str,
+    part: &mut Part<'_>,
 ) -> Result<End, Failure> {
     let points = store.points(run)?;
     let all = points.len();
-    let rest: Vec<(usize, PointRow)> =
-        points.into_iter().enumerate().filter(|(_, point)| point.record.is_none()).collect();
-    announce(label, sweep, rest.len(), all);
-    let end = each(store, bench, sweep, &rest, &Pace::new(sweep, rest.len()), &|place, setting, left| {
-        format!("{label}point {} of {all}, {setting}{left}:", place + 1)
-    });
-    // A store that refused a result may still take this; where it does not, the result's refusal is told.
-    let noted = store.set_state(
-        run,
-        match &end {
-            End::Done => State::Done,
-            End::Failed(_) | End::Unsaved(..) => State::Failed,
-            End::Interrupted => State::Interrupted,
-        },
-    );
-    if !matches!(end, End::Unsaved(..)) {
-        noted?;
-    }
-    Ok(end)
+    let wanted = |point: &PointRow| part.repetition.is_none_or(|repetition| point.repetition == repetition);
+    let open: Vec<(usize, PointRow)> =
+        points.into_iter().enumerate().filter(|(_, point)| point.record.is_none() && wanted(point)).collect();
+    Ok(each(store, bench, sweep, &open, all, part))
+}
+
+/// The part of a run that is measured now, and how it is told.
+pub(crate) struct Part<'a> {
+    /// Before each point.
+    pub(crate) label: &'a str,
+    /// Only this repetition.
+    pub(crate) repetition: Option<u32>,
+    /// Of all that the command measures.
+    pub(crate) pace: &'a mut Pace,
 }
 
 fn each(
@@ -98,15 +105,16 @@ fn each(
     bench: &Bench,
     sweep: &Sweep,
     points: &[(usize, PointRow)],
-    pace: &Pace,
-    label: &dyn Fn(usize, &str, &str) -> String,
+    all: usize,
+    part: &mut Part<'_>,
 ) -> End {
     let mut failures = 0;
     for (index, (place, row)) in points.iter().enumerate() {
         if index > 0 && !bench.rest(sweep.rest) {
             return End::Interrupted;
         }
-        let label = label(*place, &grid::words(&row.setting), &pace.left(index));
+        let (place, setting, left) = (place + 1, grid::words(&row.setting), part.pace.left());
+        let label = format!("{}point {place} of {all}, {setting}{left}:", part.label);
         let point = Point { setting: row.setting.clone(), repetition: row.repetition };
         let measured = point
             .args(&sweep.trial)
@@ -116,6 +124,7 @@ fn each(
         if bench.signal().is_some() {
             return End::Interrupted;
         }
+        part.pace.done += 1;
         match measured {
             Ok(record) => {
                 failures = 0;
@@ -138,11 +147,12 @@ fn each(
 }
 
 /// Tells how long it will take, before it begins.
-fn announce(label: &str, sweep: &Sweep, rest: usize, all: usize) {
+pub(crate) fn announce(pace: &Pace, all: usize) {
+    let rest = pace.all;
     let of = if rest < all { format!("{rest} of {all} points are left") } else { format!("{all} points") };
-    let text = match estimate(sweep, rest) {
-        Some(length) => format!("{label}{of}, about {}", words_of(length)),
-        None => format!("{label}{of}, each as long as its bytes take"),
+    let text = match pace.estimate {
+        Some(length) => format!("{of}, about {}", words_of(length)),
+        None => format!("{of}, each as long as its bytes take"),
     };
     // One that nobody reads changes nothing.
     let _ = writeln!(std::io::stderr().lock(), "ringperf: {text}");
@@ -156,23 +166,25 @@ pub(crate) fn estimate(sweep: &Sweep, points: usize) -> Option<Duration> {
 }
 
 /// How fast points go by.
-struct Pace {
+pub(crate) struct Pace {
     begun: Instant,
     all: usize,
+    done: usize,
     estimate: Option<Duration>,
 }
 
 impl Pace {
-    fn new(sweep: &Sweep, all: usize) -> Self {
-        Self { begun: Instant::now(), all, estimate: estimate(sweep, all) }
+    /// Of so many points, which are to take so long.
+    pub(crate) fn new(all: usize, estimate: Option<Duration>) -> Self {
+        Self { begun: Instant::now(), all, done: 0, estimate }
     }
 
-    /// The time that is left after so many points, in words.
-    fn left(&self, done: usize) -> String {
-        let rest = (self.all - done) as f64;
-        let left = match done {
+    /// The time that is left, in words.
+    fn left(&self) -> String {
+        let rest = self.all.saturating_sub(self.done) as f64;
+        let left = match self.done {
             0 => self.estimate,
-            _ => Duration::try_from_secs_f64(self.begun.elapsed().as_secs_f64() / done as f64 * rest).ok(),
+            done => Duration::try_from_secs_f64(self.begun.elapsed().as_secs_f64() / done as f64 * rest).ok(),
         };
         left.map_or_else(String::new, |left| format!(", {} left", words_of(left)))
     }

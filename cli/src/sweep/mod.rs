@@ -25,7 +25,7 @@ use crate::render;
 use crate::run::{self, Told};
 use crate::store::{NewRun, RunId, RunRow, State, Store};
 use crate::trial::Bench;
-use course::End;
+use course::{End, Pace, Part};
 use summary::Summary;
 
 /// Sweeps, prints what came of it, and says how it went.
@@ -57,8 +57,26 @@ fn sweep(args: &Args, command: &[String]) -> Result<Told, Failure> {
         (store, sweep, run)
     };
     let bench = Bench::new(&sweep.trial, command)?;
-    let end = course::go(&mut store, &bench, run, &sweep, "")?;
+    let open = store.points(run)?.iter().filter(|point| point.record.is_none()).count();
+    let mut pace = Pace::new(open, course::estimate(&sweep, open));
+    course::announce(&pace, store.points(run)?.len());
+    let mut part = Part { label: "", repetition: None, pace: &mut pace };
+    let end = course::go(&mut store, &bench, run, &sweep, &mut part)?;
+    let noted = store.set_state(run, end.state());
+    // A store that refused a result has said so already.
+    if !matches!(end, End::Unsaved(..)) {
+        noted?;
+    }
     told(args, &store, run, &bench, end, command)
+}
+
+/// What a result that the store refused leaves: its record, to be printed. What is measured is not lost for
+/// want of a disk.
+pub(crate) fn rescued(end: &End) -> String {
+    match end {
+        End::Unsaved(_, record) => render::json::line(record),
+        End::Done | End::Failed(_) | End::Interrupted => String::new(),
+    }
 }
 
 /// The page and what went wrong.
@@ -70,16 +88,11 @@ fn told(
     end: End,
     command: &[String],
 ) -> Result<Told, Failure> {
-    let mut rescued = String::new();
+    let rescued = rescued(&end);
     let (failure, signal) = match end {
         End::Done => (None, None),
-        End::Failed(failure) => (Some(failure), None),
+        End::Failed(failure) | End::Unsaved(failure, _) => (Some(failure), None),
         End::Interrupted => (None, bench.signal()),
-        End::Unsaved(failure, record) => {
-            // What is measured is not lost for want of a disk.
-            rescued = render::json::line(&record);
-            (Some(failure), None)
-        }
     };
     let summary = Summary::new(store, &[run], command, failure.as_ref(), bench.signal_name());
     let page = match summary {

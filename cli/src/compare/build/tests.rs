@@ -8,7 +8,8 @@ use super::*;
 
 fn request(ranges: &[&str], mixed: bool) -> Request {
     let ranges = ranges.iter().map(|text| NamedRange::parse(text).expect("is a range")).collect();
-    Request { base: "host".to_owned(), others: Vec::new(), figures: Vec::new(), ranges, mixed }
+    let base = Named { name: "host".to_owned(), runs: None };
+    Request { base, others: Vec::new(), figures: Vec::new(), ranges, mixed }
 }
 
 fn record(goodput: f64, engine: &str) -> Json {
