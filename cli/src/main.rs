@@ -13,6 +13,7 @@ mod cores;
 mod environment;
 mod error;
 mod figure;
+mod lab;
 mod machine;
 mod netperf;
 mod netperf_cpu;
@@ -59,6 +60,10 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
+    /// Bring up, list and remove environments.
+    Env(environment::command::Args),
+    /// Sweep in each environment of a file, compare and report.
+    Lab(Box<lab::Args>),
     /// Measure a network and print the result.
     Run(Box<run::Args>),
     /// Set what sweeps measured against each other.
@@ -97,6 +102,8 @@ fn main() -> ExitCode {
             netperf::main(OsStr::new("netperf"), options)
         }
         Ok(Ringperf { command: Command::Netserver { options } }) => netserver::main(options),
+        Ok(Ringperf { command: Command::Env(args) }) => environment::command::main(&args),
+        Ok(Ringperf { command: Command::Lab(args) }) => lab::main(&args),
         Ok(Ringperf { command: Command::Run(args) }) => run::main(&args),
         Ok(Ringperf { command: Command::Compare(args) }) => compare::main(&args),
         Ok(Ringperf { command: Command::Sweep(args) }) => sweep::main(&args),

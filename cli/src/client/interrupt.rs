@@ -14,8 +14,8 @@ use crate::error::{Class, Failure, signal_exit_code};
 /// process group.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
-/// Hears the signals; cheap to clone.
-#[derive(Clone)]
+/// Hears the signals; cheap to clone. The default one hears none.
+#[derive(Clone, Default)]
 pub(crate) struct Interrupt {
     heard: Arc<Mutex<Heard>>,
 }

@@ -174,6 +174,17 @@ impl Axis {
     }
 }
 
+impl Axis {
+    /// Leaves so many values, spread evenly, the first and the last among them.
+    pub(crate) fn thin(&mut self, values: usize) {
+        let last = self.values.len().saturating_sub(1);
+        if values <= last {
+            let step = |index: usize| if values == 1 { 0 } else { index * last / (values - 1) };
+            self.values = (0..values).map(|index| self.values[step(index)].clone()).collect();
+        }
+    }
+}
+
 /// What a range steps by.
 enum Step {
     Add(u64),
@@ -312,6 +323,18 @@ mod tests {
         assert_eq!(numbers("message=1..4:1"), [1, 2, 3]);
         assert_eq!(numbers("message=64..1K:*4"), [64, 256]);
         assert_eq!(numbers("flows=1..5:*1.01"), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_thin_axis_has_both_its_ends() {
+        let thinned = |values| {
+            let mut axis = Axis::parse("message=1..11:1").expect("is an axis");
+            axis.thin(values);
+            axis.values.iter().map(Value::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(thinned(3), ["1", "5", "10"]);
+        assert_eq!(thinned(1), ["1"]);
+        assert_eq!((thinned(10).len(), thinned(99).len()), (10, 10));
     }
 
     #[test]

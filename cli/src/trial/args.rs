@@ -242,6 +242,13 @@ impl Args {
         self.cores.as_ref().map_or(&[], |cores| &cores.0)
     }
 
+    /// Asks for these cores, unless others were asked for; for none where there are none.
+    pub(crate) fn use_cores(&mut self, cores: &[usize]) {
+        if self.cores.is_none() && !cores.is_empty() {
+            self.cores = Some(Cores(cores.to_vec()));
+        }
+    }
+
     /// Control port of the netserver.
     pub(crate) fn control_port(&self) -> u16 {
         self.port.unwrap_or(CONTROL_PORT)

@@ -1,4 +1,4 @@
-//! A netserver of our own, in a process of its own, for as long as one measurement lasts.
+//! A netserver of our own, in a process of its own, for as long as its handle lasts.
 //!
 //! It is the same program as `ringperf netserver`; nothing is shared with it but its standard streams. It
 //! ends with us in every way we can end: it is killed when [`Embedded`] is dropped, and it ends by itself
@@ -13,7 +13,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::args::{Args, Family};
+use ringperf_engine::plan::Without;
+
+use super::args::{EngineArg, Family};
 use crate::cores;
 use crate::error::{Class, Failure};
 use crate::without;
@@ -35,28 +37,43 @@ pub(crate) struct Embedded {
     _stdin: Option<ChildStdin>,
 }
 
+/// How a netserver of our own is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Serving {
+    /// IP version of its loopback address; 4 where that is left open.
+    pub(crate) family: Option<Family>,
+    /// What moves the bytes.
+    pub(crate) engine: EngineArg,
+    /// What it does without.
+    pub(crate) without: Without,
+    /// Cores of its workers; empty leaves them to it.
+    pub(crate) cores: Vec<usize>,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Self { family: None, engine: EngineArg::Auto, without: Without::default(), cores: Vec::new() }
+    }
+}
+
 impl Embedded {
-    /// Starts one on loopback, with its workers on these cores, and waits for its start line.
+    /// Starts one on loopback and waits for its start line.
     ///
     /// # Errors
     /// ENV when the process cannot be started, ends at once, or does not come up within `patience`.
-    pub(crate) fn start(
-        family: Option<Family>,
-        args: &Args,
-        cores: &[usize],
-        patience: Duration,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn start(serving: &Serving, patience: Duration) -> Result<Self, Failure> {
+        let Serving { family, engine, without, cores } = serving;
         let (ip, version) = match family {
             Some(Family::V6) => (IpAddr::V6(Ipv6Addr::LOCALHOST), "-6"),
             _ => (IpAddr::V4(Ipv4Addr::LOCALHOST), "-4"),
         };
         let list = cores::words(cores);
-        let without = without::words(&args.left_out()).join(",");
+        let without = without::words(without).join(",");
         let mut command = Command::new(THIS_PROGRAM);
         command
             .arg0("ringperf")
             .args(["netserver", "-D", version, "-L", &ip.to_string(), "-p", "0"])
-            .args(["--engine", args.engine.word(), "--exit-with-stdin"])
+            .args(["--engine", engine.word(), "--exit-with-stdin"])
             .args((!cores.is_empty()).then_some(["--cores", &list]).into_iter().flatten())
             .args((!without.is_empty()).then_some(["--without", &without]).into_iter().flatten())
             .stdin(Stdio::piped())

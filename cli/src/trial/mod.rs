@@ -27,7 +27,7 @@ use ringperf_proto::{RemoteResults, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::PASSPHRASE_BYTES_MAX;
-use crate::client::deadline::Deadlines;
+pub(crate) use crate::client::deadline::Deadlines;
 use crate::client::interrupt::{Interrupt, signal_name};
 use crate::cores;
 use crate::error::{Class, Failure, errno_text};
@@ -37,7 +37,7 @@ pub(crate) use args::{Args, BufferOf, EngineArg, SendArg, Test};
 pub(crate) use bridge::test_name;
 use client::Session;
 use connect::Place;
-use embedded::Embedded;
+pub(crate) use embedded::{Embedded, Serving};
 use progress::Progress;
 
 /// Time between two looks for a signal while nothing is measured.
@@ -120,7 +120,15 @@ impl Bench {
         };
         let embedded = match args.host {
             Some(_) => None,
-            None => Some(Embedded::start(family, args, &their_cores, deadlines.connect)?),
+            None => {
+                let serving = Serving {
+                    family,
+                    engine: args.engine,
+                    without: args.left_out(),
+                    cores: their_cores.clone(),
+                };
+                Some(Embedded::start(&serving, deadlines.connect)?)
+            }
         };
         let place = place(args, family, embedded.as_ref().map(Embedded::address));
 
@@ -176,6 +184,21 @@ impl Bench {
             interrupted: self.signal_name(),
         }))
     }
+}
+
+/// Finds out what answers on a control port, and takes leave again.
+///
+/// # Errors
+/// PEER when nothing answers within `patience`, or what does is no netserver; POLICY when it wants a
+/// passphrase.
+pub(crate) fn greet(host: &str, port: u16, patience: Duration) -> Result<Netserver, Failure> {
+    let place = Place { host: host.to_owned(), port, local: None, family: None, embedded: false };
+    let (deadlines, interrupt) = (Deadlines::new(Some(patience)), Interrupt::default());
+    let control = connect::connect(&place, deadlines, &interrupt)?;
+    let mut session = Session::new(control, place, deadlines, interrupt, None);
+    let netserver = session.greet()?;
+    session.close();
+    Ok(netserver)
 }
 
 /// What a measurement with these options asks for, as its record would tell it before anything is known of
