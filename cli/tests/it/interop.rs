@@ -58,6 +58,13 @@ impl Link {
         Running(child)
     }
 
+    /// Has the client's interface send at this rate from now on.
+    pub(crate) fn shape(&self, rate: &str) {
+        let words = ["-n", &self.client, "qdisc", "replace", "dev", "veth0", "root", "tbf", "rate", rate];
+        let out = run(Path::new("tc"), &[&words[..], &["burst", "32k", "latency", "50ms"]].concat(), LIMIT);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+
     fn run_server_side(&self, words: &[&str]) -> String {
         let output = run(Path::new("ip"), &[&["netns", "exec", &self.server], words].concat(), LIMIT);
         String::from_utf8_lossy(&output.stdout).into_owned()

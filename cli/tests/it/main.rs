@@ -2,10 +2,12 @@
 
 mod faults;
 mod interop;
+mod lab;
 mod netperf;
 mod netserver;
 mod report;
 mod run;
 mod shims;
 mod support;
+mod sweep;
 mod tidy;
