@@ -60,6 +60,8 @@ enum Command {
     },
     /// Measure a network and print the result.
     Run(Box<run::Args>),
+    /// Bring up an environment to measure against, list them, and clear away what was left behind.
+    Env(environment::Args),
     /// Measure at every point of a grid and keep the results.
     Sweep(Box<sweep::Args>),
     /// Link the names netperf and netserver to this program, so that scripts find it by them.
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         }
         Ok(Ringperf { command: Command::Netserver { options } }) => netserver::main(options),
         Ok(Ringperf { command: Command::Run(args) }) => run::main(&args),
+        Ok(Ringperf { command: Command::Env(args) }) => environment::main(&args),
         Ok(Ringperf { command: Command::Sweep(args) }) => sweep::main(&args),
         Ok(Ringperf { command: Command::Shims { dir } }) => shims::main(&dir),
         // Asked for help or the version, clap has no error to tell.

@@ -46,6 +46,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// Hears nothing: for waits that are short, or that a signal is to be kept from.
+    pub(crate) fn none() -> Self {
+        Self { heard: Arc::default() }
+    }
+
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }

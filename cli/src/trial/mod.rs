@@ -32,12 +32,11 @@ use crate::client::interrupt::{Interrupt, signal_name};
 use crate::cores;
 use crate::error::{Class, Failure, errno_text};
 use crate::record::{self, Contact, Measured, Netserver, Record};
-use args::Family;
-pub(crate) use args::{Args, BufferOf, EngineArg, SendArg, Test};
+pub(crate) use args::{Args, BufferOf, CONTROL_PORT, Cores, EngineArg, Family, SendArg, Test, parse_cores};
 pub(crate) use bridge::test_name;
 use client::Session;
 use connect::Place;
-use embedded::Embedded;
+pub(crate) use embedded::{Embedded, Start};
 use progress::Progress;
 
 /// Time between two looks for a signal while nothing is measured.
@@ -120,7 +119,13 @@ impl Bench {
         };
         let embedded = match args.host {
             Some(_) => None,
-            None => Some(Embedded::start(family, args, &their_cores, deadlines.connect)?),
+            None => Some(Embedded::start(&Start {
+                family,
+                engine: args.engine,
+                without: args.left_out(),
+                cores: &their_cores,
+                patience: deadlines.connect,
+            })?),
         };
         let place = place(args, family, embedded.as_ref().map(Embedded::address));
 
@@ -176,6 +181,21 @@ impl Bench {
             interrupted: self.signal_name(),
         }))
     }
+}
+
+/// Connects to a netserver, greets it as a measurement does, and takes leave. A port forward that accepts
+/// before there is a netserver behind it does not pass for one.
+///
+/// # Errors
+/// PEER where no netserver answers within `patience`.
+pub(crate) fn greets(host: &str, port: u16, patience: Duration) -> Result<Netserver, Failure> {
+    let place = Place { host: host.to_owned(), port, local: None, family: None, embedded: false };
+    let (deadlines, interrupt) = (Deadlines::new(Some(patience)), Interrupt::none());
+    let control = connect::connect(&place, deadlines, &interrupt)?;
+    let mut session = Session::new(control, place, deadlines, interrupt, None);
+    let netserver = session.greet()?;
+    session.close();
+    Ok(netserver)
 }
 
 /// What a measurement with these options asks for, as its record would tell it before anything is known of
