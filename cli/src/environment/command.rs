@@ -189,9 +189,12 @@ struct Listed {
 
 /// What docker has of ours.
 fn containers() -> Result<Vec<Listed>, Failure> {
+    let label = |name: &str| format!("{{{{json (.Label \"{name}\")}}}}");
     let format = format!(
-        "{{\"ID\":{{{{json .ID}}}},\"State\":{{{{json .State}}}},\"Name\":{{{{json (.Label \"{LABEL_RUN}\")}}}},\
-         \"Owner\":{{{{json (.Label \"{LABEL_OWNER}\")}}}},\"Boot\":{{{{json (.Label \"{LABEL_BOOT}\")}}}}}}"
+        "{{\"ID\":{{{{json .ID}}}},\"State\":{{{{json .State}}}},\"Name\":{},\"Owner\":{},\"Boot\":{}}}",
+        label(LABEL_RUN),
+        label(LABEL_OWNER),
+        label(LABEL_BOOT),
     );
     let filter = format!("label={LABEL_RUN}");
     let words = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", &format];

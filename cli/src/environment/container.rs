@@ -58,6 +58,12 @@ impl Container {
     }
 
     fn bring_up(&mut self) -> Result<Reached, Failure> {
+        if self.options.data_port == CONTROL_PORT {
+            let cause = format!("{CONTROL_PORT} is the control port of the netserver in it");
+            return Err(Failure::new(Class::Usage, "publish the data port", cause)
+                .setting("--data-port")
+                .next(format!("take another, such as {}", super::DATA_PORT)));
+        }
         let info = Info::ask()?;
         let address = bridge_address()?;
         let image = image::ensure()?;
@@ -67,7 +73,7 @@ impl Container {
 
         let begun = Instant::now();
         self.start(&entry, &image, address)?;
-        let (port, netserver) = self.ready(&entry.name, address, begun + READY)?;
+        let (port, netserver) = self.ready(&entry.name, &image, address, begun + READY)?;
         let ready = begun.elapsed();
         let facts = self.facts(&entry.name, &info, &image, (address, port), ready, netserver)?;
         let data_port = Some(self.options.data_port);
@@ -108,12 +114,18 @@ impl Container {
     }
 
     /// Waits until the netserver in it has greeted: docker's forward accepts before there is one.
-    fn ready(&self, name: &str, address: Ipv4Addr, by: Instant) -> Result<(u16, Netserver), Failure> {
+    fn ready(
+        &self,
+        name: &str,
+        image: &Image,
+        address: Ipv4Addr,
+        by: Instant,
+    ) -> Result<(u16, Netserver), Failure> {
         let host = address.to_string();
         loop {
             let inspected = Inspected::ask(name)?;
             if !inspected.state.running {
-                return Err(ended(name, inspected.state.exit_code));
+                return Err(ended(name, image, inspected.state.exit_code));
             }
             let port = inspected.published(CONTROL_PORT);
             let failure = match port.map(|port| (port, trial::greets(&host, port, TRY))) {
@@ -228,11 +240,11 @@ fn entry() -> Result<Entry, Failure> {
 }
 
 /// What to say of a container that has ended.
-fn ended(name: &str, exit: i64) -> Failure {
+fn ended(name: &str, image: &Image, exit: i64) -> Failure {
     let cause = format!("the container ended at once, with exit code {exit}{}", log_line(name));
     Failure::new(Class::Environment, "start the netserver in the container", cause)
         .setting("what its image holds, and what Docker lets it do")
-        .next(format!("docker run --rm --entrypoint {} IMAGE netserver -D -4 -p 0", image::PROGRAM))
+        .next(format!("see what it says: docker run --rm {} netserver -D -4 -p 0", image.name))
 }
 
 /// The last line that a container has logged, to be put at the end of a sentence.

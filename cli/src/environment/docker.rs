@@ -105,9 +105,10 @@ pub(crate) fn parse<T: DeserializeOwned>(tried: &str, words: &[&str], out: &str)
     })
 }
 
-/// The last line that is not empty.
+/// The last line that says something: docker ends its complaints with a hint at its own help.
 pub(crate) fn last_line(text: &str) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty())
+    let hint = |line: &str| ["Run 'docker ", "See 'docker "].iter().any(|start| line.starts_with(start));
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty() && !hint(line))
 }
 
 /// The command as a person would type it.
@@ -271,15 +272,14 @@ mod tests {
         );
         assert!(rights.is(EACCES), "{rights}");
         assert!(rights.to_string().contains("group docker"), "{rights}");
-        let down = complaint(
-            "Cannot connect to the Docker daemon at unix:///nonexistent/d.sock. Is the docker daemon running?\n",
-        );
+        let down =
+            complaint("Cannot connect to the Docker daemon at unix:///nonexistent/d.sock. Is it running?\n");
         assert_eq!(down.to_json().errno.as_deref(), Some("ENOENT"), "{down}");
         let port = complaint(
             "docker: Error response from daemon: Bind for 172.17.0.1:1 failed: port is already allocated.\n",
         );
         assert!(port_is_taken(&port));
-        let other = complaint("Error: something else\n\n");
+        let other = complaint("Error: something else\n\nRun 'docker run --help' for more information\n");
         assert!(other.to_string().contains("Error: something else"), "{other}");
         assert!(other.to_string().contains("docker ps '{{json .}}'"), "{other}");
         assert!(complaint("").to_string().contains("it left no message"));

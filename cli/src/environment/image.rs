@@ -21,7 +21,7 @@ use crate::error::{Class, Failure};
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Where it is in the image.
-pub(crate) const PROGRAM: &str = "/ringperf";
+const PROGRAM: &str = "/ringperf";
 
 /// Label of our images: the hash again, so that a tag of somebody else's is not taken for ours.
 const LABEL: &str = "ringperf.image";
