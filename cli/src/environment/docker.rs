@@ -218,8 +218,14 @@ fn refused(tried: &str, words: &[&str], answer: &Answer) -> Failure {
         found.map_or(last, str::trim).to_owned()
     };
     let failure = |cause: String| Failure::new(Class::Environment, tried, cause);
-    if has("permission denied") && (has("docker daemon") || has("docker api") || has("docker.sock")) {
-        return failure(line("permission denied"))
+    // The client also complains so about a file of its own, and goes on.
+    let no_rights = |line: &&str| {
+        let line = line.to_lowercase();
+        let of_daemon = ["docker daemon", "docker api", ".sock"].iter().any(|name| line.contains(name));
+        of_daemon && line.contains("permission denied")
+    };
+    if let Some(line) = answer.err.lines().find(no_rights) {
+        return failure(line.trim().to_owned())
             .errno(Some(EACCES))
             .setting("the rights to the daemon's socket: root, and the group docker")
             .next("sudo usermod -aG docker \"$USER\", then log in anew; or run it as root");
@@ -267,11 +273,12 @@ mod tests {
     #[test]
     fn complaints_are_told_apart() {
         let rights = complaint(
-            "WARNING: something\npermission denied while trying to connect to the Docker daemon socket at \
+            "WARNING: open /root/.docker/config.json: permission denied\npermission denied while trying to connect to the Docker daemon socket at \
              unix:///var/run/docker.sock: connect: permission denied\n",
         );
         assert!(rights.is(EACCES), "{rights}");
         assert!(rights.to_string().contains("group docker"), "{rights}");
+        assert!(!rights.to_string().contains("WARNING"), "{rights}");
         let down =
             complaint("Cannot connect to the Docker daemon at unix:///nonexistent/d.sock. Is it running?\n");
         assert_eq!(down.to_json().errno.as_deref(), Some("ENOENT"), "{down}");

@@ -129,7 +129,7 @@ fn missing_rights_are_told() {
     let sandbox = Sandbox::with_docker(
         "rights",
         "echo 'permission denied while trying to connect to the Docker daemon socket at \
-         unix:///var/run/docker.sock: dial unix /var/run/docker.sock: connect: permission denied' >&2; exit 1",
+         unix:///var/run/docker.sock: connect: permission denied' >&2; exit 1",
     );
     assert_env(&sandbox.env(&["up", "container"]), &["EACCES", "docker.sock", "usermod -aG docker"]);
 }
