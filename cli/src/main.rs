@@ -60,14 +60,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
-    /// Bring up, list and remove environments.
-    Env(environment::command::Args),
     /// Sweep in each environment of a file, compare and report.
     Lab(Box<lab::Args>),
     /// Measure a network and print the result.
     Run(Box<run::Args>),
     /// Set what sweeps measured against each other.
     Compare(Box<compare::Args>),
+    /// Bring up an environment to measure against, list them, and clear away what was left behind.
+    Env(environment::Args),
     /// Measure at every point of a grid and keep the results.
     Sweep(Box<sweep::Args>),
     /// Write a comparison of kept results as one HTML page.
@@ -102,10 +102,10 @@ fn main() -> ExitCode {
             netperf::main(OsStr::new("netperf"), options)
         }
         Ok(Ringperf { command: Command::Netserver { options } }) => netserver::main(options),
-        Ok(Ringperf { command: Command::Env(args) }) => environment::command::main(&args),
         Ok(Ringperf { command: Command::Lab(args) }) => lab::main(&args),
         Ok(Ringperf { command: Command::Run(args) }) => run::main(&args),
         Ok(Ringperf { command: Command::Compare(args) }) => compare::main(&args),
+        Ok(Ringperf { command: Command::Env(args) }) => environment::main(&args),
         Ok(Ringperf { command: Command::Sweep(args) }) => sweep::main(&args),
         Ok(Ringperf { command: Command::Report(args) }) => report::main(&args),
         Ok(Ringperf { command: Command::Shims { dir } }) => shims::main(&dir),

@@ -14,8 +14,8 @@ use crate::error::{Class, Failure, signal_exit_code};
 /// process group.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
-/// Hears the signals; cheap to clone. The default one hears none.
-#[derive(Clone, Default)]
+/// Hears the signals; cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Interrupt {
     heard: Arc<Mutex<Heard>>,
 }
@@ -44,6 +44,11 @@ impl Interrupt {
             .spawn(move || signals.forever().for_each(|signal| listener.hear(signal)))
             .map_err(|error| failed(&error))?;
         Ok(interrupt)
+    }
+
+    /// Hears nothing: for waits that are short, or that a signal is to be kept from.
+    pub(crate) fn none() -> Self {
+        Self { heard: Arc::default() }
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {

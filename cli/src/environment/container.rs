@@ -1,261 +1,354 @@
-//! A container as an environment: this very program as its netserver, under Docker's default restrictions.
+//! The environment `container`: our netserver behind Docker's bridge and its port forward.
 //!
-//! It is reached as strangers would reach it, through published ports and address translation. They are
-//! published on this host's address on Docker's bridge: what goes to a loopback address would pass
-//! docker-proxy, a program that copies, and that would be measured.
+//! It is reached at an address of this host on the bridge: a forward on 127.0.0.1 goes through docker-proxy,
+//! which would then be what is measured. Ports are published by the packet filter's NAT, so that what is
+//! measured is that, the bridge and the pair of veths.
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+mod facts;
+
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::journal::{self, Entry, Owner};
-use super::{Environment, Options, Reached, docker, image};
+use super::docker::{self, Patience};
+use super::image::{self, Image};
+use super::journal::{Entry, Journal};
+use super::owner::Owner;
+use super::{Environment, Kind, Options, Reached};
 use crate::cores;
 use crate::error::{Class, Failure};
-use crate::trial;
+use crate::record::Netserver;
+use crate::trial::{self, CONTROL_PORT};
+use facts::{Info, Inspected};
 
-/// The label that names the owner; what has none is not ours.
-pub(super) const OWNER_LABEL: &str = "ringperf.owner";
+/// Label with the container's own name: what carries it was made by us.
+pub(crate) const LABEL_RUN: &str = "ringperf.run";
 
-/// netserver's port in the container.
-const CONTROL_PORT: u16 = 12_865;
+/// Label with the boot id of its owner.
+pub(crate) const LABEL_BOOT: &str = "ringperf.boot";
 
-/// How long a container may take from its start to its first answer.
-const READY: Duration = Duration::from_secs(30);
+/// Label with the rest of what tells its owner.
+pub(crate) const LABEL_OWNER: &str = "ringperf.owner";
 
-/// Time between two attempts to reach it.
-const RETRY: Duration = Duration::from_millis(50);
+/// Longest wait for the netserver's greeting, from the container's start.
+const READY: Duration = Duration::from_secs(20);
 
-const TRIED: &str = "bring up a container";
+/// Longest wait for one greeting, and the pause before the next try.
+const TRY: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(20);
 
-/// Containers that this process has named.
-static NAMED: AtomicU32 = AtomicU32::new(0);
+/// Containers of this process so far.
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A container.
-pub(super) struct Container {
+/// A netserver in a container.
+pub(crate) struct Container {
     name: String,
     options: Options,
-    /// Something may be there to remove.
-    made: bool,
+    /// What is written down, and so may be there.
+    made: Option<(Journal, Entry)>,
 }
 
 impl Container {
-    /// One that is not there yet.
-    pub(super) fn new(name: &str, options: Options) -> Self {
-        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
-        let number = NAMED.fetch_add(1, Ordering::Relaxed);
-        Self { name: format!("ringperf-{}-{number}-{plain}", std::process::id()), options, made: false }
+    /// Not yet up.
+    pub(crate) fn new(name: &str, options: Options) -> Self {
+        Self { name: name.to_owned(), options, made: None }
     }
 
-    fn start(&mut self, image: &image::Image, address: IpAddr) -> Result<(), Failure> {
-        let owner = Owner::this();
-        journal::add(Entry { container: self.name.clone(), owner: owner.clone() })?;
-        self.made = true;
-        let label = format!("{OWNER_LABEL}={}", owner.label());
-        let control = format!("{address}::{CONTROL_PORT}/tcp");
-        let data = self.options.data_port;
-        let [tcp, udp] = ["tcp", "udp"].map(|protocol| format!("{address}:{data}:{data}/{protocol}"));
-        let cores = cores::words(&self.options.cores);
-        let port = CONTROL_PORT.to_string();
-        let mut words = vec!["run", "--detach", "--pull", "never", "--name", &self.name, "--label", &label];
-        words.extend(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only"]);
-        words.extend(["--publish", &control, "--publish", &tcp, "--publish", &udp]);
-        words.extend([image.name.as_str(), "netserver", "-D", "-4", "-p", &port]);
-        if !cores.is_empty() {
-            words.extend(["--cores", &cores]);
+    fn bring_up(&mut self) -> Result<Reached, Failure> {
+        if self.options.data_port == CONTROL_PORT {
+            let cause = format!("{CONTROL_PORT} is the control port of the netserver in it");
+            return Err(Failure::new(Class::Usage, "publish the data port", cause)
+                .setting("--data-port")
+                .next(format!("take another, such as {}", super::DATA_PORT)));
         }
-        docker::must(&words, docker::PATIENCE, TRIED).map(drop)
+        let info = Info::ask()?;
+        let address = bridge_address()?;
+        let image = image::ensure()?;
+        let (journal, entry) = (Journal::of_user()?, entry()?);
+        journal.add(&entry)?;
+        self.made = Some((journal, entry.clone()));
+
+        let begun = Instant::now();
+        self.start(&entry, &image, address)?;
+        let (port, netserver) = self.ready(&entry.name, &image, address, begun + READY)?;
+        let ready = begun.elapsed();
+        let facts = self.facts(&entry.name, &info, &image, (address, port), ready, netserver)?;
+        let data_port = Some(self.options.data_port);
+        Ok(Reached { host: address.to_string(), port, data_port, facts })
     }
 
-    /// The port of this host that leads to the netserver's control port.
-    fn control_port(&self) -> Result<u16, Failure> {
-        let inside = format!("{CONTROL_PORT}/tcp");
-        let text = docker::must(&["port", &self.name, &inside], docker::PATIENCE, TRIED)?;
-        published(&text).ok_or_else(|| {
-            Failure::new(Class::Environment, TRIED, "docker does not tell which port it published")
-                .next(format!("docker port {}", self.name))
+    /// Starts it. The data port is the same number on both sides, because netserver names it to its client.
+    fn start(&self, entry: &Entry, image: &Image, address: Ipv4Addr) -> Result<(), Failure> {
+        let data = self.options.data_port;
+        let labels = [
+            format!("{LABEL_RUN}={}", entry.name),
+            format!("{LABEL_BOOT}={}", entry.owner.boot),
+            format!("{LABEL_OWNER}={}", entry.owner.label()),
+        ];
+        let ports = [
+            format!("{address}::{CONTROL_PORT}/tcp"),
+            format!("{address}:{data}:{data}/tcp"),
+            format!("{address}:{data}:{data}/udp"),
+        ];
+        let (list, control) = (cores::words(&self.options.cores), CONTROL_PORT.to_string());
+        let mut words = vec!["run", "--detach", "--name", &entry.name, "--network", "bridge"];
+        words.extend(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only"]);
+        words.extend(["--log-driver", "json-file"]);
+        labels.iter().for_each(|label| words.extend(["--label", label.as_str()]));
+        ports.iter().for_each(|port| words.extend(["--publish", port.as_str()]));
+        words.extend([image.name.as_str(), "netserver", "-D", "-4", "-p", &control]);
+        if !self.options.cores.is_empty() {
+            words.extend(["--cores", &list]);
+        }
+        docker::call("start the container", &words, Patience::Run).map(drop).map_err(|failure| {
+            if docker::port_is_taken(&failure) {
+                return failure.setting(format!("the data port, {data} at {address}")).next(format!(
+                    "see who has it: ss -tulpn 'sport = :{data}'; or take another: --data-port"
+                ));
+            }
+            failure
         })
     }
 
-    /// Waits for the first answer to a greeting: docker's own proxy accepts connections before anything
-    /// listens in the container.
-    fn wait(&self, address: IpAddr, port: u16) -> Result<(), Failure> {
-        let until = Instant::now() + READY;
+    /// Waits until the netserver in it has greeted: docker's forward accepts before there is one.
+    fn ready(
+        &self,
+        name: &str,
+        image: &Image,
+        address: Ipv4Addr,
+        by: Instant,
+    ) -> Result<(u16, Netserver), Failure> {
+        let host = address.to_string();
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let patience = left.min(Duration::from_secs(5));
-            let Err(failure) = trial::greet(&address.to_string(), port, patience) else { return Ok(()) };
-            self.still_runs()?;
-            if left.is_zero() {
+            let inspected = Inspected::ask(name)?;
+            if !inspected.state.running {
+                return Err(ended(name, image, inspected.state.exit_code));
+            }
+            let port = inspected.published(CONTROL_PORT);
+            let failure = match port.map(|port| (port, trial::greets(&host, port, TRY))) {
+                Some((port, Ok(netserver))) => return Ok((port, netserver)),
+                Some((_, Err(failure))) => failure.to_json().text,
+                None => format!("docker names no port at {host} for {CONTROL_PORT}/tcp"),
+            };
+            if Instant::now() > by {
                 return Err(Failure::new(
                     Class::Environment,
-                    TRIED,
-                    format!("its netserver did not answer within {} s: {failure}", READY.as_secs()),
+                    "reach the netserver in the container",
+                    format!("no greeting within {} s: {failure}{}", READY.as_secs(), log_line(name)),
                 )
-                .setting("packet filters between this host and its containers")
-                .next(format!("ringperf run -H {address} --port {port} --time 1")));
+                .setting("docker's port forward: its iptables rules, and firewalls on the bridge")
+                .next("see the rules: iptables -t nat -L DOCKER -n; and the log: journalctl -u docker"));
             }
-            std::thread::sleep(RETRY.min(left));
+            std::thread::sleep(PAUSE);
         }
     }
 
-    /// One that has ended says why in its log.
-    fn still_runs(&self) -> Result<(), Failure> {
-        let states: Vec<Json> = docker::json(&["inspect", &self.name], TRIED)?;
-        let Some(state) = states.first().map(|container| &container["State"]) else { return Ok(()) };
-        if state["Running"].as_bool() == Some(true) {
-            return Ok(());
-        }
-        let log = docker::call(&["logs", "--tail", "1", &self.name], docker::PATIENCE)?;
-        let last = [log.err.trim(), log.out.trim()].into_iter().find(|text| !text.is_empty());
-        let code = &state["ExitCode"];
-        let cause = format!("its netserver ended with {code}: {}", last.unwrap_or("it left no message"));
-        Err(Failure::new(Class::Environment, TRIED, cause)
-            .setting("the image, which is this program and its libraries")
-            .next("docker run --rm ringperf:TAG netserver -D -4, with a TAG of: docker images ringperf"))
-    }
-
-    fn facts(&self, image: &image::Image, address: IpAddr, ready: Duration) -> Result<Json, Failure> {
-        let info: Json = docker::json(&["info", "--format", "{{json .}}"], "ask Docker what it is")?;
-        let usage = docker::call(
-            &["stats", "--no-stream", "--format", "{{.MemUsage}}", &self.name],
-            docker::PATIENCE,
-        )?;
-        let idle_memory = usage.out.split('/').next().map(str::trim).filter(|text| !text.is_empty());
+    fn facts(
+        &self,
+        name: &str,
+        info: &Info,
+        image: &Image,
+        (address, port): (Ipv4Addr, u16),
+        ready: Duration,
+        netserver: Netserver,
+    ) -> Result<Json, Failure> {
+        let inspected = Inspected::ask(name)?;
         Ok(json!({
-            "engine": info["ServerVersion"],
-            "storage": info["Driver"],
-            "security": info["SecurityOptions"],
-            "cgroup": info["CgroupVersion"],
-            "image": image.name,
-            "image_id": image.id,
-            "image_bytes": image.bytes,
-            "static": image.libraries.is_empty(),
-            "libraries": image.libraries,
-            "path": format!("published on {address}, the host's address on Docker's bridge"),
-            "ready_ms": u64::try_from(ready.as_millis()).unwrap_or(u64::MAX),
-            "idle_memory": idle_memory,
+            "kind": Kind::Container,
+            "container": name,
+            "netserver": netserver,
+            "cores": self.options.cores,
+            "engine": info.engine(),
+            "image": image.facts(),
+            "seccomp": info.seccomp(),
+            "published": {
+                "address": address,
+                "control_port": port,
+                "data_port": self.options.data_port,
+            },
+            "ready_ms": super::milliseconds(ready),
+            "idle_memory_bytes": facts::memory(name, inspected.state.pid),
         }))
     }
 }
 
 impl Environment for Container {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn up(&mut self) -> Result<Reached, Failure> {
-        let address = bridge_address()?;
-        let image = image::ready()?;
-        let begun = Instant::now();
-        let up = self.start(&image, address).and_then(|()| {
-            let port = self.control_port().or_else(|failure| {
-                // One that ended at once publishes nothing, and its log says more.
-                self.still_runs()?;
-                Err(failure)
-            })?;
-            self.wait(address, port)?;
-            Ok((port, self.facts(&image, address, begun.elapsed())?))
-        });
-        match up {
-            Ok((port, facts)) => Ok(Reached {
-                host: address.to_string(),
-                port,
-                data_port: Some(self.options.data_port),
-                facts,
-            }),
-            Err(failure) => {
-                // The failure that counts is the first; what stays is in the journal.
-                let _ = self.down();
-                Err(failure)
-            }
-        }
+        self.down()?;
+        self.bring_up().inspect_err(|_| {
+            // What cannot be removed now stays in the journal; why it did not come up is what matters.
+            let _ = self.down();
+        })
     }
 
     fn down(&mut self) -> Result<(), Failure> {
-        if !self.made {
-            return Ok(());
-        }
-        remove(&self.name)?;
-        journal::strike(|entry| entry.container == self.name)?;
-        self.made = false;
-        Ok(())
+        let Some((journal, entry)) = self.made.take() else { return Ok(()) };
+        // Once only: what fails here would fail again when this is dropped, and gc sees to it.
+        remove(&entry.name)?;
+        journal.remove(&[&entry.name])
     }
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // What stays is in the journal.
+        // Nobody is left to be told; the journal knows.
         let _ = self.down();
     }
 }
 
-/// Removes a container, running or not. One that is not there is removed already.
-pub(super) fn remove(name: &str) -> Result<(), Failure> {
-    let tried = format!("remove the container {name}");
-    let printed = docker::call(&["rm", "--force", "--volumes", name], docker::PATIENCE)?;
-    if printed.well || printed.err.contains("No such container") {
-        Ok(())
-    } else {
-        Err(docker::refusal(&tried, &printed).next("ringperf env gc"))
+/// Removes the container that we have made under this name. One of somebody else's that has the name lacks
+/// the label.
+///
+/// # Errors
+/// ENV where docker does not.
+pub(crate) fn remove(name: &str) -> Result<(), Failure> {
+    let label = format!("label={LABEL_RUN}={name}");
+    let words = ["ps", "--all", "--quiet", "--no-trunc", "--filter", &label];
+    let ids = docker::call("find the container", &words, Patience::Ask)?.out;
+    for id in ids.split_whitespace() {
+        remove_id(id)?;
+    }
+    Ok(())
+}
+
+/// Removes the container with this id, running or not.
+///
+/// # Errors
+/// ENV where docker does not.
+pub(crate) fn remove_id(id: &str) -> Result<(), Failure> {
+    match docker::call("remove the container", &["rm", "--force", "--volumes", id], Patience::Run) {
+        Ok(_) => Ok(()),
+        // Another gc, or its owner, was faster.
+        Err(failure) if failure.to_string().contains("No such container") => Ok(()),
+        Err(failure) => Err(failure.setting("the Docker daemon").next("ringperf env gc, once it is well")),
     }
 }
 
-/// This host's address on the bridge that containers are put on by default.
-fn bridge_address() -> Result<IpAddr, Failure> {
+fn entry() -> Result<Entry, Failure> {
+    let owner = Owner::this()?;
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let name = format!("ringperf-{}-{count}-{:x}", owner.pid, since_1970.as_nanos());
+    Ok(Entry { kind: Kind::Container, name, owner, created: since_1970.as_secs() })
+}
+
+/// What to say of a container that has ended.
+fn ended(name: &str, image: &Image, exit: i64) -> Failure {
+    let cause = format!("the container ended at once, with exit code {exit}{}", log_line(name));
+    Failure::new(Class::Environment, "start the netserver in the container", cause)
+        .setting("what its image holds, and what Docker lets it do")
+        .next(format!("see what it says: docker run --rm {} netserver -D -4 -p 0", image.name))
+}
+
+/// The last line that a container has logged, to be put at the end of a sentence.
+fn log_line(name: &str) -> String {
+    match docker::call("read its log", &["logs", "--tail", "5", name], Patience::Ask) {
+        Ok(log) => match docker::last_line(&log.err).or_else(|| docker::last_line(&log.out)) {
+            Some(line) => format!("; its log ends: {line}"),
+            None => "; its log is empty".to_owned(),
+        },
+        Err(_) => String::new(),
+    }
+}
+
+/// This host's address on Docker's bridge.
+fn bridge_address() -> Result<Ipv4Addr, Failure> {
     let tried = "find this host's address on Docker's bridge";
-    let networks: Vec<Json> = docker::json(&["network", "inspect", "bridge"], tried)?;
-    let address = networks.first().and_then(address_of);
-    // Only an address of this host can be listened on.
-    address.filter(|address| TcpListener::bind((*address, 0)).is_ok()).ok_or_else(|| {
-        Failure::new(Class::Environment, tried, "its default network has none that is this host's")
-            .setting("Docker's network 'bridge'")
-            .next("docker network inspect bridge")
-    })
+    let networks: Vec<Network> = docker::json(tried, &["network", "inspect", "bridge"])?;
+    let failed = |cause: String| {
+        Failure::new(Class::Environment, tried, cause)
+            .setting(
+                "the network bridge of Docker (bip in /etc/docker/daemon.json), and whether docker0 is up",
+            )
+            .next("docker network inspect bridge; ip address show docker0")
+    };
+    let address = networks
+        .iter()
+        .find_map(Network::address)
+        .ok_or_else(|| failed("it has neither a gateway nor a subnet of IPv4".to_owned()))?;
+    // An address of a daemon elsewhere is none of ours.
+    UdpSocket::bind((address, 0)).map_err(|error| {
+        Failure::io(Class::Environment, format!("use {address}, the gateway of Docker's bridge"), &error)
+            .setting("whether the Docker daemon runs on this host (DOCKER_HOST), and docker0 is up")
+            .next("ip address show docker0")
+    })?;
+    Ok(address)
 }
 
-/// The gateway that a network names, else the first address of its subnet, which Docker then takes.
-fn address_of(network: &Json) -> Option<IpAddr> {
-    let configured = network["IPAM"]["Config"].as_array()?;
-    configured.iter().find_map(|config| {
-        if let Some(gateway) = config["Gateway"].as_str() {
-            return gateway.split('/').next()?.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
-        }
-        let subnet: Ipv4Addr = config["Subnet"].as_str()?.split('/').next()?.parse().ok()?;
-        Some(IpAddr::V4(Ipv4Addr::from_bits(subnet.to_bits().checked_add(1)?)))
-    })
+/// A network, as docker tells it.
+#[derive(Debug, Deserialize)]
+struct Network {
+    #[serde(rename = "IPAM")]
+    ipam: Ipam,
 }
 
-/// The port in a line such as `172.17.0.1:49153`.
-fn published(text: &str) -> Option<u16> {
-    text.lines().next()?.trim().rsplit_once(':')?.1.parse().ok()
+#[derive(Debug, Deserialize)]
+struct Ipam {
+    #[serde(rename = "Config")]
+    config: Option<Vec<Subnet>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Subnet {
+    #[serde(rename = "Gateway")]
+    gateway: Option<String>,
+    #[serde(rename = "Subnet")]
+    subnet: Option<String>,
+}
+
+impl Network {
+    /// Its gateway; where Docker does not tell it, the first address of its subnet, which is what Docker
+    /// takes.
+    fn address(&self) -> Option<Ipv4Addr> {
+        let subnets = || self.ipam.config.iter().flatten();
+        let gateway = subnets().find_map(|subnet| subnet.gateway.as_deref()?.parse().ok());
+        gateway.or_else(|| subnets().find_map(|subnet| first_of(subnet.subnet.as_deref()?)))
+    }
+}
+
+/// The first address that a host may have in a subnet such as 172.17.0.0/16.
+fn first_of(subnet: &str) -> Option<Ipv4Addr> {
+    let (network, bits) = subnet.split_once('/')?;
+    let (network, bits): (Ipv4Addr, u32) = (network.parse().ok()?, bits.parse().ok()?);
+    let mask = u32::MAX.checked_shl(32 - bits.min(32)).unwrap_or(0);
+    (1..=30).contains(&bits).then(|| Ipv4Addr::from((u32::from(network) & mask) + 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_bridge_is_found_with_and_without_a_gateway() {
-        let network = |config: Json| json!({ "IPAM": { "Config": [config] } });
-        let address = |config| address_of(&network(config)).map(|address| address.to_string());
-        let named = json!({ "Subnet": "172.17.0.0/16", "Gateway": "172.17.0.254" });
-        assert_eq!(address(named).as_deref(), Some("172.17.0.254"));
-        assert_eq!(address(json!({ "Subnet": "172.18.0.0/16" })).as_deref(), Some("172.18.0.1"));
-        assert_eq!(address(json!({ "Subnet": "fd00::/64" })), None);
-        assert_eq!(address_of(&Json::Null), None);
+    fn address(config: &str) -> Option<Ipv4Addr> {
+        let text =
+            format!("[{{\"Name\":\"bridge\",\"IPAM\":{{\"Driver\":\"default\",\"Config\":{config}}}}}]");
+        let networks: Vec<Network> = serde_json::from_str(&text).expect("the form is docker's");
+        networks.iter().find_map(Network::address)
     }
 
     #[test]
-    fn ports_are_read_where_docker_tells_them() {
-        assert_eq!(published("172.17.0.1:49153\n"), Some(49_153));
-        assert_eq!(published("no public port"), None);
-        assert_eq!(published(""), None);
+    fn the_gateway_is_told_or_the_first_address() {
+        let expect = |text: &str| text.parse().ok();
+        assert_eq!(address(r#"[{"Subnet":"172.17.0.0/16","Gateway":"172.17.0.9"}]"#), expect("172.17.0.9"));
+        assert_eq!(address(r#"[{"Subnet":"172.17.0.0/16"}]"#), expect("172.17.0.1"));
+        assert_eq!(address(r#"[{"Subnet":"10.1.2.128/25","Gateway":""}]"#), expect("10.1.2.129"));
+        let both =
+            r#"[{"Subnet":"fd00::/64","Gateway":"fd00::1"},{"Subnet":"10.0.0.0/8","Gateway":"10.0.0.1"}]"#;
+        assert_eq!(address(both), expect("10.0.0.1"));
+        assert_eq!(address("null"), None);
+        assert_eq!(address(r#"[{"Subnet":"fd00::/64"}]"#), None);
     }
 
     #[test]
-    fn names_are_plain_and_none_is_given_twice() {
-        let options = || Options { cores: Vec::new(), data_port: 1 };
-        let (one, two) = (Container::new("a b/ö$", options()), Container::new("a b/ö$", options()));
-        assert_ne!(one.name, two.name);
-        assert!(one.name.ends_with("-ab") && one.name.starts_with("ringperf-"), "{}", one.name);
+    fn names_are_of_this_process_and_unique() {
+        let (one, other) = (entry().expect("there is a /proc"), entry().expect("there is a /proc"));
+        assert_ne!(one.name, other.name);
+        assert_eq!(one.owner, Owner::this().expect("there is a /proc"));
     }
 }

@@ -1,179 +1,251 @@
-//! The image of a container: this very program and what its loader needs, `FROM scratch`.
+//! The image of a container: the running program and the libraries it is loaded with, and nothing else.
 //!
-//! Needs no registry and no other image. An image is named by what is in it, and used again where it is there.
+//! Built from an empty one, so that no registry is needed and what runs in the container is what runs here.
+//! Its tag is a hash of its content: the same program makes an image once.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::hash::Hasher as _;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use serde_json::Value as Json;
-use sha2::{Digest, Sha256};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
 
-use super::docker;
+use super::docker::{self, Patience};
 use crate::error::{Class, Failure};
 
 /// The running program, also where its file has been replaced since.
-const PROGRAM: &str = "/proc/self/exe";
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// What the images are called.
-pub(super) const REPOSITORY: &str = "ringperf";
+/// Where it is in the image.
+const PROGRAM: &str = "/ringperf";
 
-/// Where the program is in an image.
-const INSIDE: &str = "ringperf";
+/// Label of our images: the hash again, so that a tag of somebody else's is not taken for ours.
+const LABEL: &str = "ringperf.image";
 
-const TRIED: &str = "make an image of this program";
-
-/// An image that the daemon has.
-pub(super) struct Image {
-    /// Its name.
-    pub(super) name: String,
-    /// Its id.
-    pub(super) id: String,
+/// An image that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// Its tag.
+    pub(crate) name: String,
+    /// Docker's id of it.
+    pub(crate) id: String,
     /// Its size in bytes.
-    pub(super) bytes: Option<u64>,
-    /// Libraries that are in it beside the program; none of one that is static.
-    pub(super) libraries: Vec<PathBuf>,
+    pub(crate) bytes: u64,
+    /// Libraries in it; none where the program is static.
+    pub(crate) libraries: Vec<PathBuf>,
 }
 
-/// The image of this program, built unless it is there.
+impl Image {
+    /// What a reader of results has to know.
+    pub(crate) fn facts(&self) -> Json {
+        json!({
+            "name": self.name,
+            "id": self.id,
+            "size_bytes": self.bytes,
+            "program": if self.libraries.is_empty() { "static" } else { "dynamic" },
+            "libraries": self.libraries,
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Inspected {
+    #[serde(rename = "Id")]
+    id: String,
+    #[serde(rename = "Size")]
+    bytes: u64,
+    #[serde(rename = "Config")]
+    config: Option<Config>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Config {
+    #[serde(rename = "Labels")]
+    labels: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// The image of the running program; built where it is not there yet.
 ///
 /// # Errors
-/// ENV where the program cannot be read or Docker does not build it.
-pub(super) fn ready() -> Result<Image, Failure> {
-    let failed =
-        |error: io::Error| Failure::io(Class::Environment, TRIED, &error).setting("/proc, and TMPDIR");
-    let program = fs::read(PROGRAM).map_err(failed)?;
-    let libraries = match interpreter(&program) {
-        Some(loader) => libraries(&loader)?,
-        None => Vec::new(),
+/// ENV where the program cannot be read, a library of it is missing, or docker does not build it.
+pub(crate) fn ensure() -> Result<Image, Failure> {
+    let tried = "make an image of the running program";
+    let failed = |error: &io::Error| {
+        Failure::io(Class::Environment, tried, error)
+            .setting("the rights to the program and its libraries, and TMPDIR and its space")
+            .next("df -h \"${TMPDIR:-/tmp}\"; ldd \"$(command -v ringperf)\"")
     };
-    let mut hash = Sha256::new();
-    hash.update(&program);
+    let program = fs::read(THIS_PROGRAM).map_err(|error| failed(&error))?;
+    let libraries = match interpreter(&program) {
+        None => Vec::new(),
+        Some(loader) => libraries(&loader)?,
+    };
+    let mut files = vec![(PathBuf::from(PROGRAM), program)];
     for library in &libraries {
-        hash.update(library.as_os_str().as_encoded_bytes());
-        hash.update(fs::read(library).map_err(failed)?);
+        files.push((library.clone(), fs::read(library).map_err(|error| failed(&error))?));
     }
-    let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let name = format!("{REPOSITORY}:{digest}");
-    if let Some(image) = found(&name, &libraries)? {
-        return Ok(image);
-    }
-    let context = Context::new(&program, &libraries).map_err(failed)?;
-    let folder = context.0.display().to_string();
-    docker::must(&["build", "--quiet", "--tag", &name, &folder], docker::BUILDING, TRIED)?;
-    found(&name, &libraries)?.ok_or_else(|| {
-        Failure::new(Class::Environment, TRIED, "docker built it and does not have it").next("docker images")
-    })
-}
-
-/// The image, if the daemon has it.
-fn found(name: &str, libraries: &[PathBuf]) -> Result<Option<Image>, Failure> {
-    let printed = docker::call(&["image", "inspect", name], docker::PATIENCE)?;
-    if !printed.well {
-        // "No such image" is an answer; all else is not.
-        return if printed.err.contains("No such image") {
-            Ok(None)
-        } else {
-            Err(docker::refusal(TRIED, &printed))
-        };
-    }
-    let images: Vec<Json> = serde_json::from_str(&printed.out).map_err(|error| {
-        Failure::new(Class::Environment, TRIED, format!("docker printed what is not understood: {error}"))
-            .setting("the docker on PATH")
-            .next(format!("docker image inspect {name}"))
-    })?;
-    Ok(images.first().map(|image| Image {
-        name: name.to_owned(),
-        id: image["Id"].as_str().unwrap_or_default().to_owned(),
-        bytes: image["Size"].as_u64(),
-        libraries: libraries.to_vec(),
-    }))
-}
-
-/// The loader that an ELF program names; `None` of one that is static. Layout: elf(5), 64 bits, of this
-/// machine's byte order.
-fn interpreter(program: &[u8]) -> Option<PathBuf> {
-    let part = |at: usize, length: usize| program.get(at..at.checked_add(length)?);
-    let word = |at: usize| Some(u64::from_ne_bytes(part(at, 8)?.try_into().ok()?) as usize);
-    let half = |at: usize| Some(usize::from(u16::from_ne_bytes(part(at, 2)?.try_into().ok()?)));
-    program.starts_with(b"\x7fELF\x02").then_some(())?;
-    let (table, size, count) = (word(32)?, half(54)?, half(56)?);
-    (0..count).find_map(|index| {
-        let entry = table.checked_add(index.checked_mul(size)?)?;
-        let kind = u32::from_ne_bytes(part(entry, 4)?.try_into().ok()?);
-        // PT_INTERP
-        (kind == 3).then_some(())?;
-        let path = part(word(entry.checked_add(8)?)?, word(entry.checked_add(32)?)?)?;
-        let path = std::str::from_utf8(path).ok()?.trim_end_matches('\0');
-        Some(PathBuf::from(path))
-    })
-}
-
-/// The loader, and the files that it loads for this program, as it tells itself.
-fn libraries(loader: &Path) -> Result<Vec<PathBuf>, Failure> {
-    // By our number: to the loader, /proc/self is itself.
-    let program = format!("/proc/{}/exe", std::process::id());
-    let output = std::process::Command::new(loader).arg("--list").arg(program).output();
-    let output = output.map_err(|error| {
-        Failure::io(Class::Environment, TRIED, &error).setting(format!("the loader {}", loader.display()))
-    })?;
-    let mut files = vec![loader.to_owned()];
-    for file in listed(&String::from_utf8_lossy(&output.stdout)) {
-        if !files.contains(&file) {
-            files.push(file);
+    let dockerfile = dockerfile(&libraries);
+    let hash = hash(&dockerfile, &files);
+    let name = format!("ringperf:{hash}");
+    let found = match inspect(&name, &hash)? {
+        Some(found) => found,
+        None => {
+            build(&name, &hash, &dockerfile, &files, &failed)?;
+            inspect(&name, &hash)?.ok_or_else(|| {
+                Failure::new(Class::Environment, tried, "docker has built it, and does not have it")
+                    .setting("the builder that docker uses (docker buildx ls)")
+                    .next(format!("docker image inspect {name}"))
+            })?
         }
-    }
-    Ok(files)
+    };
+    Ok(Image { name, id: found.id, bytes: found.bytes, libraries })
 }
 
-/// Paths in lines such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f...)`.
-fn listed(text: &str) -> Vec<PathBuf> {
-    text.lines()
-        .filter_map(|line| line.split_once(" => "))
-        .filter_map(|(_, rest)| rest.split(" (0x").next())
-        .filter(|path| path.starts_with('/'))
-        .map(PathBuf::from)
-        .collect()
+/// What docker has under this name, if it is what we have put there.
+fn inspect(name: &str, hash: &str) -> Result<Option<Inspected>, Failure> {
+    // A list of ids is empty where there is none; inspect's complaint would have to be told from others.
+    let tried = "look for the image";
+    let ids = docker::call(tried, &["image", "ls", "--quiet", "--no-trunc", name], Patience::Ask)?.out;
+    let Some(id) = docker::last_line(&ids) else { return Ok(None) };
+    let found: Vec<Inspected> = docker::json(tried, &["image", "inspect", id])?;
+    let ours = |found: &Inspected| {
+        let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+        labels.and_then(|labels| labels.get(LABEL)).is_some_and(|label| label == hash)
+    };
+    Ok(found.into_iter().find(ours))
 }
 
-/// A folder that an image is built from, gone with its handle.
+fn build(
+    name: &str,
+    hash: &str,
+    dockerfile: &str,
+    files: &[(PathBuf, Vec<u8>)],
+    failed: &dyn Fn(&io::Error) -> Failure,
+) -> Result<(), Failure> {
+    let context = Context::new(dockerfile, files).map_err(|error| failed(&error))?;
+    let (label, folder) = (format!("{LABEL}={hash}"), context.0.display().to_string());
+    let words = ["build", "--quiet", "--network", "none", "--label", &label, "--tag", name, &folder];
+    docker::call("build the image", &words, Patience::Build).map(drop)
+}
+
+/// The loader looks for libraries where this system's loader does, whose list of folders is not in the image.
+fn dockerfile(libraries: &[PathBuf]) -> String {
+    let folders: BTreeSet<&str> = libraries.iter().filter_map(|file| file.parent()?.to_str()).collect();
+    let folders: Vec<&str> = folders.into_iter().collect();
+    let path = match folders.as_slice() {
+        [] => String::new(),
+        folders => format!("ENV LD_LIBRARY_PATH={}\n", folders.join(":")),
+    };
+    format!("FROM scratch\nCOPY root/ /\n{path}ENTRYPOINT [\"{PROGRAM}\"]\n")
+}
+
+/// A folder for docker to build from; removed when dropped.
 struct Context(PathBuf);
 
 impl Context {
-    fn new(program: &[u8], libraries: &[PathBuf]) -> io::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("ringperf-image-{}", std::process::id()));
-        // One of a process of that number that was killed.
-        let _ = fs::remove_dir_all(&folder);
-        let root = folder.join("root");
-        fs::create_dir_all(&root)?;
-        let context = Self(folder);
-        fs::write(root.join(INSIDE), program)?;
-        executable(&root.join(INSIDE))?;
-        for library in libraries {
-            let inside = root.join(library.strip_prefix("/").unwrap_or(library));
-            if let Some(parent) = inside.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            fs::copy(library, &inside)?;
-            executable(&inside)?;
+    fn new(dockerfile: &str, files: &[(PathBuf, Vec<u8>)]) -> io::Result<Self> {
+        let nanoseconds = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_nanos());
+        let folder = format!("ringperf-image-{}-{nanoseconds}", std::process::id());
+        let context = Self(std::env::temp_dir().join(folder));
+        fs::create_dir(&context.0)?;
+        fs::write(context.0.join("Dockerfile"), dockerfile)?;
+        for (path, bytes) in files {
+            let inside = context.0.join("root").join(path.strip_prefix("/").unwrap_or(path));
+            fs::create_dir_all(inside.parent().unwrap_or(&context.0))?;
+            fs::write(&inside, bytes)?;
+            fs::set_permissions(&inside, fs::Permissions::from_mode(0o755))?;
         }
-        let recipe =
-            format!("FROM scratch\nCOPY root /\nLABEL ringperf.image=1\nENTRYPOINT [\"/{INSIDE}\"]\n");
-        fs::write(context.0.join("Dockerfile"), recipe)?;
         Ok(context)
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // What is left is the system's to clean.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-fn executable(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+/// 128 bits of the content, in hex. The hasher may change between releases of std; the one that is used is
+/// part of the content.
+fn hash(dockerfile: &str, files: &[(PathBuf, Vec<u8>)]) -> String {
+    let half = |salt: u8| {
+        let mut hasher = std::collections::hash_map::DefaultHasher::new();
+        hasher.write_u8(salt);
+        hasher.write(dockerfile.as_bytes());
+        for (path, bytes) in files {
+            hasher.write(path.as_os_str().as_encoded_bytes());
+            hasher.write_u8(0);
+            hasher.write_usize(bytes.len());
+            hasher.write(bytes);
+        }
+        hasher.finish()
+    };
+    format!("{:016x}{:016x}", half(0), half(1))
+}
+
+/// The loader that a program names (PT_INTERP of its ELF header); none where it is static.
+fn interpreter(program: &[u8]) -> Option<PathBuf> {
+    let little = |at: usize, bytes: usize| -> Option<usize> {
+        let field = program.get(at..at.checked_add(bytes)?)?;
+        let number = field.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+        usize::try_from(number).ok()
+    };
+    // Of 64 bits and little-endian, as every machine that io_uring programs are built for here.
+    if program.get(..6)? != [0x7f, b'E', b'L', b'F', 2, 1] {
+        return None;
+    }
+    let (table, size, count) = (little(32, 8)?, little(54, 2)?, little(56, 2)?);
+    const PT_INTERP: usize = 3;
+    let header = (0..count)
+        .filter_map(|index| table.checked_add(index.checked_mul(size)?))
+        .find(|header| little(*header, 4) == Some(PT_INTERP))?;
+    let (offset, bytes) = (little(header + 8, 8)?, little(header + 32, 8)?);
+    let path = program.get(offset..offset.checked_add(bytes)?)?;
+    let path = path.split(|byte| *byte == 0).next()?;
+    Some(PathBuf::from(String::from_utf8(path.to_vec()).ok()?))
+}
+
+/// Libraries that the loader would load the running program with, the loader among them.
+fn libraries(loader: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let tried = "find the libraries of the running program";
+    let next = format!("{} --list \"$(command -v ringperf)\"", loader.display());
+    // By its number: to the loader /proc/self is the loader.
+    let program = format!("/proc/{}/exe", std::process::id());
+    let output =
+        Command::new(loader).args(["--list", &program]).stdin(Stdio::null()).output().map_err(|error| {
+            Failure::io(Class::Environment, tried, &error)
+                .setting("the loader that the program names")
+                .next(next.as_str())
+        })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found = if output.status.success() { listed(&text) } else { Err("the loader lists none".to_owned()) };
+    let mut found: BTreeSet<PathBuf> = found.map_err(|cause| {
+        Failure::new(Class::Environment, tried, cause)
+            .setting("whether the program's libraries are installed")
+            .next(next.as_str())
+    })?;
+    found.insert(loader.to_owned());
+    Ok(found.into_iter().collect())
+}
+
+/// The files in a loader's list. The kernel's own (vdso) has none.
+fn listed(text: &str) -> Result<BTreeSet<PathBuf>, String> {
+    let mut files = BTreeSet::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (name, place) = line.split_once(" => ").unwrap_or((line, line));
+        if place.starts_with("not found") {
+            return Err(format!("{name} is not found"));
+        }
+        let file = place.rsplit_once(" (0x").map_or(place, |(file, _)| file).trim();
+        if file.starts_with('/') {
+            files.insert(PathBuf::from(file));
+        }
+    }
+    Ok(files)
 }
 
 #[cfg(test)]
@@ -181,31 +253,65 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loader_tells_what_it_loads() {
-        let text = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f1)\n\
-                    \tlibm.so.6 => not found\n\t/lib64/ld-linux-x86-64.so.2 (0x00007f2)\n";
-        assert_eq!(listed(text), [PathBuf::from("/lib/x86_64-linux-gnu/libc.so.6")]);
+    fn the_loaders_list_is_read() {
+        let list = "\tlinux-vdso.so.1 (0x00007f554088b000)\n\
+            \tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007f5540779000)\n\
+            \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f553fa1e000)\n\
+            \t/lib64/ld-linux-x86-64.so.2 (0x00007f554088d000)\n";
+        let files: Vec<PathBuf> = listed(list).expect("all are there").into_iter().collect();
+        let expected = [
+            "/lib/x86_64-linux-gnu/libc.so.6",
+            "/lib/x86_64-linux-gnu/libm.so.6",
+            "/lib64/ld-linux-x86-64.so.2",
+        ];
+        assert_eq!(files, expected.map(PathBuf::from));
+        assert_eq!(listed("\tlibx.so.1 => not found\n"), Err("libx.so.1 is not found".to_owned()));
     }
 
     #[test]
-    fn this_program_and_its_loader_are_found() {
-        let program = fs::read(PROGRAM).expect("is there");
+    fn a_program_is_static_or_names_its_loader() {
+        let mut program = vec![0u8; 200];
+        program[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);
+        program[32] = 64;
+        program[54] = 56;
+        program[56] = 1;
+        // PT_LOAD, then PT_INTERP at offset 128 with 8 bytes.
+        program[64] = 1;
+        assert_eq!(interpreter(&program), None);
+        program[64] = 3;
+        program[72] = 128;
+        program[96] = 8;
+        program[128..136].copy_from_slice(b"/lib/ld\0");
+        assert_eq!(interpreter(&program), Some(PathBuf::from("/lib/ld")));
+        program[72] = 255;
+        assert_eq!(interpreter(&program), None);
+        assert_eq!(interpreter(b"#!/bin/sh\n"), None);
+    }
+
+    #[test]
+    fn this_program_has_what_its_loader_names() {
+        let program = fs::read(THIS_PROGRAM).expect("it runs");
         if let Some(loader) = interpreter(&program) {
-            let files = libraries(&loader).expect("it lists them");
-            assert!(files.len() > 1 && files.iter().all(|file| file.exists()), "{files:?}");
+            let files = libraries(&loader).expect("it was loaded with them");
+            assert!(files.contains(&loader));
+            assert!(files.iter().all(|file| file.is_file()), "{files:?}");
         }
     }
 
     #[test]
-    fn what_is_no_program_has_no_loader() {
-        assert_eq!(interpreter(b""), None);
-        assert_eq!(interpreter(b"\x7fELF\x02 and no more"), None);
-        let mut cut = fs::read(PROGRAM).expect("is there");
-        cut.truncate(70);
-        assert_eq!(interpreter(&cut), None);
-        // A table that lies anywhere.
-        let mut wild = vec![0xff; 128];
-        wild[..5].copy_from_slice(b"\x7fELF\x02");
-        assert_eq!(interpreter(&wild), None);
+    fn the_hash_is_of_all_there_is() {
+        let files = |text: &str| vec![(PathBuf::from("/a"), text.as_bytes().to_vec())];
+        let one = hash("FROM", &files("x"));
+        assert_eq!(one, hash("FROM", &files("x")));
+        assert_eq!(one.len(), 32);
+        assert_ne!(one, hash("FROM", &files("y")));
+        assert_ne!(one, hash("from", &files("x")));
+    }
+
+    #[test]
+    fn libraries_are_looked_for_where_they_are_put() {
+        assert_eq!(dockerfile(&[]), "FROM scratch\nCOPY root/ /\nENTRYPOINT [\"/ringperf\"]\n");
+        let text = dockerfile(&["/lib/x/a.so", "/lib/x/b.so", "/lib64/ld.so"].map(PathBuf::from));
+        assert!(text.contains("ENV LD_LIBRARY_PATH=/lib/x:/lib64\n"), "{text}");
     }
 }

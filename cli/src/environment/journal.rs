@@ -1,219 +1,246 @@
-//! What was made outside this process, written down before it is made: one line of JSON each.
+//! The journal of environments: what was about to be made, and by whom, on the disk before it is made.
 //!
-//! The file outlives us, so that what we leave behind is found. Whose a thing is, is told by the process that
-//! made it: its number, its start, and the boot it belongs to, which no other process shares.
+//! One JSON line each. Whoever takes a thing down removes its line afterwards, so that a line without a
+//! living owner is what a process left behind. Knows names only; makes and removes nothing but lines.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
+use super::Kind;
+use super::owner::Owner;
 use crate::error::{Class, Failure};
 
-/// Names the folder of the journal, in place of the user's state directory.
-const FOLDER: &str = "RINGPERF_STATE_DIR";
+/// Longest wait for another process that reads or writes the journal, which each does in one go.
+const LOCK: Duration = Duration::from_secs(10);
 
-/// A process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Owner {
-    /// Its number.
-    pub(crate) pid: u32,
-    /// When it started, in clock ticks since the boot (proc(5), field 22 of stat).
-    pub(crate) start: u64,
-    /// The boot.
-    pub(crate) boot: String,
-}
-
-impl Owner {
-    /// This process.
-    pub(crate) fn this() -> Self {
-        let pid = std::process::id();
-        Self { pid, start: start_of(pid).unwrap_or(0), boot: boot() }
-    }
-
-    /// As a label has it.
-    pub(crate) fn label(&self) -> String {
-        format!("{}:{}:{}", self.pid, self.start, self.boot)
-    }
-
-    /// Reads a label.
-    pub(crate) fn from_label(label: &str) -> Option<Self> {
-        let mut parts = label.splitn(3, ':');
-        let (pid, start) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        Some(Self { pid, start, boot: parts.next()?.to_owned() })
-    }
-
-    /// Whether it still runs.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.boot == boot() && start_of(self.pid) == Some(self.start)
-    }
-}
-
-fn boot() -> String {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim().to_owned()
-}
-
-fn start_of(pid: u32) -> Option<u64> {
-    start_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// The start in the text of a stat file. The name in parentheses may contain anything.
-fn start_in(stat: &str) -> Option<u64> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
-}
-
-/// A line of the journal.
+/// One thing that was about to be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// Name of the container.
-    pub(crate) container: String,
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Its name, unique for all time.
+    pub(crate) name: String,
     /// Who made it.
+    #[serde(flatten)]
     pub(crate) owner: Owner,
+    /// When, in seconds since 1970.
+    pub(crate) created: u64,
 }
 
-/// The journal, locked as long as it is open.
-struct Journal(File);
+/// The file.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+}
 
 impl Journal {
-    fn open() -> Result<Self, Failure> {
-        let path = path()?;
-        let failed = |error: io::Error| {
-            Failure::io(Class::Environment, format!("open the journal {}", path.display()), &error)
-                .setting(FOLDER)
-                .next(format!("name a folder that can be written to: {FOLDER}=DIR"))
+    /// That of this user: `ringperf/environments.jsonl` in `RINGPERF_STATE_DIR`, or in the state directory
+    /// (XDG).
+    ///
+    /// # Errors
+    /// ENV where there is no home directory.
+    pub(crate) fn of_user() -> Result<Self, Failure> {
+        let asked = std::env::var_os("RINGPERF_STATE_DIR").filter(|folder| !folder.is_empty());
+        let folder = match asked {
+            Some(folder) => PathBuf::from(folder),
+            None => {
+                let folders = etcetera::choose_base_strategy().map_err(|error| {
+                    Failure::new(Class::Environment, "find the state directory", error.to_string())
+                        .setting("HOME, XDG_STATE_HOME and RINGPERF_STATE_DIR")
+                        .next("name one: RINGPERF_STATE_DIR=DIR ringperf env list")
+                })?;
+                folders.state_dir().unwrap_or_else(|| folders.data_dir())
+            }
         };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
+        Ok(Self::at(folder.join("ringperf/environments.jsonl")))
+    }
+
+    /// The one in this file.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Writes down what is about to be made. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// ENV where it cannot be written.
+    pub(crate) fn add(&self, entry: &Entry) -> Result<(), Failure> {
+        let tried = format!("write down {} in {}", entry.name, self.path.display());
+        let _lock = self.lock(&tried)?;
+        let mut line = serde_json::to_string(entry).expect("its keys are strings");
+        line.push('\n');
+        self.append(&line).map_err(|error| self.failed(&tried, &error))
+    }
+
+    /// What is written down. A line that was torn by the end of a machine or a disk is passed over: nothing
+    /// was made before the whole line was on the disk.
+    ///
+    /// # Errors
+    /// ENV where it cannot be read.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, Failure> {
+        let tried = format!("read {}", self.path.display());
+        Ok(entries(&self.text().map_err(|error| self.failed(&tried, &error))?))
+    }
+
+    /// Removes the lines of these names.
+    ///
+    /// # Errors
+    /// ENV where it cannot be written.
+    pub(crate) fn remove(&self, names: &[&str]) -> Result<(), Failure> {
+        if names.is_empty() {
+            return Ok(());
         }
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
-        file.lock().map_err(failed)?;
-        Ok(Self(file))
+        let tried = format!("strike {} from {}", names.join(", "), self.path.display());
+        let _lock = self.lock(&tried)?;
+        let replace = || {
+            let text = self.text()?;
+            let kept: String = text
+                .lines()
+                .filter(|line| {
+                    // Of lines that cannot be read, those of a later release may matter to it.
+                    let entry = serde_json::from_str::<Entry>(line);
+                    !entry.is_ok_and(|entry| names.contains(&entry.name.as_str()))
+                })
+                .flat_map(|line| [line, "\n"])
+                .collect();
+            let new = self.path.with_extension("new");
+            let mut file = File::create(&new)?;
+            file.write_all(kept.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&new, &self.path)?;
+            File::open(self.folder())?.sync_all()
+        };
+        replace().map_err(|error| self.failed(&tried, &error))
     }
 
-    /// Its lines. One that was not written to its end is none.
-    fn read(&mut self) -> io::Result<Vec<Entry>> {
-        let mut text = String::new();
-        self.0.rewind()?;
-        self.0.read_to_string(&mut text)?;
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-    }
-
-    fn write(&mut self, entries: &[Entry]) -> io::Result<()> {
-        let mut text = String::new();
-        for entry in entries {
-            text.push_str(&serde_json::to_string(entry).map_err(io::Error::other)?);
-            text.push('\n');
+    fn append(&self, line: &str) -> io::Result<()> {
+        let is_new = !self.path.exists();
+        let mut file = File::options().create(true).append(true).read(true).open(&self.path)?;
+        let mut last = [b'\n'];
+        if file.seek(SeekFrom::End(0))? > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
         }
-        self.0.rewind()?;
-        self.0.set_len(0)?;
-        self.0.write_all(text.as_bytes())?;
-        self.0.sync_all()
+        // A torn line must not take the next one with it.
+        let end = if last == [b'\n'] { "" } else { "\n" };
+        file.write_all(format!("{end}{line}").as_bytes())?;
+        file.sync_all()?;
+        if is_new { File::open(self.folder())?.sync_all() } else { Ok(()) }
+    }
+
+    fn text(&self) -> io::Result<String> {
+        match std::fs::read(&self.path) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// On a file of its own, because the journal is replaced.
+    fn lock(&self, tried: &str) -> Result<File, Failure> {
+        let open = || {
+            std::fs::create_dir_all(self.folder())?;
+            let path = self.path.with_extension("lock");
+            File::options().create(true).truncate(false).write(true).open(path)
+        };
+        let file = open().map_err(|error| self.failed(tried, &error))?;
+        let by = Instant::now() + LOCK;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(std::fs::TryLockError::Error(error)) => return Err(self.failed(tried, &error)),
+                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < by => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    let cause = format!("another process has had its lock for {} s", LOCK.as_secs());
+                    return Err(Failure::new(Class::Environment, tried, cause)
+                        .setting("RINGPERF_STATE_DIR")
+                        .next(format!("see who: fuser -v {}", self.path.with_extension("lock").display())));
+                }
+            }
+        }
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    fn failed(&self, tried: &str, error: &io::Error) -> Failure {
+        Failure::io(Class::Environment, tried, error)
+            .setting("RINGPERF_STATE_DIR, and the rights to the folder")
+            .next(format!("ls -la {}", self.folder().display()))
     }
 }
 
-fn path() -> Result<PathBuf, Failure> {
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        return Ok(PathBuf::from(folder).join("environments.jsonl"));
-    }
-    let strategy = etcetera::choose_base_strategy().map_err(|error| {
-        Failure::new(Class::Environment, "find the state directory", error.to_string())
-            .setting("HOME and XDG_STATE_HOME")
-            .next(format!("name a folder: {FOLDER}=DIR"))
-    })?;
-    let folder = strategy.state_dir().unwrap_or_else(|| strategy.data_dir());
-    Ok(folder.join("ringperf/environments.jsonl"))
-}
-
-fn change(change: impl FnOnce(&mut Vec<Entry>)) -> Result<(), Failure> {
-    let mut journal = Journal::open()?;
-    let changed = journal.read().and_then(|mut entries| {
-        change(&mut entries);
-        journal.write(&entries)
-    });
-    changed.map_err(|error| {
-        Failure::io(Class::Environment, "write the journal of environments", &error).setting(FOLDER)
-    })
-}
-
-/// Writes down what is about to be made. It is on the disk when this returns.
-///
-/// # Errors
-/// ENV.
-pub(crate) fn add(entry: Entry) -> Result<(), Failure> {
-    change(|entries| entries.push(entry))
-}
-
-/// Strikes out what is gone.
-///
-/// # Errors
-/// ENV.
-pub(crate) fn strike(gone: impl Fn(&Entry) -> bool) -> Result<(), Failure> {
-    change(|entries| entries.retain(|entry| !gone(entry)))
-}
-
-/// All that is written down.
-///
-/// # Errors
-/// ENV.
-pub(crate) fn entries() -> Result<Vec<Entry>, Failure> {
-    let read = Journal::open()?.read();
-    read.map_err(|error| {
-        Failure::io(Class::Environment, "read the journal of environments", &error).setting(FOLDER)
-    })
+fn entries(text: &str) -> Vec<Entry> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn owners_are_told_apart_by_number_start_and_boot() {
-        let this = Owner::this();
-        assert!(this.is_alive() && this.start > 0 && !this.boot.is_empty());
-        assert_eq!(Owner::from_label(&this.label()), Some(this.clone()));
-        let reused = Owner { start: this.start + 1, ..this.clone() };
-        let earlier = Owner { boot: "another".to_owned(), ..this.clone() };
-        let gone = Owner { pid: u32::MAX - 1, ..this };
-        assert!(!reused.is_alive() && !earlier.is_alive() && !gone.is_alive());
-        assert_eq!(Owner::from_label("1:2"), None);
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            Self(std::env::temp_dir().join(format!("ringperf-journal-{name}-{}", std::process::id())))
+        }
+
+        fn journal(&self) -> Journal {
+            Journal::at(self.0.join("ringperf/environments.jsonl"))
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn entry(name: &str) -> Entry {
+        let owner = Owner::this().expect("this process has a /proc");
+        Entry { kind: Kind::Container, name: name.to_owned(), owner, created: 1_700_000_000 }
     }
 
     #[test]
-    fn a_name_may_look_like_fields() {
-        let stat = "7 (a) b 1 2) S 1 7 7 0 -1 4194304 1 0 0 0 1 2 0 0 20 0 1 0 4242 1 1";
-        assert_eq!(start_in(stat), Some(4242));
-        assert_eq!(start_in(""), None);
+    fn what_is_added_is_read_until_it_is_removed() {
+        let folder = Folder::new("round");
+        let journal = folder.journal();
+        assert_eq!(journal.entries(), Ok(Vec::new()));
+        for name in ["a", "b", "c"] {
+            journal.add(&entry(name)).expect("the temporary folder is writable");
+        }
+        assert_eq!(journal.entries(), Ok(vec![entry("a"), entry("b"), entry("c")]));
+        journal.remove(&["b", "nobody"]).expect("it is there");
+        assert_eq!(journal.entries(), Ok(vec![entry("a"), entry("c")]));
+        journal.remove(&["a", "c"]).expect("it is there");
+        assert_eq!(std::fs::read_to_string(&journal.path).expect("it stays"), "");
     }
 
     #[test]
-    fn a_line_that_was_cut_is_none() {
-        let folder = std::env::temp_dir().join(format!("ringperf-journal-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("can be made");
-        let file = || {
-            File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(folder.join("j"))
-                .expect("opens")
-        };
-        let entry = |name: &str| Entry { container: name.to_owned(), owner: Owner::this() };
-        Journal(file()).write(&[entry("a"), entry("b")]).expect("is written");
-        let text = fs::read_to_string(folder.join("j")).expect("is there");
-        fs::write(folder.join("j"), &text[..text.len() - 5]).expect("is cut");
-        assert_eq!(Journal(file()).read().expect("is there"), [entry("a")]);
-        Journal(file()).write(&[]).expect("is written");
-        assert_eq!(fs::read(folder.join("j")).expect("is there"), b"");
-        fs::remove_dir_all(folder).expect("was just made");
+    fn a_torn_last_line_is_passed_over_and_spoils_no_other() {
+        let folder = Folder::new("torn");
+        let journal = folder.journal();
+        journal.add(&entry("whole")).expect("the temporary folder is writable");
+        let mut file = File::options().append(true).open(&journal.path).expect("it was just made");
+        file.write_all(b"{\"kind\":\"container\",\"na").expect("it takes bytes");
+        assert_eq!(journal.entries(), Ok(vec![entry("whole")]));
+        journal.add(&entry("next")).expect("it takes lines");
+        assert_eq!(journal.entries(), Ok(vec![entry("whole"), entry("next")]));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_had_is_told() {
+        let journal = Journal::at(PathBuf::from("/proc/ringperf/environments.jsonl"));
+        let failure = journal.add(&entry("x")).expect_err("/proc takes no folders");
+        assert_eq!(failure.class(), Class::Environment);
+        assert!(failure.to_string().contains("RINGPERF_STATE_DIR"), "{failure}");
     }
 }

@@ -9,7 +9,7 @@ use clap::Parser;
 use serde::Deserialize;
 
 use crate::compare::NamedRange;
-use crate::environment::Kind;
+use crate::environment::{self, Kind};
 use crate::error::{Class, Failure};
 use crate::figure::Figure;
 use crate::sweep::{self, Sweep, parse_rest, parse_tag};
@@ -43,9 +43,8 @@ pub(super) struct Place {
     pub(super) data_port: u16,
 }
 
-/// The one of the study.
 fn data_port() -> u16 {
-    sweep::STUDY_DATA_PORT
+    environment::DATA_PORT
 }
 
 #[derive(Deserialize)]

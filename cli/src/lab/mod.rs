@@ -148,7 +148,7 @@ fn begun(lab: &Lab, store: &mut Store, command: &[String]) -> Result<Vec<Run>, F
                 plan: course::plan(wanted)?,
                 words: &[],
                 command,
-                target: target(lab, &begun, place.kind.name(), Json::Null),
+                target: target(lab, &begun, place.kind.word(), Json::Null),
                 points: &course::checked_points(wanted)?,
             })?;
             runs.push(Run { id, environment, sweep });

@@ -144,7 +144,7 @@ impl Course<'_> {
     fn sweeps(&mut self, index: usize, repetition: u32, reached: &Reached) -> Result<Next, Failure> {
         let place = &self.lab.environments[index];
         let label = format!("{} repetition {repetition}, ", place.name);
-        let facts = target(self.lab, &self.begun, place.kind.name(), reached.facts.clone());
+        let facts = target(self.lab, &self.begun, place.kind.word(), reached.facts.clone());
         for run in self.runs.iter().filter(|run| run.environment == index) {
             self.store.set_target(run.id, &facts)?;
             let sweep = pointed_at(&self.lab.sweeps[run.sweep], reached, &self.cores.0);

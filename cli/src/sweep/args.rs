@@ -12,7 +12,7 @@ use crate::store;
 use crate::trial::{self, BufferOf, Test};
 
 /// Data port of the study's scripts.
-pub(crate) const STUDY_DATA_PORT: u16 = 12866;
+const STUDY_DATA_PORT: u16 = 12866;
 
 /// Their rest between two points.
 const STUDY_REST: Duration = Duration::from_secs(60);

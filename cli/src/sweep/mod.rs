@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde_json::Value as Json;
 
-pub(crate) use args::{Args, STUDY_DATA_PORT, Sweep, parse_rest, parse_tag};
+pub(crate) use args::{Args, Sweep, parse_rest, parse_tag};
 
 use crate::error::{Class, Failure};
 use crate::render;

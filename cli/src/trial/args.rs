@@ -282,7 +282,7 @@ impl Args {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cores(pub(crate) Vec<usize>);
 
-fn parse_cores(text: &str) -> Result<Cores, String> {
+pub(crate) fn parse_cores(text: &str) -> Result<Cores, String> {
     cores::parse(text).map(Cores)
 }
 

@@ -1,4 +1,4 @@
-//! A netserver of our own, in a process of its own, for as long as its handle lasts.
+//! A netserver of our own, in a process of its own, for as long as a measurement or an environment lasts.
 //!
 //! It is the same program as `ringperf netserver`; nothing is shared with it but its standard streams. It
 //! ends with us in every way we can end: it is killed when [`Embedded`] is dropped, and it ends by itself
@@ -29,6 +29,21 @@ const TRIED: &str = "start a netserver of our own";
 /// Bytes of the netserver's log that are kept for a failure's text.
 const LOG_BYTES: u64 = 64 << 10;
 
+/// How it is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start<'a> {
+    /// Loopback address to listen on: of IPv4 unless IPv6 is asked for.
+    pub(crate) family: Option<Family>,
+    /// What moves the bytes.
+    pub(crate) engine: EngineArg,
+    /// What to do without.
+    pub(crate) without: Without,
+    /// Where its workers run; empty leaves it to the netserver.
+    pub(crate) cores: &'a [usize],
+    /// Longest wait for its start line.
+    pub(crate) patience: Duration,
+}
+
 /// A running netserver; dropping it ends it.
 pub(crate) struct Embedded {
     child: Child,
@@ -37,38 +52,19 @@ pub(crate) struct Embedded {
     _stdin: Option<ChildStdin>,
 }
 
-/// How a netserver of our own is to be.
-#[derive(Clone, Debug)]
-pub(crate) struct Serving {
-    /// IP version of its loopback address; 4 where that is left open.
-    pub(crate) family: Option<Family>,
-    /// What moves the bytes.
-    pub(crate) engine: EngineArg,
-    /// What it does without.
-    pub(crate) without: Without,
-    /// Cores of its workers; empty leaves them to it.
-    pub(crate) cores: Vec<usize>,
-}
-
-impl Default for Serving {
-    fn default() -> Self {
-        Self { family: None, engine: EngineArg::Auto, without: Without::default(), cores: Vec::new() }
-    }
-}
-
 impl Embedded {
-    /// Starts one on loopback and waits for its start line.
+    /// Starts one on loopback, and waits for its start line.
     ///
     /// # Errors
-    /// ENV when the process cannot be started, ends at once, or does not come up within `patience`.
-    pub(crate) fn start(serving: &Serving, patience: Duration) -> Result<Self, Failure> {
-        let Serving { family, engine, without, cores } = serving;
+    /// ENV when the process cannot be started, ends at once, or does not come up in time.
+    pub(crate) fn start(options: &Start) -> Result<Self, Failure> {
+        let Start { family, engine, without, cores, patience } = *options;
         let (ip, version) = match family {
             Some(Family::V6) => (IpAddr::V6(Ipv6Addr::LOCALHOST), "-6"),
             _ => (IpAddr::V4(Ipv4Addr::LOCALHOST), "-4"),
         };
         let list = cores::words(cores);
-        let without = without::words(without).join(",");
+        let without = without::words(&without).join(",");
         let mut command = Command::new(THIS_PROGRAM);
         command
             .arg0("ringperf")

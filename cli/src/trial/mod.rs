@@ -27,17 +27,16 @@ use ringperf_proto::{RemoteResults, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::PASSPHRASE_BYTES_MAX;
-pub(crate) use crate::client::deadline::Deadlines;
+use crate::client::deadline::Deadlines;
 use crate::client::interrupt::{Interrupt, signal_name};
 use crate::cores;
 use crate::error::{Class, Failure, errno_text};
 use crate::record::{self, Contact, Measured, Netserver, Record};
-use args::Family;
-pub(crate) use args::{Args, BufferOf, EngineArg, SendArg, Test};
+pub(crate) use args::{Args, BufferOf, CONTROL_PORT, Cores, EngineArg, Family, SendArg, Test, parse_cores};
 pub(crate) use bridge::test_name;
 use client::Session;
 use connect::Place;
-pub(crate) use embedded::{Embedded, Serving};
+pub(crate) use embedded::{Embedded, Start};
 use progress::Progress;
 
 /// Time between two looks for a signal while nothing is measured.
@@ -120,15 +119,13 @@ impl Bench {
         };
         let embedded = match args.host {
             Some(_) => None,
-            None => {
-                let serving = Serving {
-                    family,
-                    engine: args.engine,
-                    without: args.left_out(),
-                    cores: their_cores.clone(),
-                };
-                Some(Embedded::start(&serving, deadlines.connect)?)
-            }
+            None => Some(Embedded::start(&Start {
+                family,
+                engine: args.engine,
+                without: args.left_out(),
+                cores: &their_cores,
+                patience: deadlines.connect,
+            })?),
         };
         let place = place(args, family, embedded.as_ref().map(Embedded::address));
 
@@ -186,14 +183,14 @@ impl Bench {
     }
 }
 
-/// Finds out what answers on a control port, and takes leave again.
+/// Connects to a netserver, greets it as a measurement does, and takes leave. A port forward that accepts
+/// before there is a netserver behind it does not pass for one.
 ///
 /// # Errors
-/// PEER when nothing answers within `patience`, or what does is no netserver; POLICY when it wants a
-/// passphrase.
-pub(crate) fn greet(host: &str, port: u16, patience: Duration) -> Result<Netserver, Failure> {
+/// PEER where no netserver answers within `patience`.
+pub(crate) fn greets(host: &str, port: u16, patience: Duration) -> Result<Netserver, Failure> {
     let place = Place { host: host.to_owned(), port, local: None, family: None, embedded: false };
-    let (deadlines, interrupt) = (Deadlines::new(Some(patience)), Interrupt::default());
+    let (deadlines, interrupt) = (Deadlines::new(Some(patience)), Interrupt::none());
     let control = connect::connect(&place, deadlines, &interrupt)?;
     let mut session = Session::new(control, place, deadlines, interrupt, None);
     let netserver = session.greet()?;

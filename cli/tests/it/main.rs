@@ -1,5 +1,6 @@
 //! Integration tests of the command: over loopback, against stock netperf, and of the repository's own rules.
 
+mod environment;
 mod faults;
 mod interop;
 mod lab;
