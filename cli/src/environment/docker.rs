@@ -273,7 +273,8 @@ mod tests {
     #[test]
     fn complaints_are_told_apart() {
         let rights = complaint(
-            "WARNING: open /root/.docker/config.json: permission denied\npermission denied while trying to connect to the Docker daemon socket at \
+            "WARNING: open /root/.docker/config.json: permission denied\n\
+             permission denied while trying to connect to the Docker daemon socket at \
              unix:///var/run/docker.sock: connect: permission denied\n",
         );
         assert!(rights.is(EACCES), "{rights}");
