@@ -68,8 +68,8 @@ struct PendingSend {
 
 /// Number of the stop event in the epoll set; sockets have those of their flows.
 const STOP: u64 = u64::MAX;
-/// Longest time between two looks at the epoll set: by the clock and not by turns, for a turn may be a byte or
-/// 16 MiB, and take as long as the machine is slow.
+/// Longest time between two looks at the epoll set: by the clock and not by turns, for a turn may be a byte
+/// or 16 MiB, and take as long as the machine is slow.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Socket {

@@ -51,8 +51,8 @@ pub(super) fn ratios(points: &[Common]) -> Vec<(f64, f64)> {
 }
 
 /// Mean differences of the curve when results are drawn anew, with replacement, from those at each x (Efron
-/// and Tibshirani, An Introduction to the Bootstrap, chapter 6). The n-th resample of one base is the same for
-/// whatever is set against it. Empty where some x has a single result, which nothing can be drawn from.
+/// and Tibshirani, An Introduction to the Bootstrap, chapter 6). The n-th resample of one base is the same
+/// for whatever is set against it. Empty where some x has a single result, which nothing can be drawn from.
 pub(super) fn resampled(points: &[Common]) -> Vec<f64> {
     if points.is_empty() || points.iter().any(|point| point.base.len() < 2 || point.other.len() < 2) {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! What a comparison is made of: curves, how they differ from the base's, and who comes first. Plain data, for
-//! every renderer.
+//! What a comparison is made of: curves, how they differ from the base's, and who comes first. Plain data,
+//! for every renderer.
 
 use serde::Serialize;
 

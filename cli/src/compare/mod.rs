@@ -1,8 +1,8 @@
 //! `ringperf compare`: targets of a store set against a base, over the parameters that were varied.
 //!
 //! This file is the command. [`select`] finds the runs, [`mod@build`] makes curves of them and sets them
-//! against the base's, [`area`] says by how much they differ, [`rank`] what that amounts to, [`cautions`] what
-//! has to be known beside it. A renderer sees [`comparison`] alone.
+//! against the base's, [`area`] says by how much they differ, [`rank`] what that amounts to, [`cautions`]
+//! what has to be known beside it. A renderer sees [`comparison`] alone.
 
 mod area;
 mod args;

@@ -1,7 +1,7 @@
 //! The store: one SQLite file with every run, its points and their records.
 //!
-//! A point is on the disk (`synchronous=FULL`) before [`Store::finish_point`] returns, so that whatever ends the
-//! process loses at most the point that was being measured. One process writes at a time, held off by a
+//! A point is on the disk (`synchronous=FULL`) before [`Store::finish_point`] returns, so that whatever ends
+//! the process loses at most the point that was being measured. One process writes at a time, held off by a
 //! lock on a file beside the store; readers are not held off. What the results mean is not decided here.
 
 mod read;

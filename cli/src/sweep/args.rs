@@ -39,7 +39,8 @@ pub(crate) struct Args {
     pub(crate) preset: Option<Preset>,
 
     /// How often to measure each point; a repetition is a whole pass over the grid.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) repeat: u32,
 
     /// Time to rest between two points: 60s, 0.5s, 2m [default: none; of the presets 60s].

@@ -1,7 +1,7 @@
 //! Goes through the points of a run that have no result yet: measure, keep, rest.
 //!
-//! Decides when a run is over before its last point. Tells how far it is on standard error; what came of it is
-//! told by whoever asked.
+//! Decides when a run is over before its last point. Tells how far it is on standard error; what came of it
+//! is told by whoever asked.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -70,7 +70,7 @@ fn a_lab_with_docker_ends_in_its_report_and_leaves_nothing_running() {
         assert_eq!((&run["state"], &run["done"]), (&"done".into(), &run["points"]), "{run}");
     }
     let facts = &runs[3]["target"]["environment"]["facts"];
-    assert!(facts["image_bytes"].as_u64() > Some(0) && facts["ready_ms"].is_u64(), "{facts}");
+    assert!(facts["image"]["size_bytes"].as_u64() > Some(0) && facts["ready_ms"].is_u64(), "{facts}");
     let families = told["comparison"]["families"].as_array().expect("a list");
     let names: Vec<&Json> = families.iter().map(|family| &family["figure"]).collect();
     assert_eq!(names, ["goodput", "goodput", "okay-rate"]);
