@@ -1,6 +1,8 @@
 //! What a reader has to know about all of a comparison, in sentences.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
 
 use super::build::Loaded;
 use super::comparison::Family;
@@ -35,6 +37,26 @@ fn of_target(target: &Loaded, list: &mut Vec<String>) {
         let text = last["text"].as_str().unwrap_or("without a word");
         list.push(format!("{} points of {name} failed, the last one so: {text}", failed.count()));
     }
+    warnings(target, list);
+}
+
+/// What the records themselves say has to be known, each kind once.
+fn warnings(target: &Loaded, list: &mut Vec<String>) {
+    let records: Vec<&Json> = target.points.iter().filter_map(|(_, point)| point.record.as_ref()).collect();
+    let mut kinds: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for note in records.iter().filter_map(|record| record["warnings"].as_array()).flatten() {
+        if let (Some(kind), Some(text)) = (note["kind"].as_str(), note["text"].as_str()) {
+            let (count, last) = kinds.entry(kind).or_default();
+            *count += 1;
+            *last = text;
+        }
+    }
+    let name = &target.target.name;
+    for (count, text) in kinds.values() {
+        let which =
+            if *count == records.len() { "all".to_owned() } else { format!("{count} of {}", records.len()) };
+        list.push(format!("{which} results of {name}: {text}"));
+    }
 }
 
 fn against(base: &Loaded, other: &Loaded, list: &mut Vec<String>) {
@@ -49,7 +71,7 @@ fn against(base: &Loaded, other: &Loaded, list: &mut Vec<String>) {
         ));
     }
     for run in &theirs.runs {
-        let asked = |plan: &serde_json::Value| plan["asked"].clone();
+        let asked = |plan: &Json| plan["asked"].clone();
         let same_test = ours.runs.iter().filter(|base| base.test == run.test);
         if let Some(base) = same_test
             .clone()
@@ -69,7 +91,7 @@ fn against(base: &Loaded, other: &Loaded, list: &mut Vec<String>) {
 }
 
 /// Names of the members that differ, at any depth.
-fn differing(one: &serde_json::Value, two: &serde_json::Value) -> Vec<String> {
+fn differing(one: &Json, two: &Json) -> Vec<String> {
     let (Some(one), Some(two)) = (one.as_object(), two.as_object()) else { return Vec::new() };
     let names: BTreeSet<&String> = one.keys().chain(two.keys()).collect();
     let mut found = Vec::new();
@@ -111,6 +133,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::compare::comparison::Target;
+    use crate::store::PointRow;
+
+    #[test]
+    fn what_records_warn_of_is_told_once_a_kind() {
+        let record = |kinds: &[&str]| {
+            let notes = kinds.iter().map(|kind| json!({ "kind": kind, "text": format!("beware of {kind}") }));
+            Some(json!({ "warnings": notes.collect::<Vec<Json>>() }))
+        };
+        let point = |record| {
+            ("tcp".to_owned(), PointRow { id: 0, setting: vec![], repetition: 1, record, error: None })
+        };
+        let points = [record(&["x", "y"]), record(&["x"]), None].map(point).to_vec();
+        let target = Target { name: "host".to_owned(), runs: Vec::new() };
+        let mut list = Vec::new();
+        warnings(&Loaded { target, points }, &mut list);
+        assert_eq!(list, ["all results of host: beware of x", "1 of 2 results of host: beware of y"]);
+    }
 
     #[test]
     fn members_that_differ_are_named_at_any_depth() {

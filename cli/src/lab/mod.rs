@@ -1,7 +1,7 @@
 //! `ringperf lab`: the sweeps of a file in each of its environments, kept, compared and reported.
 //!
-//! This file is the command: what comes before the first environment and after the last. [`file`] says what
-//! is to be done, [`rounds`] does it.
+//! This file is the command: what comes before the first environment and after the last. [`mod@file`] says
+//! what is to be done, [`rounds`] does it.
 //!
 //! ```text
 //! file -> runs planned in the store -> each repetition: each environment: up -> sweeps -> down
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Measure less: fewer values, shorter tests, no rest, as the file's [quick] says.
+    /// Measure less: fewer values, shorter tests, no rest, as the part `quick` of the file says.
     #[arg(long)]
     quick: bool,
 
