@@ -60,16 +60,16 @@ struct Judged<'a> {
 
 /// Ranks targets against the base, best first.
 pub(super) fn ranking(base: &str, more_is_better: bool, entrants: Vec<Entrant<'_>>) -> Vec<Rank> {
-    let mut judged: Vec<Judged<'_>> =
-        entrants.into_iter().map(|entrant| judged(entrant, more_is_better)).collect();
-    let own = Entrant { name: base, points: Vec::new(), not_alike: None };
-    judged.push(Judged {
-        entrant: own,
+    let base_itself = Judged {
+        entrant: Entrant { name: base, points: Vec::new(), not_alike: None },
         area: Some(0.0),
         difference: Some(Difference { mean: 0.0, interval: None }),
         resamples: Vec::new(),
         verdict: Verdict::Base,
-    });
+    };
+    // The base first, which stays so among equals.
+    let mut judged = vec![base_itself];
+    judged.extend(entrants.into_iter().map(|entrant| judge_entrant(entrant, more_is_better)));
     let ranked = |judged: &Judged<'_>| {
         matches!(judged.verdict, Verdict::Base | Verdict::Better | Verdict::Tie | Verdict::Worse)
     };
@@ -97,7 +97,7 @@ pub(super) fn ranking(base: &str, more_is_better: bool, entrants: Vec<Entrant<'_
     ranks
 }
 
-fn judged(entrant: Entrant<'_>, more_is_better: bool) -> Judged<'_> {
+fn judge_entrant(entrant: Entrant<'_>, more_is_better: bool) -> Judged<'_> {
     let curve = ratios(&entrant.points);
     let resamples = resampled(&entrant.points);
     let difference = mean_difference(&curve).map(|mean| Difference { mean, interval: interval(&resamples) });
