@@ -215,6 +215,19 @@ fn gc_without_docker_fails_only_where_something_may_be_left() {
     );
 }
 
+#[test]
+fn only_an_image_of_this_machine_is_run() {
+    let script = format!(
+        "{UP_TO_START}
+        run*) echo \"$*\" >$here/ran; echo 'docker: Error: No such image: ringperf:x' >&2; exit 125;;
+        esac"
+    );
+    let sandbox = Sandbox::with_docker("pull", &script);
+    assert_env(&sandbox.env(&["up", "container"]), &["No such image"]);
+    let ran = fs::read_to_string(sandbox.0.join("ran")).expect("docker was asked");
+    assert!(ran.contains("--pull never"), "{ran}");
+}
+
 /// An environment held up by its standard input.
 struct Up {
     child: Child,
@@ -354,6 +367,7 @@ fn a_container_comes_up_is_measured_and_leaves_nothing() {
     assert!(facts["image"]["size_bytes"].as_u64() > Some(1_000_000), "{facts}");
     assert!(facts["idle_memory_bytes"].as_u64() > Some(100_000), "{facts}");
     assert!(facts["ready_ms"].is_u64(), "{facts}");
+    assert_eq!((&facts["path"], &facts["seccomp_mode"]), (&"nat".into(), &"filter".into()), "{facts}");
     assert_ne!(up.told["host"], "127.0.0.1");
     let inspected = docker.ask(&["container", "inspect", "--format", "{{json .HostConfig}}", &name]);
     let inspected: Json = serde_json::from_str(&inspected).expect("docker prints JSON");
