@@ -68,10 +68,11 @@ impl Container {
         }
         let info = Info::ask()?;
         let address = bridge_address()?;
-        let image = image::ensure()?;
         let (journal, entry) = (Journal::of_user()?, entry()?);
         journal.add(&entry)?;
         self.made = Some((journal, entry.clone()));
+        // Written down first, so that no gc takes the image away before there is a container to hold it.
+        let image = image::ensure()?;
 
         let begun = Instant::now();
         self.start(&entry, &image, address)?;
