@@ -16,6 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::container::{self, LABEL_BOOT, LABEL_OWNER, LABEL_RUN};
 use super::docker::{self, Patience};
+use super::image::{self, Left};
 use super::journal::{Entry, Journal};
 use super::owner::{Life, Owner};
 use super::{DATA_PORT, Kind, Options, Reached};
@@ -56,6 +57,9 @@ enum Action {
     },
     /// Remove what commands that have ended left behind.
     Gc {
+        /// Also our images that no container is made of. They are built anew when they are wanted.
+        #[arg(long)]
+        images: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -75,7 +79,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             let cores = cores.as_ref().map(|cores| cores.0.clone()).unwrap_or_default();
             up(*kind, Options { cores, data_port: *data_port }, *json, command)
         }),
-        Action::Gc { json } => run::conclude(*json, |command| gc(*json, command)),
+        Action::Gc { images, json } => run::conclude(*json, |command| gc(*images, *json, command)),
         Action::List { json } => run::conclude(*json, |command| list(*json, command)),
     }
 }
@@ -243,6 +247,8 @@ struct Page<'a> {
     command: &'a [String],
     /// Of gc: what it has removed; of list: what is there.
     environments: &'a [Item],
+    /// Of gc, where it was asked to: our images, those removed and those in use.
+    images: Option<&'a [Left]>,
     /// Why docker was not asked; what is in the journal only is told all the same.
     docker: Option<FailureJson>,
     error: Option<FailureJson>,
@@ -254,16 +260,17 @@ impl Page<'_> {
     }
 }
 
-fn gc(json: bool, command: &[String]) -> Result<Told, Failure> {
+fn gc(images: bool, json: bool, command: &[String]) -> Result<Told, Failure> {
     let (journal, me) = (Journal::of_user()?, Owner::this()?);
     let entries = journal.entries()?;
     let asked = containers();
-    let containers = asked.as_deref().unwrap_or_default();
-    let mut dead = items(&entries, containers, &me);
-    dead.retain(|item| item.life == Life::Dead);
+    let all = items(&entries, asked.as_deref().unwrap_or_default(), &me);
+    // An owner that lives and has no container yet may be about to make one of an image that is there.
+    let starting = all.iter().any(|item| item.id.is_none() && item.life != Life::Dead);
+    let dead: Vec<Item> = all.into_iter().filter(|item| item.life == Life::Dead).collect();
     let unreachable = asked.as_ref().err().cloned();
-    // Without docker nobody knows whether what is written down is there.
-    let mut failure = unreachable.clone().filter(|_| !dead.is_empty());
+    // Without docker nobody knows whether what is written down is there, nor which images are.
+    let mut failure = unreachable.clone().filter(|_| images || !dead.is_empty());
     let mut removed = Vec::new();
     for item in if unreachable.is_some() { Vec::new() } else { dead } {
         match item.id.as_deref().map_or(Ok(()), container::remove_id) {
@@ -275,23 +282,28 @@ fn gc(json: bool, command: &[String]) -> Result<Told, Failure> {
     let names: Vec<&str> =
         removed.iter().filter(|item| item.journaled).map(|item| item.name.as_str()).collect();
     journal.remove(&names)?;
+    let images = match images && unreachable.is_none() {
+        true => image::unused(!starting).map_err(|left| failure = failure.take().or(Some(left))).ok(),
+        false => None,
+    };
     let page = if json {
         Page {
             record: RECORD_VERSION,
             tool: Tool::this(),
             command,
             environments: &removed,
+            images: images.as_deref(),
             docker: unreachable.map(|failure| failure.to_json()),
             error: failure.as_ref().map(Failure::to_json),
         }
         .line()
     } else {
-        gc_text(&removed, unreachable.as_ref().filter(|_| failure.is_none()))
+        gc_text(&removed, images.as_deref(), unreachable.as_ref().filter(|_| failure.is_none()))
     };
     Ok(Told { page, failure, signal: None })
 }
 
-fn gc_text(removed: &[Item], unreachable: Option<&Failure>) -> String {
+fn gc_text(removed: &[Item], images: Option<&[Left]>, unreachable: Option<&Failure>) -> String {
     let mut text = String::new();
     for item in removed {
         let what = if item.id.is_some() { "removed" } else { "struck off, no longer there" };
@@ -299,6 +311,10 @@ fn gc_text(removed: &[Item], unreachable: Option<&Failure>) -> String {
     }
     if removed.is_empty() {
         text.push_str("nothing was left behind\n");
+    }
+    for image in images.unwrap_or_default() {
+        let what = if image.removed { "removed" } else { "kept, it may be in use" };
+        let _ = writeln!(text, "{what}: image {}", image.name);
     }
     if let Some(failure) = unreachable {
         let _ = writeln!(text, "by the journal alone: {}", failure.to_json().text);
@@ -313,7 +329,8 @@ fn list(json: bool, command: &[String]) -> Result<Told, Failure> {
     let unreachable = asked.err().map(|failure| failure.to_json());
     let page = if json {
         let (record, tool) = (RECORD_VERSION, Tool::this());
-        Page { record, tool, command, environments: &items, docker: unreachable, error: None }.line()
+        Page { record, tool, command, environments: &items, images: None, docker: unreachable, error: None }
+            .line()
     } else {
         let mut text: String = items.iter().map(|item| line(item) + "\n").collect();
         if items.is_empty() {

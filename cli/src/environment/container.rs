@@ -2,11 +2,12 @@
 //!
 //! It is reached at an address of this host on the bridge: a forward on 127.0.0.1 goes through docker-proxy,
 //! which would then be what is measured. Ports are published by the packet filter's NAT, so that what is
-//! measured is that, the bridge and the pair of veths.
+//! measured is that, the bridge and the pair of veths; [`path`] looks whether it is so.
 
 mod facts;
+mod path;
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use crate::error::{Class, Failure};
 use crate::record::Netserver;
 use crate::trial::{self, CONTROL_PORT};
 use facts::{Info, Inspected};
+use path::Forward;
 
 /// Label with the container's own name: what carries it was made by us.
 pub(crate) const LABEL_RUN: &str = "ringperf.run";
@@ -66,10 +68,11 @@ impl Container {
         }
         let info = Info::ask()?;
         let address = bridge_address()?;
-        let image = image::ensure()?;
         let (journal, entry) = (Journal::of_user()?, entry()?);
         journal.add(&entry)?;
         self.made = Some((journal, entry.clone()));
+        // Written down first, so that no gc takes the image away before there is a container to hold it.
+        let image = image::ensure()?;
 
         let begun = Instant::now();
         self.start(&entry, &image, address)?;
@@ -94,7 +97,9 @@ impl Container {
             format!("{address}:{data}:{data}/udp"),
         ];
         let (list, control) = (cores::words(&self.options.cores), CONTROL_PORT.to_string());
-        let mut words = vec!["run", "--detach", "--name", &entry.name, "--network", "bridge"];
+        // An image that somebody has just removed is not to be had elsewhere: there it would be another's.
+        let mut words = vec!["run", "--detach", "--pull", "never", "--name", &entry.name];
+        words.extend(["--network", "bridge"]);
         words.extend(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only"]);
         words.extend(["--log-driver", "json-file"]);
         labels.iter().for_each(|label| words.extend(["--label", label.as_str()]));
@@ -156,6 +161,13 @@ impl Container {
         netserver: Netserver,
     ) -> Result<Json, Failure> {
         let inspected = Inspected::ask(name)?;
+        let pid = inspected.state.pid;
+        let forward = Forward {
+            from: SocketAddrV4::new(address, port),
+            port: CONTROL_PORT,
+            container: inspected.address(),
+            pid,
+        };
         Ok(json!({
             "kind": Kind::Container,
             "container": name,
@@ -164,13 +176,15 @@ impl Container {
             "engine": info.engine(),
             "image": image.facts(),
             "seccomp": info.seccomp(),
+            "seccomp_mode": facts::seccomp_mode(pid),
+            "path": forward.way(),
             "published": {
                 "address": address,
                 "control_port": port,
                 "data_port": self.options.data_port,
             },
             "ready_ms": super::milliseconds(ready),
-            "idle_memory_bytes": facts::memory(name, inspected.state.pid),
+            "idle_memory_bytes": facts::memory(name, pid),
         }))
     }
 }

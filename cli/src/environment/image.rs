@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::docker::{self, Patience};
@@ -103,6 +103,63 @@ pub(crate) fn ensure() -> Result<Image, Failure> {
         }
     };
     Ok(Image { name, id: found.id, bytes: found.bytes, libraries })
+}
+
+/// One of our images, and what came of removing it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Left {
+    /// Its tag, or its id where it has none.
+    pub(crate) name: String,
+    /// Docker's id of it.
+    pub(crate) id: String,
+    /// It is gone. One that a container is made of stays.
+    pub(crate) removed: bool,
+}
+
+/// An image that carries our label.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Repository")]
+    repository: String,
+    #[serde(rename = "Tag")]
+    tag: String,
+}
+
+impl Listed {
+    fn name(&self) -> String {
+        let untagged = [&self.repository, &self.tag].iter().any(|part| part.is_empty() || *part == "<none>");
+        if untagged { self.id.clone() } else { format!("{}:{}", self.repository, self.tag) }
+    }
+}
+
+/// Our images; where they may be removed, those that no container is made of are.
+///
+/// # Errors
+/// ENV where docker does not list them, or does not remove one for another reason.
+pub(crate) fn unused(remove: bool) -> Result<Vec<Left>, Failure> {
+    let tried = "list images";
+    let filter = format!("label={LABEL}");
+    let format = "{\"ID\":{{json .ID}},\"Repository\":{{json .Repository}},\"Tag\":{{json .Tag}}}";
+    let words = ["image", "ls", "--no-trunc", "--filter", &filter, "--format", format];
+    let answer = docker::call(tried, &words, Patience::Ask)?;
+    let mut images = Vec::new();
+    for line in answer.out.lines().filter(|line| !line.is_empty()) {
+        let listed: Listed = docker::parse(tried, &words, line)?;
+        let name = listed.name();
+        // Without --force, which would take it from under a container.
+        let gone = || docker::call("remove the image", &["image", "rm", &name], Patience::Run);
+        let removed = match remove.then(gone).transpose() {
+            Ok(done) => done.is_some(),
+            Err(failure) if failure.to_string().contains("conflict: unable to") => false,
+            // Another gc was faster.
+            Err(failure) if failure.to_string().contains("No such image") => continue,
+            Err(failure) => return Err(failure),
+        };
+        images.push(Left { name, id: listed.id, removed });
+    }
+    Ok(images)
 }
 
 /// What docker has under this name, if it is what we have put there.
@@ -251,6 +308,13 @@ fn listed(text: &str) -> Result<BTreeSet<PathBuf>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_without_a_tag_goes_by_its_id() {
+        let named = |text: &str| serde_json::from_str::<Listed>(text).expect("the form is docker's").name();
+        assert_eq!(named(r#"{"ID":"sha256:1","Repository":"ringperf","Tag":"ab"}"#), "ringperf:ab");
+        assert_eq!(named(r#"{"ID":"sha256:1","Repository":"<none>","Tag":"<none>"}"#), "sha256:1");
+    }
 
     #[test]
     fn the_loaders_list_is_read() {

@@ -58,10 +58,21 @@ impl Sandbox {
 
     /// A line of the journal whose owner ended with an earlier boot.
     fn write_dead(&self, name: &str) {
+        self.write(name, (1, 1), "an earlier one");
+    }
+
+    /// A line of the journal whose owner is this process.
+    fn write_alive(&self, name: &str) {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("there is a /proc");
+        let id = std::process::id();
+        self.write(name, (id, start_of(id)), boot.trim());
+    }
+
+    fn write(&self, name: &str, (pid, start): (u32, u64), boot: &str) {
         let machine = fs::read_to_string("/proc/sys/kernel/hostname").expect("there is a /proc");
         let namespace = fs::read_link("/proc/self/ns/pid").expect("there is a /proc");
         let line = serde_json::json!({
-            "kind": "container", "name": name, "pid": 1, "start": 1, "boot": "an earlier one", "created": 1,
+            "kind": "container", "name": name, "pid": pid, "start": start, "boot": boot, "created": 1,
             "pid_namespace": namespace, "machine": machine.trim(),
         });
         fs::create_dir_all(self.0.join("ringperf")).expect("the sandbox is writable");
@@ -215,6 +226,63 @@ fn gc_without_docker_fails_only_where_something_may_be_left() {
     );
 }
 
+#[test]
+fn gc_removes_images_only_when_asked_and_none_in_use() {
+    // Whatever else is on this machine's Docker is left alone by asking one of our own.
+    let image = |tag: &str| format!(r#"{{"ID":"sha256:{tag}","Repository":"ringperf","Tag":"{tag}"}}"#);
+    let script = format!(
+        "echo \"$*\" >>$here/asked
+        case \"$*\" in
+        'image ls'*) echo '{}'; echo '{}';;
+        'image rm ringperf:used') echo 'Error response from daemon: conflict: unable to remove repository \
+            reference \"ringperf:used\" (must force) - container 0123 is using its referenced image' >&2
+            exit 1;;
+        esac",
+        image("used"),
+        image("idle"),
+    );
+    let sandbox = Sandbox::with_docker("images", &script);
+    let asked = || fs::read_to_string(sandbox.0.join("asked")).expect("docker was asked");
+    let gc = |words: &[&str]| {
+        let output = sandbox.env(&[&["gc", "--json"], words].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        serde_json::from_slice::<Json>(&output.stdout).expect("it is JSON")["images"].clone()
+    };
+    assert_eq!(gc(&[]), Json::Null);
+    assert!(!asked().contains("image"), "{}", asked());
+    sandbox.write_alive("starting");
+    let told = |used: bool, idle: bool| {
+        serde_json::json!([
+            { "name": "ringperf:used", "id": "sha256:used", "removed": used },
+            { "name": "ringperf:idle", "id": "sha256:idle", "removed": idle },
+        ])
+    };
+    assert_eq!(
+        gc(&["--images"]),
+        told(false, false),
+        "an owner without a container may be about to make one"
+    );
+    assert!(!asked().contains("image rm"), "{}", asked());
+    fs::remove_file(sandbox.journal()).expect("it was written");
+    assert_eq!(gc(&["--images"]), told(false, true));
+    assert!(!asked().contains("force"), "{}", asked());
+    let absent = Sandbox::new("images-absent").env(&["gc", "--images"]);
+    assert_eq!(absent.status.code(), Some(3));
+}
+
+#[test]
+fn only_an_image_of_this_machine_is_run() {
+    let script = format!(
+        "{UP_TO_START}
+        run*) echo \"$*\" >$here/ran; echo 'docker: Error: No such image: ringperf:x' >&2; exit 125;;
+        esac"
+    );
+    let sandbox = Sandbox::with_docker("pull", &script);
+    assert_env(&sandbox.env(&["up", "container"]), &["No such image"]);
+    let ran = fs::read_to_string(sandbox.0.join("ran")).expect("docker was asked");
+    assert!(ran.contains("--pull never"), "{ran}");
+}
+
 /// An environment held up by its standard input.
 struct Up {
     child: Child,
@@ -354,6 +422,7 @@ fn a_container_comes_up_is_measured_and_leaves_nothing() {
     assert!(facts["image"]["size_bytes"].as_u64() > Some(1_000_000), "{facts}");
     assert!(facts["idle_memory_bytes"].as_u64() > Some(100_000), "{facts}");
     assert!(facts["ready_ms"].is_u64(), "{facts}");
+    assert_eq!((&facts["path"], &facts["seccomp_mode"]), (&"nat".into(), &"filter".into()), "{facts}");
     assert_ne!(up.told["host"], "127.0.0.1");
     let inspected = docker.ask(&["container", "inspect", "--format", "{{json .HostConfig}}", &name]);
     let inspected: Json = serde_json::from_str(&inspected).expect("docker prints JSON");
@@ -424,9 +493,14 @@ fn gc_removes_what_a_killed_owner_left_and_nothing_else() {
 
 /// The label that a process puts on its containers.
 fn labelled_owner(id: u32) -> String {
-    let read = |name: &str| fs::read_to_string(name).expect("there is a /proc");
-    let stat = read(&format!("/proc/{id}/stat"));
-    let start = stat.split(' ').nth(21).expect("its name has no spaces").to_owned();
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").expect("there is a /proc");
     let namespace = fs::read_link(format!("/proc/{id}/ns/pid")).expect("it runs");
-    format!("{id} {start} {} {}", namespace.display(), read("/proc/sys/kernel/hostname").trim())
+    format!("{id} {} {} {}", start_of(id), namespace.display(), machine.trim())
+}
+
+/// When a process started, in clock ticks since the boot.
+fn start_of(id: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("it runs");
+    let (_, rest) = stat.rsplit_once(')').expect("its name ends");
+    rest.split_whitespace().nth(19).and_then(|start| start.parse().ok()).expect("field 22 is a number")
 }

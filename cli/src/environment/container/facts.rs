@@ -3,6 +3,7 @@
 //! Reads only. What is not told is absent, unless a container cannot be used without it.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -73,6 +74,15 @@ struct NetworkSettings {
     /// Absent for a port that is not published.
     #[serde(rename = "Ports")]
     ports: Option<BTreeMap<String, Option<Vec<Binding>>>>,
+    /// By name of the network.
+    #[serde(rename = "Networks")]
+    networks: Option<BTreeMap<String, Attached>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Attached {
+    #[serde(rename = "IPAddress")]
+    address: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,6 +103,26 @@ impl Inspected {
     pub(super) fn published(&self, port: u16) -> Option<u16> {
         let bindings = self.network.ports.as_ref()?.get(&format!("{port}/tcp"))?.as_ref()?;
         bindings.first()?.port.parse().ok()
+    }
+
+    /// Its own address.
+    pub(super) fn address(&self) -> Option<Ipv4Addr> {
+        self.network.networks.iter().flatten().find_map(|(_, network)| network.address.as_ref()?.parse().ok())
+    }
+}
+
+/// The kernel's word for what holds the system calls of a process: what Docker says of profiles is a claim.
+pub(super) fn seccomp_mode(pid: u32) -> Option<&'static str> {
+    mode(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+/// Of /proc/PID/status (include/uapi/linux/seccomp.h).
+fn mode(status: &str) -> Option<&'static str> {
+    match status.lines().find_map(|line| line.strip_prefix("Seccomp:"))?.trim() {
+        "0" => Some("disabled"),
+        "1" => Some("strict"),
+        "2" => Some("filter"),
+        _ => None,
     }
 }
 
@@ -163,11 +193,21 @@ mod tests {
     fn the_published_port_is_found() {
         let inspected: Inspected = serde_json::from_str(
             r#"{"State":{"Running":true,"ExitCode":0,"Pid":77},"NetworkSettings":{"Ports":{
-                "12865/tcp":[{"HostIp":"172.17.0.1","HostPort":"32768"}],"12866/udp":null}}}"#,
+                "12865/tcp":[{"HostIp":"172.17.0.1","HostPort":"32768"}],"12866/udp":null},
+                "Networks":{"other":{"IPAddress":""},"bridge":{"IPAddress":"172.17.0.2"}}}}"#,
         )
         .expect("the form is docker's");
         assert_eq!(inspected.published(12865), Some(32768));
         assert_eq!(inspected.published(12866), None);
+        assert_eq!(inspected.address(), Some(Ipv4Addr::new(172, 17, 0, 2)));
+    }
+
+    #[test]
+    fn the_kernels_word_on_seccomp_is_read() {
+        assert_eq!(mode("NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"), Some("filter"));
+        assert_eq!(mode("Seccomp:\t0\n"), Some("disabled"));
+        assert_eq!(mode("Name:\tringperf\n"), None);
+        assert!(seccomp_mode(std::process::id()).is_some());
     }
 
     #[test]
