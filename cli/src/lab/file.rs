@@ -5,7 +5,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Parser;
 use serde::Deserialize;
 
 use crate::compare::NamedRange;
@@ -138,18 +137,8 @@ fn parse(text: &str, quick: bool) -> Result<Lab, String> {
 
 /// A sweep out of the options of `ringperf sweep`. Where it goes and is kept is up to the lab.
 fn sweep_of(options: &[String]) -> Result<Sweep, String> {
-    #[derive(Parser)]
-    struct Words {
-        #[command(flatten)]
-        args: sweep::Args,
-    }
     let said = format!("the sweep '{}'", options.join(" "));
-    let words = std::iter::once("sweep").chain(options.iter().map(String::as_str));
-    let Words { args } = Words::try_parse_from(words).map_err(|error| {
-        let text = error.render().to_string();
-        let cause = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        format!("{said}: {cause}")
-    })?;
+    let args = sweep::Args::read(options).map_err(|cause| format!("{said}: {cause}"))?;
     if args.trial.host.is_some() || args.store.is_some() || args.tag.is_some() || args.resume || args.json {
         return Err(format!("{said}: --host, --store, --tag, --resume and --json are the lab's to decide"));
     }

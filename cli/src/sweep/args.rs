@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::{Parser, ValueEnum};
 
 use super::grid::Axis;
 use crate::error::{Class, Failure};
@@ -132,6 +132,23 @@ pub(crate) struct Sweep {
 }
 
 impl Args {
+    /// Reads the options that stand after `ringperf sweep`.
+    ///
+    /// # Errors
+    /// What is wrong with them, in a line.
+    pub(crate) fn read(words: &[String]) -> Result<Self, String> {
+        #[derive(Parser)]
+        struct Words {
+            #[command(flatten)]
+            args: Args,
+        }
+        let words = std::iter::once("sweep").chain(words.iter().map(String::as_str));
+        Words::try_parse_from(words).map(|words| words.args).map_err(|error| {
+            let text = error.render().to_string();
+            text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        })
+    }
+
     /// What is to be measured.
     ///
     /// # Errors
@@ -197,19 +214,12 @@ pub(crate) fn parse_tag(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::sweep::grid::points;
 
-    #[derive(Parser)]
-    struct Words {
-        #[command(flatten)]
-        args: Args,
-    }
-
     fn sweep(text: &str) -> Result<Sweep, Failure> {
-        Words::try_parse_from(text.split_whitespace()).expect("is well formed").args.sweep()
+        let words: Vec<String> = text.split_whitespace().skip(1).map(str::to_owned).collect();
+        Args::read(&words).expect("is well formed").sweep()
     }
 
     #[test]

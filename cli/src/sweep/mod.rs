@@ -15,7 +15,6 @@ pub(crate) mod summary;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use serde_json::Value as Json;
 
 pub(crate) use args::{Args, Sweep, parse_rest, parse_tag};
@@ -117,16 +116,8 @@ fn unfinished(store: &Store, tag: Option<&str>) -> Result<RunRow, Failure> {
 
 /// The sweep that a run began as, from its options.
 fn began_with(row: &RunRow) -> Result<Sweep, Failure> {
-    #[derive(Parser)]
-    struct Words {
-        #[command(flatten)]
-        args: Args,
-    }
-    let words = std::iter::once("sweep".to_owned()).chain(row.words.iter().cloned());
     let tried = || format!("resume run {}", row.id);
-    let Words { args } = Words::try_parse_from(words).map_err(|error| {
-        let text = error.render().to_string();
-        let cause = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let args = Args::read(&row.words).map_err(|cause| {
         Failure::new(Class::Usage, tried(), cause)
             .setting("the options that it began with, which this release reads otherwise")
             .next("begin it anew")
