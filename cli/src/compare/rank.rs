@@ -5,12 +5,11 @@
 use super::area::{Common, interval, mean_difference, ratios, resampled, signed_area};
 use super::comparison::{Difference, Rank, Verdict};
 
-/// A difference whose whole interval is within this of the base is none: what one network card, route or
-/// hour makes of the same program is rarely less.
+/// A difference within this of the base is none: what one network card, route or hour makes of the same
+/// program is rarely less.
 const TIE: f64 = 0.01;
 
-/// An interval that contains no difference, and is no wider than this on either side, is a tie too. A wider
-/// one could hide a difference that matters.
+/// An interval no wider than this on either side is narrow. A wider one could hide a difference that matters.
 const NOISE: f64 = 0.05;
 
 /// A target in one stretch, before it is ranked.
@@ -34,18 +33,19 @@ enum Judgement {
 
 fn judge(mean: f64, interval: Option<(f64, f64)>) -> Judgement {
     let by_sign = if mean > 0.0 { Judgement::Above } else { Judgement::Below };
+    let small = mean.abs() <= TIE;
     match interval {
-        None if mean.abs() <= TIE => Judgement::Tie,
+        None if small => Judgement::Tie,
         None => by_sign,
-        Some((low, high)) if -TIE <= low && high <= TIE => Judgement::Tie,
-        Some((low, high)) if low <= 0.0 && 0.0 <= high => {
-            if (high - low) / 2.0 <= NOISE {
-                Judgement::Tie
-            } else {
-                Judgement::Noisy
+        Some((low, high)) => {
+            let (narrow, may_be_none) = ((high - low) / 2.0 <= NOISE, low <= 0.0 && 0.0 <= high);
+            match (narrow, may_be_none) {
+                (true, true) => Judgement::Tie,
+                (true, false) if small => Judgement::Tie,
+                (false, true) => Judgement::Noisy,
+                (_, false) => by_sign,
             }
         }
-        Some(_) => by_sign,
     }
 }
 
@@ -224,6 +224,7 @@ mod tests {
     fn wide_intervals_around_nothing_are_noise_and_narrow_ones_ties() {
         assert_eq!(judge(0.004, Some((0.002, 0.006))), Judgement::Tie);
         assert_eq!(judge(0.02, Some((-0.01, 0.05))), Judgement::Tie);
+        assert_eq!(judge(-0.0043, Some((-0.0226, -0.0009))), Judgement::Tie);
         assert_eq!(judge(0.02, Some((-0.1, 0.2))), Judgement::Noisy);
         assert_eq!(judge(0.02, Some((0.015, 0.03))), Judgement::Above);
         assert_eq!(judge(-0.5, Some((-0.9, -0.1))), Judgement::Below);
