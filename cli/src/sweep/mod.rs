@@ -56,9 +56,10 @@ fn sweep(args: &Args, command: &[String]) -> Result<Told, Failure> {
         (store, sweep, run)
     };
     let bench = Bench::new(&sweep.trial, command)?;
-    let open = store.points(run)?.iter().filter(|point| point.record.is_none()).count();
+    let points = store.points(run)?;
+    let open = points.iter().filter(|point| point.record.is_none()).count();
     let mut pace = Pace::new(open, course::estimate(&sweep, open));
-    course::announce(&pace, store.points(run)?.len());
+    course::announce(&pace, points.len());
     let mut part = Part { label: "", repetition: None, pace: &mut pace };
     let end = course::go(&mut store, &bench, run, &sweep, &mut part)?;
     let noted = store.set_state(run, end.state());
