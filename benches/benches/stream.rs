@@ -43,8 +43,8 @@ type Cost = [f64; 3];
 fn plan(role: Role, way: Way, message_bytes: u32, length: Length) -> Plan {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let endpoint = match role {
-        Role::Receive => Endpoint::Listen { local, peers: Vec::new() },
-        Role::Send => Endpoint::Connect { local },
+        Role::Receive | Role::Respond => Endpoint::Listen { local, peers: Vec::new() },
+        Role::Request | Role::Send => Endpoint::Connect { local },
     };
     let (engine, send_path) = (way.engine, way.path);
     let options =

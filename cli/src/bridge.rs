@@ -156,8 +156,8 @@ pub(crate) fn protocol(test: proto::Test) -> Protocol {
 /// What our timer gives on top of the time that was asked for.
 fn grace(role: Role) -> Duration {
     match role {
-        Role::Receive => GRACE,
-        Role::Send => Duration::ZERO,
+        Role::Receive | Role::Respond => GRACE,
+        Role::Request | Role::Send => Duration::ZERO,
     }
 }
 
@@ -198,8 +198,8 @@ fn socket_options(spec: &proto::TestSpec) -> SocketOptions {
 fn message_bytes(spec: &proto::TestSpec, protocol: Protocol, options: &SocketOptions) -> Result<u32, Error> {
     let role = role(spec.test);
     let asked = match role {
-        Role::Receive => spec.receive_bytes,
-        Role::Send => spec.send_bytes,
+        Role::Receive | Role::Respond => spec.receive_bytes,
+        Role::Request | Role::Send => spec.send_bytes,
     };
     if let Some(bytes) = asked {
         return Ok(bytes);
@@ -207,8 +207,8 @@ fn message_bytes(spec: &proto::TestSpec, protocol: Protocol, options: &SocketOpt
     let v4 = spec.ip_version == proto::IpVersion::V4;
     let granted = granted_buffers(protocol, v4, options)?;
     let bytes = match role {
-        Role::Receive => granted.receive,
-        Role::Send => granted.send,
+        Role::Receive | Role::Respond => granted.receive,
+        Role::Request | Role::Send => granted.send,
     };
     Ok(bytes.clamp(1, MESSAGE_BYTES_MAX))
 }
@@ -254,8 +254,8 @@ pub(crate) fn ran(spec: &proto::TestSpec, outcome: &Outcome, message_bytes: u32)
 pub(crate) fn line(test: proto::Test, outcome: &Outcome) -> String {
     let seconds = outcome.connected_for().as_secs_f64();
     let (direction, bytes) = match role(test) {
-        Role::Receive => ("received", outcome.tally.bytes_received),
-        Role::Send => ("sent", outcome.tally.bytes_sent),
+        Role::Receive | Role::Respond => ("received", outcome.tally.bytes_received),
+        Role::Request | Role::Send => ("sent", outcome.tally.bytes_sent),
     };
     let megabits = if seconds > 0.0 { bytes as f64 * 8.0 / seconds / 1e6 } else { 0.0 };
     let (name, datagrams) = match protocol(test) {
@@ -268,11 +268,11 @@ pub(crate) fn line(test: proto::Test, outcome: &Outcome) -> String {
 /// What may be behind a test without a data connection.
 pub(crate) fn nobody_came(test: proto::Test) -> &'static str {
     match role(test) {
-        Role::Receive => {
+        Role::Receive | Role::Respond => {
             "no data came; a firewall on the data port, or a client whose data address is neither that of \
              its control connection nor one that it declares"
         }
-        Role::Send => {
+        Role::Request | Role::Send => {
             "nobody came for the data; a firewall on the data port, or a client whose data address is not \
              that of its control connection"
         }
@@ -284,8 +284,8 @@ fn results(spec: &proto::TestSpec, outcome: &Outcome, message_bytes: u32) -> pro
     // netperf spreads what a padded timer measured over the time without the pad. What we send ends in a wait
     // for the peer instead, which is as busy as the rest.
     let charged = match role(spec.test) {
-        Role::Receive => reported,
-        Role::Send => outcome.elapsed,
+        Role::Receive | Role::Respond => reported,
+        Role::Request | Role::Send => outcome.elapsed,
     };
     let cpu = spec.measure_cpu.then(|| cpu(outcome, charged)).flatten();
     let transport = outcome.transport.as_ref();
@@ -315,11 +315,11 @@ fn whole_bytes_sent(outcome: &Outcome, message_bytes: u32) -> u64 {
 fn reported(spec: &proto::TestSpec, outcome: &Outcome) -> Duration {
     let proto::Length::Seconds(seconds) = spec.length else { return outcome.elapsed };
     match role(spec.test) {
-        Role::Send => outcome.elapsed.min(Duration::from_secs(seconds.into())),
-        Role::Receive if matches!(outcome.end, End::NoConnection | End::Timer) => {
+        Role::Request | Role::Send => outcome.elapsed.min(Duration::from_secs(seconds.into())),
+        Role::Receive | Role::Respond if matches!(outcome.end, End::NoConnection | End::Timer) => {
             outcome.elapsed.saturating_sub(GRACE)
         }
-        Role::Receive => outcome.elapsed,
+        Role::Receive | Role::Respond => outcome.elapsed,
     }
 }
 

@@ -86,8 +86,8 @@ fn not_pinned(reason: String) -> Degraded {
 fn choose(allowed: &[usize], in_use: &[usize], role: Role) -> Option<usize> {
     let load = |core: &usize| in_use.iter().filter(|used| *used == core).count();
     match role {
-        Role::Send => allowed.iter().copied().min_by_key(load),
-        Role::Receive => allowed.iter().rev().copied().min_by_key(load),
+        Role::Request | Role::Send => allowed.iter().copied().min_by_key(load),
+        Role::Receive | Role::Respond => allowed.iter().rev().copied().min_by_key(load),
     }
 }
 

@@ -79,7 +79,7 @@ impl Layout {
             (Role::Receive, Protocol::Tcp) => {
                 (0, 0, 0, region.max(message_bytes.next_multiple_of(*BUFFER_BYTES.end())))
             }
-            (Role::Send, _) => {
+            (Role::Request | Role::Respond | Role::Send, _) => {
                 // One to be sent while the next one waits.
                 let sends = (REGION_BYTES / message_bytes / per_send).max(2);
                 let slots = sends * per_send;
@@ -98,7 +98,7 @@ impl Layout {
             (Role::Receive, Protocol::Tcp) => {
                 message_bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end()).next_power_of_two()
             }
-            (Role::Send, _) => *BUFFER_BYTES.start(),
+            (Role::Request | Role::Respond | Role::Send, _) => *BUFFER_BYTES.start(),
         };
         // The kernel takes a power of two.
         let buffers = (1 << (receive_bytes / buffer_bytes).ilog2()).min(512);
@@ -119,7 +119,9 @@ impl Layout {
             batch,
             per_send,
             send_path: match (role, options.send_path) {
-                (Role::Receive, _) | (Role::Send, SendPath::Auto) => SendPath::Chain,
+                (Role::Receive | Role::Request | Role::Respond, _) | (Role::Send, SendPath::Auto) => {
+                    SendPath::Chain
+                }
                 (Role::Send, asked) => asked,
             },
             receive,

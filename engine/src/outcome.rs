@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::cpu::{MachineCpu, ThreadCpu};
@@ -56,6 +57,8 @@ pub struct Tally {
     pub bytes_received: u64,
     /// Whole messages sent; one cut short by the end of the test is not counted.
     pub messages_sent: u64,
+    /// Transactions whose whole response arrived, or was sent at the responder.
+    pub transactions: u64,
     /// Completions or calls that returned received data; over UDP, datagrams received.
     pub receives: u64,
     /// Sends that the kernel completed only in part and that were continued.
@@ -79,6 +82,7 @@ impl Tally {
             bytes_sent: self.bytes_sent + other.bytes_sent,
             bytes_received: self.bytes_received + other.bytes_received,
             messages_sent: self.messages_sent + other.messages_sent,
+            transactions: self.transactions + other.transactions,
             receives: self.receives + other.receives,
             short_sends: self.short_sends + other.short_sends,
             failed_sends: self.failed_sends + other.failed_sends,
@@ -256,6 +260,30 @@ pub struct Sample {
     pub bytes_sent: u64,
     /// Payload bytes received by then.
     pub bytes_received: u64,
+    /// Transactions completed by then.
+    pub transactions: u64,
+}
+
+/// How long operations took. What one is follows from the role, as netperf has it: at [`Role::Request`] a
+/// transaction, from before its request is sent to its whole response, connection and close included where
+/// each has its own; at [`Role::Send`] a send and at [`Role::Receive`] a receive, which only the classic
+/// engine measures: elsewhere many go together, and none has a time of its own.
+///
+/// [`Role::Request`]: crate::plan::Role::Request
+/// [`Role::Send`]: crate::plan::Role::Send
+/// [`Role::Receive`]: crate::plan::Role::Receive
+#[derive(Clone, Debug)]
+pub struct Latency {
+    /// Nanoseconds, to three significant digits.
+    pub histogram: Histogram<u64>,
+    /// Sum of all of them in nanoseconds, exact.
+    pub sum_ns: u128,
+    /// Sum of their squares in square microseconds.
+    pub sum_squares_us: f64,
+    /// The shortest, in nanoseconds, exact.
+    pub min_ns: u64,
+    /// The longest, in nanoseconds, exact.
+    pub max_ns: u64,
 }
 
 /// What a run produced.
@@ -274,6 +302,10 @@ pub struct Outcome {
     pub spread: FlowSpread,
     /// Progress at the plan's intervals; empty where none was asked for.
     pub samples: Vec<Sample>,
+    /// How long operations took; `None` where that was not asked for. In a serialized outcome it is left to
+    /// whoever knows which figures of it are wanted.
+    #[serde(skip)]
+    pub latency: Option<Latency>,
     /// The low-water marks of a TCP receiver; `None` where none was to be set.
     pub low_water: Option<LowWaterUse>,
     /// The longest that a receiver's sleeps were made to last so that a wake-up finds more than one datagram;
@@ -365,6 +397,7 @@ impl Outcome {
             tally: Tally::default(),
             spread: FlowSpread::default(),
             samples: Vec::new(),
+            latency: None,
             low_water: None,
             longest_gather: Duration::ZERO,
             drops: None,

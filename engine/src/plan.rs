@@ -3,14 +3,18 @@
 //! Opens nothing and knows nothing of rings; [`crate::prepare`] turns a plan into sockets, threads and
 //! memory.
 
+use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::outcome::Sample;
 
 /// Largest message of a stream, in bytes. The arena is sized from it before the clock starts.
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
@@ -68,6 +72,91 @@ pub enum Role {
     /// until the peer has read it all and closed its side. A sender that listens stops early when the peer
     /// ends its side. Over UDP the end are empty datagrams, and nothing is waited for.
     Send,
+    /// Send requests and take the responses: a [`Transaction`] each. Whoever requests connects, and ends the
+    /// run as a sender does.
+    Request,
+    /// Answer each request with a response until the peer ends the run, the count is reached or the time is
+    /// over. Whoever responds listens.
+    Respond,
+}
+
+/// What a transaction is; both ends have to agree on the sizes. It means nothing but at [`Role::Request`] and
+/// [`Role::Respond`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Bytes of a request; 0 together with no response only, where a connection by itself is the
+    /// transaction.
+    pub request_bytes: u32,
+    /// Bytes of a response.
+    pub response_bytes: u32,
+    /// What a transaction goes over.
+    pub connections: Connections,
+    /// Transactions of a flow under way at once: netperf's burst plus one. The responder does not know.
+    pub in_flight: u32,
+    /// Local ports of [`Connections::Each`], used in turn from a random one on; ones that cannot be bound are
+    /// passed over. `None`: the kernel chooses.
+    pub local_ports: Option<RangeInclusive<u16>>,
+    /// Over UDP, how long a response may take before its request is taken for lost and sent again; `None`:
+    /// for ever.
+    pub resend_after: Option<Duration>,
+}
+
+impl Default for Transaction {
+    /// One byte each way over one connection, one at a time.
+    fn default() -> Self {
+        Self {
+            request_bytes: 1,
+            response_bytes: 1,
+            connections: Connections::Kept,
+            in_flight: 1,
+            local_ports: None,
+            resend_after: None,
+        }
+    }
+}
+
+/// What the transactions of a flow go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Connections {
+    /// A TCP connection for each: made, used and closed in order, by the responder first.
+    Each,
+    /// One for all, or one pair of UDP sockets.
+    Kept,
+}
+
+/// Sends in bursts: netperf's `-b` and `-w`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Bursts {
+    /// Messages, or requests, of a burst.
+    pub messages: u32,
+    /// From the beginning of one burst to that of the next.
+    pub every: Duration,
+}
+
+/// When the progress of a run is told while it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Every {
+    /// At the first look after so much time: netperf's `-D` with a negative argument.
+    Time(Duration),
+    /// The clock is looked at after so many units of work only, a number that is adapted so that it takes
+    /// about as long as this: netperf's `-D` with a positive argument. Units are bytes, or transactions.
+    Work {
+        /// What a report should cover, and covers at least.
+        interval: Duration,
+        /// The first guess of the units in it.
+        units: u64,
+    },
+}
+
+/// Progress told while the run goes on.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// When.
+    pub every: Every,
+    /// Who is told. Where it does not keep up, reports are left out; the run does not wait for it.
+    pub to: SyncSender<Sample>,
 }
 
 /// How the data connection comes about.
@@ -123,6 +212,8 @@ pub enum Length {
     /// After this many payload bytes: a sender rounds up to whole messages, a receiver stops at the first
     /// receive that reaches it.
     Bytes(u64),
+    /// After this many transactions, of all flows together. For [`Role::Request`] and [`Role::Respond`] only.
+    Transactions(u64),
     /// Until the peer ends the stream or [`crate::Stop::stop`] is called.
     Endless,
     /// After this long, from the start of [`crate::Prepared::run`].
@@ -247,6 +338,22 @@ pub struct PlanOptions {
     /// What a sender's messages carry: repeated, from its start, over the message slots of
     /// [`Plan::message_slots_bytes`]. `None` is a pseudo-random sequence, which no link compresses.
     pub payload: Option<Arc<[u8]>>,
+    /// A TCP sender takes its messages out of this file, by sendfile and without a copy through memory of
+    /// ours: from its start, and from its start again where it ends. It holds one message at least. What
+    /// [`Self::payload`] says has no meaning then.
+    pub file: Option<Arc<File>>,
+    /// What a transaction is.
+    pub transaction: Transaction,
+    /// A TCP or UDP sender's messages, or a requester's requests, go out in bursts.
+    pub bursts: Option<Bursts>,
+    /// The worker looks for completions without ever sleeping, at the cost of its core. It wins where one
+    /// waits for the other, and nowhere else. The classic engine cannot.
+    pub busy_poll: bool,
+    /// The time of each operation is measured: [`Outcome::latency`](crate::Outcome::latency). What that is of
+    /// is said there.
+    pub latency: bool,
+    /// Who is told of the progress as it is made, and when.
+    pub progress: Option<Progress>,
     /// A receiver compares every byte with what a sender with the same message size and no payload of its
     /// own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in
     /// the measured path. TCP only.
@@ -279,6 +386,12 @@ impl PlanOptions {
             gso: false,
             gro: false,
             payload: None,
+            file: None,
+            transaction: Transaction::default(),
+            bursts: None,
+            busy_poll: false,
+            latency: false,
+            progress: None,
             check_payload: false,
         }
     }
@@ -321,6 +434,7 @@ impl Plan {
         if options.payload.as_ref().is_some_and(|payload| payload.is_empty()) {
             return Err(Error::Plan { option: "payload", range: "at least 1 byte" });
         }
+        check_built(&options)?;
         if options.length == Length::Bytes(0) {
             return Err(Error::Plan { option: "byte count", range: "at least 1" });
         }
@@ -362,6 +476,24 @@ impl Plan {
     pub fn options(&self) -> &PlanOptions {
         &self.options
     }
+}
+
+/// What a plan can say already and nothing carries out yet.
+fn check_built(options: &PlanOptions) -> Result<(), Error> {
+    if matches!(options.role, Role::Request | Role::Respond) {
+        return Err(Error::Plan { option: "role", range: "receive or send: transactions are not built" });
+    }
+    if options.bursts.is_some() {
+        return Err(Error::Plan { option: "bursts", range: "off: they are not built" });
+    }
+    if options.file.is_some() {
+        return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
+    }
+    if options.progress.is_some() || options.latency || options.busy_poll {
+        let option = "progress, latency and busy poll";
+        return Err(Error::Plan { option, range: "off: they are not built" });
+    }
+    Ok(())
 }
 
 /// How many there are of what.

@@ -35,13 +35,13 @@ impl Sampler {
     /// Takes one; times that have been missed are left out.
     pub(crate) fn take(&mut self, now: Instant, tallies: impl Iterator<Item = Tally>) {
         if self.samples.len() < self.samples.capacity() {
-            let (mut bytes_sent, mut bytes_received) = (0, 0);
+            let mut sample = Sample { at: now.saturating_duration_since(self.start), ..Sample::default() };
             for tally in tallies {
-                bytes_sent += tally.bytes_sent;
-                bytes_received += tally.bytes_received;
+                sample.bytes_sent += tally.bytes_sent;
+                sample.bytes_received += tally.bytes_received;
+                sample.transactions += tally.transactions;
             }
-            let at = now.saturating_duration_since(self.start);
-            self.samples.push(Sample { at, bytes_sent, bytes_received });
+            self.samples.push(sample);
         }
         while self.next <= now {
             self.next += self.interval;
@@ -68,6 +68,7 @@ pub(crate) fn merge(rows: Vec<Vec<Sample>>, interval: Duration) -> Vec<Sample> {
             sample.at = sample.at.max(other.at);
             sample.bytes_sent += other.bytes_sent;
             sample.bytes_received += other.bytes_received;
+            sample.transactions += other.transactions;
             true
         });
     }
@@ -81,7 +82,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn sample(at: u32, bytes_received: u64) -> Sample {
-        Sample { at: at * MS, bytes_sent: 0, bytes_received }
+        Sample { at: at * MS, bytes_received, ..Sample::default() }
     }
 
     #[test]

@@ -57,13 +57,15 @@ pub(crate) struct Share {
 /// When and how a timed run ends by the clock.
 fn stop_at(options: &PlanOptions, start: Instant) -> Option<(Instant, End)> {
     match (options.length, options.role, options.protocol) {
-        (Length::Time(length), Role::Receive, _) => {
+        (Length::Time(length), Role::Receive | Role::Respond, _) => {
             Some((start + length + options.receive_grace, End::Timer))
         }
-        (Length::Time(length), Role::Send, Protocol::Udp) => Some((start + length, End::Timer)),
+        (Length::Time(length), Role::Send, Protocol::Udp) | (Length::Time(length), Role::Request, _) => {
+            Some((start + length, End::Timer))
+        }
         // A sender that was stopped in time and drained ends as one whose peer has read everything.
         (Length::Time(length), Role::Send, Protocol::Tcp) => Some((start + length, End::PeerClosed)),
-        (Length::Bytes(_) | Length::Endless, _, _) => None,
+        (Length::Bytes(_) | Length::Endless | Length::Transactions(_), _, _) => None,
     }
 }
 
@@ -195,7 +197,7 @@ impl<'a> Serving<'a> {
         let layout = self.plan.layout();
         let limit = match options.length {
             Length::Bytes(bytes) => Some(bytes.div_ceil(u64::from(options.flows))),
-            Length::Endless | Length::Time(_) => None,
+            Length::Endless | Length::Time(_) | Length::Transactions(_) => None,
         };
         let (bytes, slots) = (options.message_bytes, layout.slots);
         let watchers = Watchers {
@@ -205,6 +207,9 @@ impl<'a> Serving<'a> {
             sampler: self.sampler(),
         };
         match (options.role, options.protocol) {
+            (Role::Request | Role::Respond, _) => {
+                unreachable!("a plan of transactions is refused as long as they are not built")
+            }
             (Role::Receive, protocol) => {
                 let pieces = match protocol {
                     Protocol::Udp if options.exact_message => Pieces::Exact(bytes),

@@ -332,7 +332,7 @@ fn new_socket(
                 });
             }
         }
-        (Protocol::Udp, Role::Receive) => {}
+        (Protocol::Udp, Role::Receive | Role::Request | Role::Respond) => {}
     }
     Ok(socket)
 }

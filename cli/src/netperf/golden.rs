@@ -380,8 +380,8 @@ fn details(table: &mut TcpTable, lines: &[&str]) {
     let row = words(lines[above + 1]);
     let place = Place { alignment: number(row[0]), offset: number(row[2]) };
     match table.role {
-        Role::Send => table.local.send_place = place,
-        Role::Receive => table.local.receive_place = place,
+        Role::Request | Role::Send => table.local.send_place = place,
+        Role::Receive | Role::Respond => table.local.receive_place = place,
     }
     table.remote.receive_place = Place { alignment: number(row[1]), offset: number(row[3]) };
     (table.local.bytes, table.local.calls) = (number(row[4]), number(row[6]));
@@ -389,8 +389,8 @@ fn details(table: &mut TcpTable, lines: &[&str]) {
     let each: f64 = number(row[7]);
     table.remote.bytes = match table.role {
         // what arrived is nowhere in it
-        Role::Send => ELSEWHERE.into(),
-        Role::Receive => (each * table.remote.calls as f64).round() as u64,
+        Role::Request | Role::Send => ELSEWHERE.into(),
+        Role::Receive | Role::Respond => (each * table.remote.calls as f64).round() as u64,
     };
     let segment = lines.last().expect("there are lines");
     table.segment_bytes = Some(number(segment.trim()));

@@ -171,8 +171,8 @@ impl<'a> Iterations<'a> {
 
     fn way(&self) -> say::Way {
         match role(self.course.test) {
-            Role::Receive => say::Way::Receive,
-            Role::Send => say::Way::Send,
+            Role::Receive | Role::Respond => say::Way::Receive,
+            Role::Request | Role::Send => say::Way::Send,
         }
     }
 
@@ -216,14 +216,14 @@ impl Run {
     /// Bytes that are the result: what the receiver counted, and the sender where nobody else counts.
     pub(crate) fn result_bytes(&self) -> u64 {
         match (self.plan.role, &self.remote) {
-            (Role::Send, Some(remote)) => {
+            (Role::Request | Role::Send, Some(remote)) => {
                 remote.results.bytes_received.saturating_add(remote.results.bytes_sent)
             }
-            (Role::Send, None) => {
+            (Role::Request | Role::Send, None) => {
                 // Nobody counts datagrams that no netserver receives.
                 if self.plan.protocol == Protocol::Udp { 0 } else { self.local_bytes() }
             }
-            (Role::Receive, _) => self.local_bytes(),
+            (Role::Receive | Role::Respond, _) => self.local_bytes(),
         }
     }
 

@@ -42,8 +42,8 @@ pub(crate) struct Course<'a> {
 /// What this end does in a test.
 pub(crate) fn role(test: Test) -> Role {
     match bridge::role(test) {
-        Role::Receive => Role::Send,
-        Role::Send => Role::Receive,
+        Role::Receive | Role::Respond => Role::Send,
+        Role::Request | Role::Send => Role::Receive,
     }
 }
 
@@ -71,11 +71,11 @@ impl Course<'_> {
     pub(crate) fn message_bytes(&self) -> u32 {
         let options = self.options;
         match role(self.test) {
-            Role::Receive => options
+            Role::Receive | Role::Respond => options
                 .response_bytes
                 .or(options.receive_bytes.local)
                 .unwrap_or(or_unknown(self.buffers.receive)),
-            Role::Send => {
+            Role::Request | Role::Send => {
                 options.request_bytes.or(options.send_bytes.local).unwrap_or_else(|| self.send_default())
             }
         }
@@ -117,11 +117,11 @@ impl Course<'_> {
         };
         let asked = options.ring_width;
         match role(self.test) {
-            Role::Receive => Directions {
+            Role::Receive | Role::Respond => Directions {
                 send: asked.send.unwrap_or(0),
                 receive: asked.receive.unwrap_or_else(|| width(options.response_bytes, self.buffers.receive)),
             },
-            Role::Send => {
+            Role::Request | Role::Send => {
                 let least = if options.request_bytes.is_some() { 1 } else { 2 };
                 let send = asked.send.unwrap_or_else(|| width(options.request_bytes, self.buffers.send));
                 Directions { send: send.max(least), receive: asked.receive.unwrap_or(0) }

@@ -65,13 +65,13 @@ fn tcp(course: &Course<'_>, last: &Run, means: &Iteration) -> TcpTable {
     let results = last.remote.as_ref().map(|remote| &remote.results);
     let role = last.plan.role;
     let (local_bytes, local_calls, remote_bytes, remote_calls) = match role {
-        Role::Receive => (
+        Role::Receive | Role::Respond => (
             tally.bytes_received,
             tally.receives,
             results.map_or(0, |results| results.bytes_sent),
             results.map_or(0, |results| results.sends),
         ),
-        Role::Send => (
+        Role::Request | Role::Send => (
             // netperf counts whole messages; one that the end of the time cut short is not among them.
             tally.messages_sent.saturating_mul(last.plan.message_bytes.into()),
             tally.messages_sent,
@@ -90,8 +90,8 @@ fn tcp(course: &Course<'_>, last: &Run, means: &Iteration) -> TcpTable {
     TcpTable {
         role,
         message_bytes: match role {
-            Role::Receive => last.remote.as_ref().and_then(|remote| remote.offer.send_bytes),
-            Role::Send => Some(course.shown_send_bytes()),
+            Role::Receive | Role::Respond => last.remote.as_ref().and_then(|remote| remote.offer.send_bytes),
+            Role::Request | Role::Send => Some(course.shown_send_bytes()),
         },
         elapsed: means.elapsed,
         rate: means.throughput,
@@ -173,11 +173,11 @@ fn asked(course: &Course<'_>) -> Asked {
     };
     let (ours, theirs) = (course.local.address().port(), course.remote.address().port());
     let (sender, receiver) = match super::plan::role(course.test) {
-        Role::Receive => (
+        Role::Receive | Role::Respond => (
             end(options.response_bytes.or(send.remote), buffers.remote, theirs, options.cpu.remote),
             end(options.response_bytes.or(receive.local), buffers.local, ours, options.cpu.local),
         ),
-        Role::Send => (
+        Role::Request | Role::Send => (
             end(sends.or(send.local), buffers.local, ours, options.cpu.local),
             end(sends.or(receive.remote), buffers.remote, theirs, options.cpu.remote),
         ),

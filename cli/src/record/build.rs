@@ -142,8 +142,8 @@ pub(crate) fn test_name(test: Test) -> &'static str {
 /// Our part in a test. The netserver has the other one.
 fn local_end(test: Test) -> End {
     match bridge::role(test) {
-        Role::Receive => End::Sender,
-        Role::Send => End::Receiver,
+        Role::Receive | Role::Respond => End::Sender,
+        Role::Request | Role::Send => End::Receiver,
     }
 }
 

@@ -43,8 +43,8 @@ pub(crate) fn plan(
     let mut options = PlanOptions::new(role, Endpoint::Connect { local });
     options.protocol = wire::protocol(args.test.wire());
     match role {
-        Role::Receive => options.socket.receive_buffer = args.receive_buffer(),
-        Role::Send => options.socket.send_buffer = args.send_buffer(),
+        Role::Receive | Role::Respond => options.socket.receive_buffer = args.receive_buffer(),
+        Role::Request | Role::Send => options.socket.send_buffer = args.send_buffer(),
     }
     options.message_bytes = args.message_bytes(control_peer.is_ipv4());
     options.length = match args.length() {
@@ -90,8 +90,8 @@ pub(crate) fn test_name(test: Test) -> &'static str {
 /// Our part in a test: the one that the netserver has not.
 fn our_role(test: WireTest) -> Role {
     match wire::role(test) {
-        Role::Receive => Role::Send,
-        Role::Send => Role::Receive,
+        Role::Receive | Role::Respond => Role::Send,
+        Role::Request | Role::Send => Role::Receive,
     }
 }
 
@@ -226,8 +226,8 @@ pub(crate) fn asked(args: &Args, v4: bool, remote_cores: &[usize]) -> Asked {
     let ours = (args.asked_cores(), args.data_port);
     let theirs = (remote_cores, args.netserver_data_port());
     let ((sender_cores, sender_port), (receiver_cores, receiver_port)) = match our_role(args.test.wire()) {
-        Role::Receive => (theirs, ours),
-        Role::Send => (ours, theirs),
+        Role::Receive | Role::Respond => (theirs, ours),
+        Role::Request | Role::Send => (ours, theirs),
     };
     Asked {
         seconds,

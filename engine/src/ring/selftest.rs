@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// When not even the simplest path works.
 pub(super) fn run(mut ring: Ring, plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Error> {
     let result = match plan.options().role {
-        Role::Receive => choose_receive_path(&mut ring, plan, degraded),
+        Role::Receive | Role::Request | Role::Respond => choose_receive_path(&mut ring, plan, degraded),
         Role::Send => {
             // Only the end of the stream is received, one message long.
             ring.receive_path = ReceivePath::Single;

@@ -59,7 +59,9 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     let options = plan.options();
     let sending = first_sending(&uring, &arena, plan, &mut facts, degraded);
     let buffers = match plan.options().role {
-        Role::Receive => register_buffer_ring(&uring, &arena, layout, without, &mut facts, degraded),
+        Role::Receive | Role::Request | Role::Respond => {
+            register_buffer_ring(&uring, &arena, layout, without, &mut facts, degraded)
+        }
         // It receives nothing but the end of the stream.
         Role::Send => None,
     };

@@ -97,8 +97,8 @@ impl TcpTable {
             .concat();
         }
         let ends = match self.role {
-            Role::Send => "Send     Recv     Send    Recv",
-            Role::Receive => "Recv     Send     Recv    Send",
+            Role::Request | Role::Send => "Send     Recv     Send    Recv",
+            Role::Receive | Role::Respond => "Recv     Send     Recv    Send",
         };
         let (local, remote) = self.cpu_columns();
         [
@@ -135,14 +135,14 @@ impl TcpTable {
 
     fn details(&self) -> String {
         let (near, far, place) = match self.role {
-            Role::Send => ("Send", "Recv", self.local.send_place),
-            Role::Receive => ("Recv", "Send", self.local.receive_place),
+            Role::Request | Role::Send => ("Send", "Recv", self.local.send_place),
+            Role::Receive | Role::Respond => ("Recv", "Send", self.local.receive_place),
         };
         let far_place = self.remote.receive_place;
         // netperf divides what it sent, not what arrived, by the other end's receives
         let far_bytes = match self.role {
-            Role::Send => self.local.bytes,
-            Role::Receive => self.remote.bytes,
+            Role::Request | Role::Send => self.local.bytes,
+            Role::Receive | Role::Respond => self.remote.bytes,
         };
         let header = format!(
             "\nAlignment      Offset         Bytes    Bytes       {near}s   Bytes    {far}s\n\
