@@ -3,6 +3,8 @@
 //! Opens nothing and knows nothing of rings; [`crate::prepare`] turns a plan into sockets, threads and
 //! memory.
 
+mod transactions;
+
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -354,8 +356,8 @@ pub struct PlanOptions {
     pub latency: bool,
     /// Who is told of the progress as it is made, and when.
     pub progress: Option<Progress>,
-    /// A receiver compares every byte with what a sender with the same message size and no payload of its
-    /// own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in
+    /// A receiver, or either end of transactions, compares every byte with what a peer of the same sizes and
+    /// no payload of its own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in
     /// the measured path. TCP only.
     pub check_payload: bool,
 }
@@ -393,6 +395,16 @@ impl PlanOptions {
             latency: false,
             progress: None,
             check_payload: false,
+        }
+    }
+
+    /// Bytes of a message that this end sends, and of one that it receives.
+    pub(crate) fn message_sizes(&self) -> (u32, u32) {
+        let Transaction { request_bytes, response_bytes, .. } = self.transaction;
+        match self.role {
+            Role::Receive | Role::Send => (self.message_bytes, self.message_bytes),
+            Role::Request => (request_bytes, response_bytes),
+            Role::Respond => (response_bytes, request_bytes),
         }
     }
 
@@ -441,6 +453,7 @@ impl Plan {
         if options.length == Length::Time(Duration::ZERO) {
             return Err(Error::Plan { option: "test length", range: "above zero" });
         }
+        transactions::check(&options)?;
         check_flows(&options)?;
         check_offloads(&options)?;
         check_send_path(&options)?;
@@ -468,6 +481,17 @@ impl Plan {
         Layout::new(&sender).send.length as usize
     }
 
+    /// The same of the peer of this plan, whose messages are received.
+    pub(crate) fn received_slots_bytes(&self) -> usize {
+        let peer = match self.options.role {
+            Role::Receive | Role::Send => Role::Send,
+            Role::Request => Role::Respond,
+            Role::Respond => Role::Request,
+        };
+        let peer = PlanOptions { role: peer, ..self.options.clone() };
+        Layout::new(&peer).send.length as usize
+    }
+
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -480,8 +504,16 @@ impl Plan {
 
 /// What a plan can say already and nothing carries out yet.
 fn check_built(options: &PlanOptions) -> Result<(), Error> {
-    if matches!(options.role, Role::Request | Role::Respond) {
-        return Err(Error::Plan { option: "role", range: "receive or send: transactions are not built" });
+    let transactions = matches!(options.role, Role::Request | Role::Respond);
+    if transactions && options.transaction.connections == Connections::Each {
+        let range = "kept: a connection for each transaction is not built";
+        return Err(Error::Plan { option: "connections", range });
+    }
+    if transactions && options.protocol == Protocol::Udp {
+        return Err(Error::Plan {
+            option: "role over UDP",
+            range: "receive or send: transactions are not built",
+        });
     }
     if options.bursts.is_some() {
         return Err(Error::Plan { option: "bursts", range: "off: they are not built" });

@@ -10,3 +10,4 @@ mod payload;
 mod segments;
 mod stream;
 mod support;
+mod transactions;
