@@ -68,6 +68,8 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     let mut ring = Ring {
         receive_path: first_receive_path(&uring, buffers.is_some(), options, degraded),
         sending,
+        // Until the self-test has seen that it works.
+        offers: false,
         uring,
         arena,
         buffers,

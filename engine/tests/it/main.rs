@@ -11,3 +11,4 @@ mod progress;
 mod segments;
 mod stream;
 mod support;
+mod transactions;
