@@ -33,6 +33,9 @@ pub(crate) struct Classic {
     /// How long a send and a receive may block: what the socket has been told.
     send_slice: Duration,
     receive_slice: Duration,
+    /// A send may have to wait for its time, and be on time then, which a receive's own time limit is not: it
+    /// counts in the kernel's ticks.
+    paced: bool,
     /// The stop event, until it is signalled.
     stop: Option<RawFd>,
     /// When the stop event, and the peer's end while sending, are looked at next.
@@ -63,6 +66,7 @@ impl Classic {
             receiving: false,
             send_slice: Duration::ZERO,
             receive_slice: Duration::ZERO,
+            paced: plan.options().bursts.is_some(),
             stop: None,
             next_look: Instant::now(),
             ready: VecDeque::with_capacity(16),
@@ -200,6 +204,10 @@ impl Backend for Classic {
         if let Some(&(span, token)) = self.sends.front() {
             self.limit(Timeout::Send, timeout)?;
             self.make_send(span, token);
+        } else if self.receiving && self.paced {
+            if sys::becomes_readable(&self.socket, timeout.unwrap_or(SLICE).min(SLICE))? {
+                self.make_receive(Patience::Now);
+            }
         } else if self.receiving {
             self.limit(Timeout::Receive, timeout)?;
             self.make_receive(Patience::Wait);

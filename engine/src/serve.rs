@@ -16,7 +16,9 @@ use crate::backend::{Backend, Done};
 use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
-use crate::flow::{DatagramSend, Flow, Linger, Messages, Pieces, Receive, Request, Respond, StreamSend};
+use crate::flow::{
+    DatagramSend, Flow, InBursts, Linger, Messages, Pieces, Receive, Request, Respond, StreamSend,
+};
 use crate::low_water::LowWater;
 use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
@@ -128,7 +130,7 @@ impl<'a> Serving<'a> {
             backend.attach(flow, socket.as_fd(), to.as_ref()).map_err(broken)?;
         }
         backend.watch(self.stop).map_err(broken)?;
-        if options.rate.is_some() {
+        if options.rate.is_some() || options.bursts.is_some() {
             sys::sleep_precisely();
         }
         let mut done = Vec::with_capacity(DONE_MAX);
@@ -208,10 +210,11 @@ impl<'a> Serving<'a> {
             Length::Endless | Length::Time(_) | Length::Transactions(_) => None,
         };
         let (bytes, slots) = (options.message_bytes, layout.slots);
+        let bursts = InBursts::of(options.bursts.map_or(0, |bursts| bursts.messages));
         let watchers = Watchers {
             checkers: self.checkers(),
             wakes,
-            pace: self.rate().map(|rate| Pace::new(rate, layout.flows, Instant::now())),
+            pace: self.pace(),
             sampler: self.sampler(),
             teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
@@ -221,7 +224,8 @@ impl<'a> Serving<'a> {
                 let transaction = &options.transaction;
                 let flow = |flow| {
                     let (response, in_flight) = (transaction.response_bytes, transaction.in_flight);
-                    Request::new(messages, response, in_flight, self.transactions(flow))
+                    let flow = Request::new(messages, response, in_flight, self.transactions(flow));
+                    if options.bursts.is_some() { flow.in_bursts(bursts) } else { flow }
                 };
                 self.follow(flow, backend, watchers, done, share)
             }
@@ -247,7 +251,7 @@ impl<'a> Serving<'a> {
                 let segments = socket::segments(self.socket(0));
                 let (batch, per_send) = self.batch(if segments { layout.per_send } else { 1 });
                 let flow = |_| {
-                    let flow = DatagramSend::new(bytes, slots, batch, limit);
+                    let flow = DatagramSend::new(bytes, slots, batch, limit).in_bursts(bursts);
                     if segments { flow.segmented(per_send) } else { flow }
                 };
                 self.follow(flow, backend, watchers, done, share)
@@ -258,7 +262,7 @@ impl<'a> Serving<'a> {
                 let path = backend.send_path();
                 let together = layout.messages_together(path);
                 let flow = |_| {
-                    let flow = StreamSend::new(bytes, slots, together, limit);
+                    let flow = StreamSend::new(bytes, slots, together, limit).in_bursts(bursts);
                     let flow = if path == SendPath::Bundle { flow.bundling() } else { flow };
                     if watches { flow.watching_peer() } else { flow }
                 };
@@ -301,6 +305,13 @@ impl<'a> Serving<'a> {
             None
         };
         options.interval.map(|interval| Sampler::new(self.window.start, interval, length))
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        let now = Instant::now();
+        let rate = self.rate().map(|rate| Pace::at_rate(rate, self.plan.layout().flows, now));
+        // A plan has no more than one of them.
+        self.plan.options().bursts.map(|bursts| Pace::in_bursts(bursts, now)).or(rate)
     }
 
     /// The share of the rate that this worker keeps to; the kernel keeps to it for TCP.

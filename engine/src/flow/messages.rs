@@ -3,7 +3,7 @@
 //! A receive may bring a part of a message or many, so what comes is counted by bytes. What goes out keeps its
 //! order: one send at a time, with as many messages as are owed by then.
 
-use super::{Batch, Next};
+use super::{Batch, InBursts, Next};
 use crate::backend::Done;
 use crate::outcome::Tally;
 use crate::sys::Errno;
@@ -50,6 +50,7 @@ pub(crate) struct Messages {
 #[derive(Debug)]
 pub(super) struct Outbox {
     messages: Messages,
+    bursts: InBursts,
     /// Bytes that are to go in all, whole messages of them.
     owed: u64,
     /// Bytes that have gone. What was offered counts as gone unless the kernel says otherwise.
@@ -76,7 +77,25 @@ const OFFER_BYTES_MAX: u32 = 64 << 10;
 
 impl Outbox {
     pub(super) fn new(messages: Messages) -> Self {
-        Self { messages, owed: 0, sent: 0, handed: Handed::Nothing, fell_short: false, short_sends: 0 }
+        Self {
+            messages,
+            bursts: InBursts::default(),
+            owed: 0,
+            sent: 0,
+            handed: Handed::Nothing,
+            fell_short: false,
+            short_sends: 0,
+        }
+    }
+
+    /// Sends in bursts, and offers nothing: what may have to wait for its time completes in any case.
+    pub(super) fn in_bursts(self, bursts: InBursts) -> Self {
+        Self { messages: Messages { offers: false, ..self.messages }, bursts, ..self }
+    }
+
+    /// What is to go now begins a burst.
+    pub(super) fn begins_burst(&self) -> bool {
+        self.sent.is_multiple_of(self.messages.message_bytes.into()) && self.bursts.begins(self.whole())
     }
 
     /// So many more messages are to go out.
@@ -138,7 +157,8 @@ impl Outbox {
         let slot = (self.sent / each % u64::from(slots)) as u32;
         let skip = (self.sent % each) as u32;
         let left = (self.owed - self.sent).div_ceil(each);
-        let messages = u32::try_from(left).unwrap_or(u32::MAX).min(together).min(slots - slot);
+        let together = together.min(slots - slot).min(self.bursts.left(self.whole()));
+        let messages = u32::try_from(left).unwrap_or(u32::MAX).min(together);
         Some(Batch { slot, skip, messages })
     }
 
@@ -262,6 +282,19 @@ mod tests {
         assert_eq!(single.next(), None);
         assert_eq!(single.completed(&sent(0, 10)), Ok(()));
         assert_eq!(single.next(), send(1, 0, 1));
+    }
+
+    #[test]
+    fn bursts_go_by_sends_that_do_not_exceed_them() {
+        let mut outbox = Outbox::new(outgoing(10, 8, true)).in_bursts(InBursts::of(3));
+        outbox.owe(5);
+        assert_eq!((outbox.next(), outbox.begins_burst()), (send(0, 0, 3), true));
+        assert_eq!(outbox.completed(&sent(0, 4)), Ok(()));
+        assert_eq!((outbox.next(), outbox.begins_burst()), (send(0, 4, 3), false));
+        assert_eq!(outbox.completed(&sent(0, 16)), Ok(()));
+        assert_eq!((outbox.next(), outbox.begins_burst()), (send(2, 0, 1), false));
+        assert_eq!(outbox.completed(&sent(0, 10)), Ok(()));
+        assert_eq!((outbox.next(), outbox.begins_burst()), (send(3, 0, 2), true));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Nothing here touches a socket, a clock or the arena, so every path is tested without a kernel. The worker
 //! translates a [`Next`] into operations of a backend.
 
+mod bursts;
 mod datagram_send;
 mod linger;
 mod messages;
@@ -16,6 +17,7 @@ use crate::outcome::{End, Tally};
 use crate::sys::Errno;
 use crate::token::Token;
 
+pub(crate) use bursts::InBursts;
 pub(crate) use datagram_send::{DatagramSend, MARKS};
 pub(crate) use linger::Linger;
 pub(crate) use messages::Messages;
@@ -85,6 +87,10 @@ pub(crate) trait Flow {
     /// Messages that one send carries, the last of a batch maybe fewer.
     fn per_send(&self) -> u32 {
         1
+    }
+    /// What it asks to send now has to wait for the pace: all but the rest of a burst.
+    fn is_paced(&self) -> bool {
+        true
     }
 }
 

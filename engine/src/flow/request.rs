@@ -4,7 +4,7 @@
 //! peer's end. What comes after the end of its time is read and not counted.
 
 use super::messages::{Inbox, Messages, Outbox};
-use super::{Flow, Next};
+use super::{Flow, InBursts, Next};
 use crate::backend::Done;
 use crate::outcome::{End, Tally};
 use crate::sys::Errno;
@@ -43,6 +43,11 @@ impl Request {
             armed: false,
             tally: Tally::default(),
         }
+    }
+
+    /// Asks in bursts.
+    pub(crate) fn in_bursts(self, bursts: InBursts) -> Self {
+        Self { requests: self.requests.in_bursts(bursts), ..self }
     }
 
     fn reached_limit(&self) -> bool {
@@ -149,6 +154,10 @@ impl Flow for Request {
 
     fn per_send(&self) -> u32 {
         self.requests.together()
+    }
+
+    fn is_paced(&self) -> bool {
+        self.requests.begins_burst()
     }
 }
 
@@ -269,6 +278,19 @@ mod tests {
         flow.step(&sent(0, 5));
         assert_eq!(flow.settle(), Next::Offer(batch(4, 1)));
         assert_eq!((flow.tally().short_sends, counts(&flow)), (1, (3, 5, 60)));
+    }
+
+    #[test]
+    fn in_bursts_requests_are_paced_where_one_begins_and_forgotten_with_the_end() {
+        let mut flow = requester(2, None).in_bursts(InBursts::of(3));
+        assert_eq!((flow.start(), flow.is_paced()), (Next::SendAndReceive(batch(0, 2)), true));
+        flow.step(&sent(0, 20));
+        flow.step(&received(40, true));
+        assert_eq!((flow.settle(), flow.is_paced()), (Next::Send(batch(2, 1)), false));
+        flow.step(&sent(0, 10));
+        assert_eq!((flow.settle(), flow.is_paced()), (Next::Send(batch(3, 1)), true));
+        assert_eq!(flow.stop(End::PeerClosed), Next::EndStream { receive: false });
+        assert_eq!((flow.settle(), counts(&flow)), (Next::Wait, (2, 3, 40)));
     }
 
     #[test]
