@@ -394,6 +394,7 @@ impl Plan {
         }
         transactions::check(&options)?;
         check_flows(&options)?;
+        check_latency(&options)?;
         sending::check(&options)?;
         let told_every = progress::check(&options)?;
         let PlanOptions { receive_grace, receive_linger, connect_timeout, drain_timeout, .. } = options;
@@ -459,9 +460,8 @@ fn check_built(options: &PlanOptions) -> Result<(), Error> {
     if options.file.is_some() {
         return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
     }
-    if options.latency || options.busy_poll {
-        let option = "latency and busy poll";
-        return Err(Error::Plan { option, range: "off: they are not built" });
+    if options.busy_poll {
+        return Err(Error::Plan { option: "busy poll", range: "off: it is not built" });
     }
     Ok(())
 }
@@ -491,6 +491,20 @@ fn check_flows(options: &PlanOptions) -> Result<(), Error> {
         return Err(Error::Plan { option: "interval", range: "10 milliseconds and longer" });
     }
     Ok(())
+}
+
+/// Whether what is to be measured has a time of its own.
+fn check_latency(options: &PlanOptions) -> Result<(), Error> {
+    let range = match options.role {
+        _ if !options.latency => return Ok(()),
+        Role::Receive | Role::Send if options.engine == EngineChoice::Classic => return Ok(()),
+        Role::Receive | Role::Send => {
+            "off but with the classic engine: others move many messages together, of which none has a time of \
+             its own"
+        }
+        Role::Request | Role::Respond => "off: that of transactions is not built",
+    };
+    Err(Error::Plan { option: "latency", range })
 }
 
 /// What is special about UDP.
@@ -529,6 +543,7 @@ mod tests {
             (PlanOptions { payload: Some(Arc::default()), ..good.clone() }, "payload"),
             (PlanOptions { length: Length::Bytes(0), ..good.clone() }, "byte count"),
             (PlanOptions { rate: Some(0), ..good.clone() }, "rate"),
+            (PlanOptions { latency: true, ..good.clone() }, "latency"),
             (PlanOptions { length: Length::Time(Duration::ZERO), ..good.clone() }, "test length"),
             (PlanOptions { length: Length::Time(Duration::MAX), ..good.clone() }, "test length"),
             (PlanOptions { receive_grace: Duration::MAX, ..good.clone() }, "receiver's grace"),

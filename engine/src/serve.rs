@@ -20,7 +20,7 @@ use crate::flow::{
     DatagramSend, Flow, InBursts, Linger, Messages, Pieces, Receive, Request, Respond, StreamSend,
 };
 use crate::low_water::LowWater;
-use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
+use crate::outcome::{Drops, End, Latency, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role, SendPath};
@@ -45,6 +45,7 @@ pub(crate) struct Share {
     pub(crate) cpu: ThreadCpu,
     pub(crate) samples: Vec<Sample>,
     pub(crate) progress_units: Option<u64>,
+    pub(crate) latency: Option<Latency>,
     pub(crate) low_water: Option<LowWaterUse>,
     pub(crate) longest_gather: Duration,
     pub(crate) drops: Option<Drops>,
@@ -358,6 +359,7 @@ impl<'a> Serving<'a> {
         }
         share.tally.wrong_bytes = watchers.checkers.iter().map(Checker::wrong).sum();
         share.tally.operations = share.tally.operations.plus(backend.operations());
+        share.latency = backend.latency();
         share.progress_units = watchers.teller.as_ref().and_then(Teller::units);
         share.samples = watchers.sampler.map_or_else(Vec::new, Sampler::into_samples);
         result
