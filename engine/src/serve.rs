@@ -3,6 +3,8 @@
 //! Chooses the flows, drives them, and does afterwards what the peers still need. What the parts amount to
 //! together is for [`crate::outcome`].
 
+mod transactions;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -16,12 +18,13 @@ use crate::backend::{Backend, Done};
 use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
-use crate::flow::{DatagramSend, Flow, Linger, Messages, Pieces, Receive, Request, Respond, StreamSend};
+use crate::flow::{DatagramSend, Flow, Linger, Pieces, Receive, StreamSend};
 use crate::low_water::LowWater;
 use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role, SendPath};
+use crate::resend::Resend;
 use crate::run::Window;
 use crate::sampler::Sampler;
 use crate::socket::{self, Connection};
@@ -85,6 +88,7 @@ struct Watchers<'a> {
     checkers: Vec<Checker>,
     wakes: Option<&'a mut dyn Wakes>,
     pace: Option<Pace>,
+    resend: Option<Resend>,
     sampler: Option<Sampler>,
 }
 
@@ -209,28 +213,11 @@ impl<'a> Serving<'a> {
             checkers: self.checkers(),
             wakes,
             pace: self.rate().map(|rate| Pace::new(rate, layout.flows, Instant::now())),
+            resend: self.resend(),
             sampler: self.sampler(),
         };
         match (options.role, options.protocol) {
-            (Role::Request, _) => {
-                let messages = self.outgoing(backend);
-                let transaction = &options.transaction;
-                let flow = |flow| {
-                    let (response, in_flight) = (transaction.response_bytes, transaction.in_flight);
-                    Request::new(messages, response, in_flight, self.transactions(flow))
-                };
-                self.follow(flow, backend, watchers, done, share)
-            }
-            (Role::Respond, _) => {
-                let messages = self.outgoing(backend);
-                let limit = match options.length {
-                    // Which of its flows the requester gives one less is not known here; it ends those itself.
-                    Length::Transactions(all) => Some(all.div_ceil(u64::from(options.flows))),
-                    Length::Bytes(_) | Length::Endless | Length::Time(_) => None,
-                };
-                let flow = |_| Respond::new(options.transaction.request_bytes, messages, limit);
-                self.follow(flow, backend, watchers, done, share)
-            }
+            (Role::Request | Role::Respond, _) => self.transact(backend, watchers, done, share),
             (Role::Receive, protocol) => {
                 let pieces = match protocol {
                     Protocol::Udp if options.exact_message => Pieces::Exact(bytes),
@@ -261,25 +248,6 @@ impl<'a> Serving<'a> {
                 self.follow(flow, backend, watchers, done, share)
             }
         }
-    }
-
-    /// The messages of a transaction that this end sends.
-    fn outgoing(&self, backend: &impl Backend) -> Messages {
-        let options = self.plan.options();
-        let slots = self.plan.layout().slots;
-        // One send a message is what blocking calls are for.
-        let together = if options.engine == EngineChoice::Classic { 1 } else { slots };
-        Messages { message_bytes: options.message_sizes().0, slots, together, offers: backend.offers() }
-    }
-
-    /// A flow's share of the transactions, where they are counted: the first flows of the run have one more if
-    /// it does not come out even.
-    fn transactions(&self, flow: u32) -> Option<u64> {
-        let options = self.plan.options();
-        let Length::Transactions(all) = options.length else { return None };
-        let flows = u64::from(options.flows);
-        let number = u64::from(flow) * u64::from(options.worker_count()) + u64::from(self.number);
-        Some(all / flows + u64::from(number < all % flows))
     }
 
     fn checkers(&self) -> Vec<Checker> {
@@ -386,6 +354,7 @@ impl<'a> Serving<'a> {
             checkers: &mut watchers.checkers,
             wakes: watchers.wakes.take().map(|wakes| wakes as &mut dyn Wakes),
             pace: watchers.pace.take(),
+            resend: watchers.resend.take(),
             starved: VecDeque::with_capacity(self.connections.len()),
             unsettled: Vec::with_capacity(self.connections.len()),
             sampler: watchers.sampler.as_mut(),
@@ -469,7 +438,7 @@ impl<'a> Serving<'a> {
         let options = self.plan.options();
         if share.ends.iter().any(|end| self.lingers(*end)) {
             self.linger(&share.ends, backend, done).map_err(broken)?;
-        } else if (options.role, options.protocol) == (Role::Send, Protocol::Udp) {
+        } else if matches!(options.role, Role::Request | Role::Send) && options.protocol == Protocol::Udp {
             self.connections.iter().zip(&share.ends).for_each(|(connection, end)| mark(connection, *end));
         }
         Ok(())

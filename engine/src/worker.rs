@@ -14,6 +14,7 @@ use crate::layout::Layout;
 use crate::outcome::End;
 use crate::pace::Pace;
 use crate::pattern::Checker;
+use crate::resend::Resend;
 use crate::sampler::Sampler;
 use crate::sys::Errno;
 use crate::token::{Kind, Token};
@@ -52,6 +53,8 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) checkers: &'a mut [Checker],
     pub(crate) wakes: Option<&'a mut dyn Wakes>,
     pub(crate) pace: Option<Pace>,
+    /// How long the responses to the requests of a flow may take; of one over UDP.
+    pub(crate) resend: Option<Resend>,
     /// Flows whose receive found no buffer, in the order in which they get another chance; with room for all.
     pub(crate) starved: VecDeque<u32>,
     /// Flows that are still to be asked what the completions of this turn amount to; with room for all.
@@ -278,7 +281,8 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if !self.starved.is_empty() || !self.unsettled.is_empty() {
             return Some(Duration::ZERO);
         }
-        let next = [stop, self.drained_by, paced, sample, unread].into_iter().flatten().min()?;
+        let resend = self.resend.as_ref().map(Resend::due);
+        let next = [stop, self.drained_by, paced, resend, sample, unread].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -299,6 +303,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         {
             self.send(flow, batch);
         }
+        self.resend_late(now);
         if let Some(sampler) = &mut self.sampler
             && sampler.due() <= now
         {
@@ -314,6 +319,16 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if self.drained_by.is_some_and(|by| now >= by) {
             self.drained_by = None;
             self.give_up();
+        }
+    }
+
+    /// Has requests sent again that nobody answers: over UDP, where there is one flow.
+    fn resend_late(&mut self, now: Instant) {
+        if let (Some(resend), Some(track)) = (&mut self.resend, self.tracks.first_mut())
+            && resend.is_due(track.flow.tally().transactions, now)
+        {
+            let next = track.flow.resend();
+            self.apply(0, next);
         }
     }
 
