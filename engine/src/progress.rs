@@ -14,10 +14,9 @@ use crate::plan::{Every, Progress, WorkUnit};
 #[derive(Debug)]
 struct Pulse {
     every: Every,
-    /// When it was told last, or the start.
+    /// When it was told last, or the start, and the units of work that were done by then.
     since: Instant,
-    /// Units of work since then.
-    units: u64,
+    done: u64,
     /// Units before which the clock is not asked.
     threshold: u64,
 }
@@ -25,7 +24,7 @@ struct Pulse {
 impl Pulse {
     fn new(every: Every, now: Instant) -> Self {
         let threshold = if let Every::Work { units, .. } = every { units.max(1) } else { 0 };
-        Self { every, since: now, units: 0, threshold }
+        Self { every, since: now, done: 0, threshold }
     }
 
     /// Until when a sleep may last at most.
@@ -37,12 +36,13 @@ impl Pulse {
         }
     }
 
-    /// Whether progress is to be told now; if so, the next interval begins.
-    fn beats(&mut self, now: Instant) -> bool {
+    /// Whether progress is to be told now that so many units of work are done; if so, the next interval
+    /// begins.
+    fn beats(&mut self, now: Instant, done: u64) -> bool {
         let passed = now.saturating_duration_since(self.since);
         let interval = match self.every {
             Every::Time(interval) => interval,
-            Every::Work { .. } if self.units < self.threshold => return false,
+            Every::Work { .. } if done.saturating_sub(self.done) < self.threshold => return false,
             Every::Work { interval, .. } => {
                 self.threshold = scaled(self.threshold, interval, passed);
                 interval
@@ -51,7 +51,7 @@ impl Pulse {
         if passed < interval {
             return false;
         }
-        (self.since, self.units) = (now, 0);
+        (self.since, self.done) = (now, done);
         true
     }
 }
@@ -82,23 +82,16 @@ impl Teller {
         self.pulse.due()
     }
 
-    /// What of a flow's counts is work, where the moments follow the work.
-    pub(crate) fn work(&self, tally: &Tally) -> u64 {
-        match self.pulse.every {
-            Every::Time(_) => 0,
-            Every::Work { unit: WorkUnit::Bytes, .. } => tally.bytes_sent + tally.bytes_received,
-            Every::Work { unit: WorkUnit::Transactions, .. } => tally.transactions,
-        }
-    }
-
-    /// So much more work is done.
-    pub(crate) fn worked(&mut self, units: u64) {
-        self.pulse.units += units;
-    }
-
     /// Whether progress is to be told now; if so, the next interval begins.
-    pub(crate) fn beats(&mut self, now: Instant) -> bool {
-        self.pulse.beats(now)
+    pub(crate) fn beats(&mut self, now: Instant, tallies: impl Iterator<Item = Tally>) -> bool {
+        let done = match self.pulse.every {
+            Every::Time(_) => 0,
+            Every::Work { unit: WorkUnit::Bytes, .. } => {
+                tallies.map(|tally| tally.bytes_sent + tally.bytes_received).sum()
+            }
+            Every::Work { unit: WorkUnit::Transactions, .. } => tallies.map(|tally| tally.transactions).sum(),
+        };
+        self.pulse.beats(now, done)
     }
 
     /// Tells what was counted until now.
@@ -128,14 +121,9 @@ mod tests {
 
     /// Milliseconds at which work of so many units, done every so often, is told of.
     fn told(pulse: &mut Pulse, start: Instant, units: u64, each: u32, until: u32) -> Vec<u32> {
-        let mut told = Vec::new();
-        for at in (each..=until).step_by(each as usize) {
-            pulse.units += units;
-            if pulse.beats(start + at * MS) {
-                told.push(at);
-            }
-        }
-        told
+        let before = pulse.done;
+        let beats = |at: &u32| pulse.beats(start + *at * MS, before + u64::from(*at / each) * units);
+        (each..=until).step_by(each as usize).filter(beats).collect()
     }
 
     #[test]
@@ -143,11 +131,11 @@ mod tests {
         let start = Instant::now();
         let mut pulse = Pulse::new(Every::Time(200 * MS), start);
         assert_eq!(pulse.due(), Some(start + 200 * MS));
-        assert!(!pulse.beats(start + 199 * MS));
-        assert!(pulse.beats(start + 203 * MS));
+        assert!(!pulse.beats(start + 199 * MS, 1));
+        assert!(pulse.beats(start + 203 * MS, 2));
         assert_eq!(pulse.due(), Some(start + 403 * MS));
-        assert!(!pulse.beats(start + 402 * MS));
-        assert!(pulse.beats(start + 900 * MS));
+        assert!(!pulse.beats(start + 402 * MS, 3));
+        assert!(pulse.beats(start + 900 * MS, 3));
         assert_eq!(pulse.due(), Some(start + 1100 * MS));
     }
 
@@ -194,11 +182,12 @@ mod tests {
     fn who_does_not_keep_up_misses_some_and_holds_nobody_up() {
         let start = Instant::now();
         let (to, heard) = sync_channel(1);
-        let mut teller = Teller::new(&Progress { every: by_work(10), to }, start);
+        let mut teller = Teller::new(&Progress { every: by_work(16), to }, start);
         let tally = Tally { bytes_sent: 7, bytes_received: 8, transactions: 9, ..Tally::default() };
-        assert_eq!((teller.work(&tally), teller.units()), (15, Some(10)));
-        teller.worked(15);
-        assert!(teller.beats(start + 1500 * MS));
+        assert_eq!(teller.units(), Some(16));
+        assert!(!teller.beats(start + 1500 * MS, [tally].into_iter()));
+        assert!(teller.beats(start + 1500 * MS, [tally, tally].into_iter()));
+        assert_eq!(teller.units(), Some(10));
         teller.tell(start + 1500 * MS, [tally, tally].into_iter());
         teller.tell(start + 1600 * MS, [tally].into_iter());
         assert_eq!(

@@ -157,13 +157,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if F::SETTLES && !std::mem::replace(&mut track.unsettled, true) {
             self.unsettled.push(flow);
         }
-        let work = |flow: &F, teller: &Teller| teller.work(&flow.tally());
-        let before = self.teller.as_ref().map_or(0, |teller| work(&track.flow, teller));
-        let next = track.flow.step(&Done { token: completion.token.of(0), ..*completion });
-        if let Some(teller) = &mut self.teller {
-            teller.worked(work(&track.flow, teller) - before);
-        }
-        match next {
+        match track.flow.step(&Done { token: completion.token.of(0), ..*completion }) {
             // Armed at once it would find none again: those of this turn have not been given back yet.
             Next::Receive if completion.result == Err(Errno::NO_BUFFERS) => self.starved.push_back(flow),
             next => self.apply(flow, next),
@@ -342,7 +336,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         {
             wakes.resume();
         }
-        if !teller.beats(now) {
+        if !teller.beats(now, self.tracks.iter().map(|track| track.flow.tally())) {
             return;
         }
         if self.tracks.iter().any(|track| track.end.is_none() && track.leash == Leash::Free) {
