@@ -2,8 +2,10 @@
 
 mod environment;
 mod faults;
+mod harness;
 mod interop;
 mod lab;
+mod matrix;
 mod netperf;
 mod netserver;
 mod report;
