@@ -6,6 +6,7 @@ mod harness;
 mod interop;
 mod lab;
 mod matrix;
+mod meaning;
 mod netperf;
 mod netserver;
 mod report;

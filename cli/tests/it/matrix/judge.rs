@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::cell::{Cell, Test, Variant};
 use crate::netperf::Ended;
+use crate::support::online_cpus;
 
 /// Complains by returning a sentence.
 pub(super) type Judged<T> = Result<T, String>;
@@ -94,7 +95,7 @@ fn judge_single(cell: Cell, out: &str) -> Judged<String> {
     let (rate, rest) = out.split_once('\n').unwrap_or((out, ""));
     hold!(rate == "100", "Linux counts 100 ticks a second, not `{rate}`");
     let end = if cell.test == Test::LocCpu { "local" } else { "remote" };
-    let cpus = cores();
+    let cpus = online_cpus();
     let sentence = match (cell.variant, cpus) {
         (Variant::Plain, 1.0) => format!("There is 1 {end} cpu\n"),
         (Variant::Plain, _) => format!("There are {cpus} {end} cpus\n"),
@@ -213,7 +214,7 @@ fn judge_cpu(test: Test, rate: f64, ends: [(f64, f64); 2]) -> Judged<()> {
         // A stock netserver scales its figure for connections by the 4 s that it waits after them.
         let most = if index == 1 && matches!(test, Test::TcpCrr | Test::TcpCc) { 600.0 } else { 100.5 };
         hold!(utilisation > 0.0 && utilisation <= most, "a utilisation of {utilisation} %");
-        let expected = utilisation * 10_000.0 * cores() / units;
+        let expected = utilisation * 10_000.0 * online_cpus() / units;
         let tolerance = 0.001 + expected * ROUNDING;
         hold!((demand - expected).abs() <= tolerance, "a demand of {demand}, {expected} by utilisation");
     }
@@ -343,11 +344,4 @@ fn unit(test: Test) -> &'static str {
         Test::TcpRr | Test::TcpCrr | Test::TcpCc | Test::UdpRr | Test::OmniRr => "trans/s",
         _ => "Mbit/s",
     }
-}
-
-/// CPUs that are online, as netperf counts them.
-fn cores() -> f64 {
-    let stat = std::fs::read_to_string("/proc/stat").expect("the kernel has it");
-    let is_core = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| !rest.starts_with(' '));
-    stat.lines().filter(is_core).count() as f64
 }
