@@ -3,20 +3,21 @@
 //! Opens nothing and knows nothing of rings; [`crate::prepare`] turns a plan into sockets, threads and
 //! memory.
 
+mod progress;
 mod transactions;
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::outcome::Sample;
+
+pub use progress::{Every, Progress, WorkUnit};
 
 /// Largest message of a stream, in bytes. The arena is sized from it before the clock starts.
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
@@ -134,31 +135,6 @@ pub struct Bursts {
     pub messages: u32,
     /// From the beginning of one burst to that of the next.
     pub every: Duration,
-}
-
-/// When the progress of a run is told while it goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Every {
-    /// At the first look after so much time: netperf's `-D` with a negative argument.
-    Time(Duration),
-    /// The clock is looked at after so many units of work only, a number that is adapted so that it takes
-    /// about as long as this: netperf's `-D` with a positive argument. Units are bytes, or transactions.
-    Work {
-        /// What a report should cover, and covers at least.
-        interval: Duration,
-        /// The first guess of the units in it.
-        units: u64,
-    },
-}
-
-/// Progress told while the run goes on.
-#[derive(Clone, Debug)]
-pub struct Progress {
-    /// When.
-    pub every: Every,
-    /// Who is told. Where it does not keep up, reports are left out; the run does not wait for it.
-    pub to: SyncSender<Sample>,
 }
 
 /// How the data connection comes about.
@@ -355,7 +331,7 @@ pub struct PlanOptions {
     /// The time of each operation is measured: [`Outcome::latency`](crate::Outcome::latency). What that is of
     /// is said there.
     pub latency: bool,
-    /// Who is told of the progress as it is made, and when.
+    /// Who is told of the progress as it is made, and when; of runs with one worker only.
     pub progress: Option<Progress>,
     /// A receiver, or either end of transactions, compares every byte with what a peer of the same sizes and
     /// no payload of its own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in
@@ -458,6 +434,7 @@ impl Plan {
         check_flows(&options)?;
         check_offloads(&options)?;
         check_send_path(&options)?;
+        let told_every = progress::check(&options)?;
         let PlanOptions { receive_grace, receive_linger, connect_timeout, drain_timeout, .. } = options;
         let length = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
         for (option, time) in [
@@ -467,6 +444,7 @@ impl Plan {
             ("connect timeout", connect_timeout),
             ("drain timeout", drain_timeout),
             ("interval", options.interval.unwrap_or_default()),
+            ("interval of progress", told_every),
         ] {
             if time > TIME_MAX {
                 return Err(Error::Plan { option, range: "at most 4294967295 seconds" });
@@ -516,8 +494,8 @@ fn check_built(options: &PlanOptions) -> Result<(), Error> {
     if options.file.is_some() {
         return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
     }
-    if options.progress.is_some() || options.latency || options.busy_poll {
-        let option = "progress, latency and busy poll";
+    if options.latency || options.busy_poll {
+        let option = "latency and busy poll";
         return Err(Error::Plan { option, range: "off: they are not built" });
     }
     Ok(())

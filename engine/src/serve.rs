@@ -24,6 +24,7 @@ use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role, SendPath};
+use crate::progress::Teller;
 use crate::resend::Resend;
 use crate::run::Window;
 use crate::sampler::Sampler;
@@ -44,6 +45,7 @@ pub(crate) struct Share {
     pub(crate) machine_cpu: MachineCpu,
     pub(crate) cpu: ThreadCpu,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) progress_units: Option<u64>,
     pub(crate) low_water: Option<LowWaterUse>,
     pub(crate) longest_gather: Duration,
     pub(crate) drops: Option<Drops>,
@@ -90,6 +92,7 @@ struct Watchers<'a> {
     pace: Option<Pace>,
     resend: Option<Resend>,
     sampler: Option<Sampler>,
+    teller: Option<Teller>,
 }
 
 /// The connections of one worker.
@@ -215,6 +218,7 @@ impl<'a> Serving<'a> {
             pace: self.rate().map(|rate| Pace::new(rate, layout.flows, Instant::now())),
             resend: self.resend(),
             sampler: self.sampler(),
+            teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
         match (options.role, options.protocol) {
             (Role::Request | Role::Respond, _) => self.transact(backend, watchers, done, share),
@@ -311,6 +315,7 @@ impl<'a> Serving<'a> {
         }
         share.tally.wrong_bytes = watchers.checkers.iter().map(Checker::wrong).sum();
         share.tally.operations = share.tally.operations.plus(backend.operations());
+        share.progress_units = watchers.teller.as_ref().and_then(Teller::units);
         share.samples = watchers.sampler.map_or_else(Vec::new, Sampler::into_samples);
         result
     }
@@ -358,6 +363,8 @@ impl<'a> Serving<'a> {
             starved: VecDeque::with_capacity(self.connections.len()),
             unsettled: Vec::with_capacity(self.connections.len()),
             sampler: watchers.sampler.as_mut(),
+            teller: watchers.teller.as_mut(),
+            fetching: false,
         };
         drive(&mut worker, done)
     }

@@ -14,6 +14,7 @@ use crate::layout::Layout;
 use crate::outcome::End;
 use crate::pace::Pace;
 use crate::pattern::Checker;
+use crate::progress::Teller;
 use crate::resend::Resend;
 use crate::sampler::Sampler;
 use crate::sys::Errno;
@@ -60,6 +61,9 @@ pub(crate) struct Worker<'a, B, F> {
     /// Flows that are still to be asked what the completions of this turn amount to; with room for all.
     pub(crate) unsettled: Vec<u32>,
     pub(crate) sampler: Option<&'a mut Sampler>,
+    pub(crate) teller: Option<&'a mut Teller>,
+    /// Progress is to be told as soon as one more turn has fetched what lay unread.
+    pub(crate) fetching: bool,
 }
 
 /// A flow on its way.
@@ -278,11 +282,13 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         let paced = self.pace.as_ref().and_then(Pace::due);
         let sample = self.sampler.as_ref().map(|sampler| sampler.due());
         let unread = self.wakes.as_ref().and_then(|wakes| wakes.due());
-        if !self.starved.is_empty() || !self.unsettled.is_empty() {
+        let told = self.teller.as_ref().and_then(|teller| teller.due());
+        if !self.starved.is_empty() || !self.unsettled.is_empty() || self.fetching {
             return Some(Duration::ZERO);
         }
         let resend = self.resend.as_ref().map(Resend::due);
-        let next = [stop, self.drained_by, paced, resend, sample, unread].into_iter().flatten().min()?;
+        let next =
+            [stop, self.drained_by, paced, resend, sample, unread, told].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -309,6 +315,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         {
             sampler.take(now, self.tracks.iter().map(|track| track.flow.tally()));
         }
+        self.tell(now);
         if let Some((at, end)) = self.timing.stop
             && now >= at
             && !self.lets_go()
@@ -329,6 +336,30 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         {
             let next = track.flow.resend();
             self.apply(0, next);
+        }
+    }
+
+    /// Tells the progress if it is time to. What lies below a low-water mark by then is fetched before.
+    fn tell(&mut self, now: Instant) {
+        let Some(teller) = &mut self.teller else { return };
+        let due = teller.due().is_some_and(|due| due <= now);
+        if due && !self.fetching && self.wakes.as_mut().is_some_and(|wakes| wakes.let_go()) {
+            self.fetching = true;
+            return;
+        }
+        if std::mem::take(&mut self.fetching)
+            && let Some(wakes) = &mut self.wakes
+        {
+            wakes.resume();
+        }
+        if !teller.beats(now, self.tracks.iter().map(|track| track.flow.tally())) {
+            return;
+        }
+        if self.tracks.iter().any(|track| track.end.is_none() && track.leash == Leash::Free) {
+            teller.tell(now, self.tracks.iter().map(|track| track.flow.tally()));
+        } else {
+            // They are ending, and what is left is in the outcome.
+            self.teller = None;
         }
     }
 

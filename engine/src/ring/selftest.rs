@@ -149,8 +149,7 @@ fn choose_send_path(ring: &mut Ring, plan: &Plan, degraded: &mut Vec<Degraded>) 
         }
         degraded.push(Degraded { feature: path.feature(), reason, instead: setup::CHAIN });
         ring.sending.path = SendPath::Chain;
-        ring.sending.silent =
-            setup::completes_silently(&ring.uring, plan.layout(), SendPath::Chain, degraded);
+        ring.sending.silent = setup::completes_silently(&ring.uring, plan, SendPath::Chain, degraded);
     }
 }
 
