@@ -10,6 +10,7 @@ use std::time::Duration;
 use socket2::SockAddr;
 
 use crate::arena::Span;
+use crate::file::FilePart;
 use crate::outcome::{Latency, Operations};
 use crate::plan::SendPath;
 use crate::sys::Errno;
@@ -30,6 +31,8 @@ pub(crate) enum Op {
     /// Send this part of the arena. `linked` holds the next pushed send back until this one is done in full,
     /// and cancels it where this one falls short: two sends of one stream must never overtake each other.
     Send { span: Span, linked: bool },
+    /// The same of the plan's file. For backends of calls, not for a ring.
+    SendFile { part: FilePart, linked: bool },
 }
 
 /// Where received bytes lie.

@@ -5,8 +5,10 @@
 //! the socket's own time limit, and only between calls are the clock and the stop event looked at.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
@@ -14,6 +16,7 @@ use socket2::SockAddr;
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::error::Error;
+use crate::file::Piece;
 use crate::latency::Recorder;
 use crate::outcome::{Latency, Operations};
 use crate::plan::{Plan, Role};
@@ -28,7 +31,9 @@ pub(crate) struct Classic {
     /// Where sends go on a socket that is not connected.
     to: Option<SockAddr>,
     /// Sends in order. One at a time, but for the marks at the end of a stream of datagrams.
-    sends: VecDeque<(Span, Token)>,
+    sends: VecDeque<(Piece, Token)>,
+    /// Where messages come from if not from the arena.
+    file: Option<Arc<File>>,
     /// A receive is wanted; it stays so until cancelled or the stream ends.
     receiving: bool,
     /// How long a send and a receive may block: what the socket has been told.
@@ -91,6 +96,7 @@ impl Classic {
             socket: -1,
             to: None,
             sends: VecDeque::with_capacity(8),
+            file: plan.options().file.clone(),
             receiving: false,
             send_slice: Duration::ZERO,
             receive_slice: Duration::ZERO,
@@ -115,15 +121,24 @@ impl Classic {
     }
 
     /// Sends the first message, or as much of it as goes within the time limit.
-    fn make_send(&mut self, span: Span, token: Token) {
-        self.operations.sends_syscall += 1;
+    fn make_send(&mut self, piece: Piece, token: Token) {
         // The marks at the end of a stream of datagrams are no messages.
-        let mut times = self.send_times.as_mut().filter(|_| span.length > 0);
+        let mut times = self.send_times.as_mut().filter(|_| piece.length() > 0);
         times.iter_mut().for_each(|times| times.begin());
-        let result = sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait);
+        let result = match (piece, &self.file) {
+            (Piece::File(part), Some(file)) => {
+                self.operations.sends_file += 1;
+                sys::send_file(self.socket, file, part)
+            }
+            (Piece::File(_), None) => unreachable!("a part of a file is sent where there is one"),
+            (Piece::Arena(span), _) => {
+                self.operations.sends_syscall += 1;
+                sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait)
+            }
+        };
         let result = match result {
             Ok(bytes) => {
-                if bytes == span.length as usize {
+                if bytes == piece.length() as usize {
                     times.iter_mut().for_each(|times| times.end());
                 }
                 Ok(bytes as u32)
@@ -230,7 +245,8 @@ impl Backend for Classic {
         match op {
             Op::Cancel(target) => self.cancel(target),
             Op::Receive => self.receiving = true,
-            Op::Offer { span } | Op::Send { span, .. } => self.sends.push_back((span, token)),
+            Op::Offer { span } | Op::Send { span, .. } => self.sends.push_back((Piece::Arena(span), token)),
+            Op::SendFile { part, .. } => self.sends.push_back((Piece::File(part), token)),
         }
     }
 
@@ -241,9 +257,9 @@ impl Backend for Classic {
         if !self.ready.is_empty() {
             return Ok(());
         }
-        if let Some(&(span, token)) = self.sends.front() {
+        if let Some(&(piece, token)) = self.sends.front() {
             self.limit(Timeout::Send, timeout)?;
-            self.make_send(span, token);
+            self.make_send(piece, token);
         } else if self.receiving && self.paced {
             if sys::becomes_readable(&self.socket, timeout.unwrap_or(SLICE).min(SLICE))? {
                 self.make_receive(Patience::Now);

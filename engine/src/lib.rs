@@ -27,6 +27,7 @@ mod engine;
 mod epoll;
 pub mod error;
 pub mod facts;
+mod file;
 mod filter;
 mod flow;
 mod latency;

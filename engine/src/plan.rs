@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::file;
 use crate::layout::Layout;
 
 pub use progress::{Every, Progress, WorkUnit};
@@ -280,8 +281,9 @@ pub struct PlanOptions {
     /// [`Plan::message_slots_bytes`]. `None` is a pseudo-random sequence, which no link compresses.
     pub payload: Option<Arc<[u8]>>,
     /// A TCP sender takes its messages out of this file, by sendfile and without a copy through memory of
-    /// ours: from its start, and from its start again where it ends. It holds one message at least. What
-    /// [`Self::payload`] says has no meaning then.
+    /// ours: from its start, and from its start again where the next one would not be whole. It holds one
+    /// message at least; one that becomes shorter ends the run with ENODATA. It is for calls, so the engine
+    /// is not io_uring then. What [`Self::payload`] says has no meaning then.
     pub file: Option<Arc<File>>,
     /// What a transaction is.
     pub transaction: Transaction,
@@ -415,6 +417,10 @@ impl Plan {
             }
         }
         let layout = Layout::new(&options);
+        let layout = match &options.file {
+            Some(file) => layout.with_file(file::messages(file, options.message_bytes)?),
+            None => layout,
+        };
         Ok(Self { options, layout })
     }
 
@@ -451,9 +457,6 @@ fn check_built(options: &PlanOptions) -> Result<(), Error> {
     if transactions && options.transaction.connections == Connections::Each {
         let range = "kept: a connection for each transaction is not built";
         return Err(Error::Plan { option: "connections", range });
-    }
-    if options.file.is_some() {
-        return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
     }
     if options.busy_poll {
         return Err(Error::Plan { option: "busy poll", range: "off: it is not built" });

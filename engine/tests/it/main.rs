@@ -10,6 +10,7 @@ mod maerts;
 mod payload;
 mod progress;
 mod segments;
+mod sendfile;
 mod stream;
 mod support;
 mod transactions;
