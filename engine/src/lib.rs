@@ -29,6 +29,7 @@ pub mod error;
 pub mod facts;
 mod filter;
 mod flow;
+mod latency;
 mod layout;
 mod low_water;
 #[doc(hidden)]

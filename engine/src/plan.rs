@@ -494,9 +494,14 @@ fn check_built(options: &PlanOptions) -> Result<(), Error> {
     if options.file.is_some() {
         return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
     }
-    if options.latency || options.busy_poll {
-        let option = "latency and busy poll";
-        return Err(Error::Plan { option, range: "off: they are not built" });
+    if options.latency && options.role != Role::Request {
+        return Err(Error::Plan {
+            option: "latency",
+            range: "off but at a requester: it is not built elsewhere",
+        });
+    }
+    if options.busy_poll {
+        return Err(Error::Plan { option: "busy poll", range: "off: it is not built" });
     }
     Ok(())
 }

@@ -19,8 +19,9 @@ use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
 use crate::flow::{DatagramSend, Flow, Linger, Pieces, Receive, StreamSend};
+use crate::latency::Timings;
 use crate::low_water::LowWater;
-use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
+use crate::outcome::{Drops, End, Latency, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role, SendPath};
@@ -45,6 +46,7 @@ pub(crate) struct Share {
     pub(crate) machine_cpu: MachineCpu,
     pub(crate) cpu: ThreadCpu,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) latency: Option<Latency>,
     pub(crate) progress_units: Option<u64>,
     pub(crate) low_water: Option<LowWaterUse>,
     pub(crate) longest_gather: Duration,
@@ -92,6 +94,7 @@ struct Watchers<'a> {
     pace: Option<Pace>,
     resend: Option<Resend>,
     sampler: Option<Sampler>,
+    timings: Option<Timings>,
     teller: Option<Teller>,
 }
 
@@ -218,6 +221,7 @@ impl<'a> Serving<'a> {
             pace: self.rate().map(|rate| Pace::new(rate, layout.flows, Instant::now())),
             resend: self.resend(),
             sampler: self.sampler(),
+            timings: self.timings(),
             teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
         match (options.role, options.protocol) {
@@ -316,6 +320,7 @@ impl<'a> Serving<'a> {
         share.tally.wrong_bytes = watchers.checkers.iter().map(Checker::wrong).sum();
         share.tally.operations = share.tally.operations.plus(backend.operations());
         share.progress_units = watchers.teller.as_ref().and_then(Teller::units);
+        share.latency = watchers.timings.map(Timings::into_latency);
         share.samples = watchers.sampler.map_or_else(Vec::new, Sampler::into_samples);
         result
     }
@@ -360,6 +365,7 @@ impl<'a> Serving<'a> {
             wakes: watchers.wakes.take().map(|wakes| wakes as &mut dyn Wakes),
             pace: watchers.pace.take(),
             resend: watchers.resend.take(),
+            timings: watchers.timings.as_mut(),
             starved: VecDeque::with_capacity(self.connections.len()),
             unsettled: Vec::with_capacity(self.connections.len()),
             sampler: watchers.sampler.as_mut(),
