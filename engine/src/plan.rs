@@ -500,9 +500,6 @@ fn check_built(options: &PlanOptions) -> Result<(), Error> {
             range: "off but at a requester: it is not built elsewhere",
         });
     }
-    if options.busy_poll {
-        return Err(Error::Plan { option: "busy poll", range: "off: it is not built" });
-    }
     Ok(())
 }
 
@@ -523,6 +520,12 @@ fn check_flows(options: &PlanOptions) -> Result<(), Error> {
     {
         let range = "left to the kernel with more than one flow that connects";
         return Err(Error::Plan { option: "local data port", range });
+    }
+    if options.busy_poll && options.engine == EngineChoice::Classic {
+        return Err(Error::Plan {
+            option: "busy poll",
+            range: "off with the classic engine, whose calls block",
+        });
     }
     if options.rate == Some(0) {
         return Err(Error::Plan { option: "rate", range: "above zero" });
