@@ -11,6 +11,7 @@ use crate::arena::Span;
 use crate::backend::{Backend, Done, Op, Received};
 use crate::file::{FilePart, Piece};
 use crate::flow::{Batch, Flow, MARKS, Next};
+use crate::latency::Timings;
 use crate::layout::Layout;
 use crate::outcome::End;
 use crate::pace::Pace;
@@ -57,6 +58,8 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) pace: Option<Pace>,
     /// How long the responses to the requests of a flow may take; of one over UDP.
     pub(crate) resend: Option<Resend>,
+    /// How long transactions take, where that is measured.
+    pub(crate) timings: Option<&'a mut Timings>,
     /// Flows whose receive found no buffer, in the order in which they get another chance; with room for all.
     pub(crate) starved: VecDeque<u32>,
     /// Flows that are still to be asked what the completions of this turn amount to; with room for all.
@@ -110,7 +113,7 @@ pub(crate) fn drive<B: Backend, F: Flow>(
     done: &mut Vec<Done>,
 ) -> io::Result<()> {
     worker.start();
-    while worker.tracks.iter().any(|track| track.end.is_none()) {
+    while worker.runs() {
         let patience = worker.patience();
         worker.backend.wait(patience)?;
         worker.backend.reap(done);
@@ -127,7 +130,7 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         }
         worker.feed();
         worker.check_clock();
-        if all {
+        if all || !worker.runs() {
             worker.settle();
         }
     }
@@ -135,10 +138,18 @@ pub(crate) fn drive<B: Backend, F: Flow>(
 }
 
 impl<B: Backend, F: Flow> Worker<'_, B, F> {
+    /// Some flow is not over.
+    fn runs(&self) -> bool {
+        self.tracks.iter().any(|track| track.end.is_none())
+    }
+
     fn start(&mut self) {
         for flow in self.numbers() {
             if self.track(flow).end.is_none() {
                 let first = self.track(flow).flow.start();
+                if self.timings.is_some() {
+                    self.time(flow, Instant::now());
+                }
                 self.apply(flow, first);
             }
         }
@@ -168,16 +179,26 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
-    /// Asks the flows that something happened to what it amounts to.
+    /// Notes which transactions of a flow have begun and ended: now, as far as they are new.
+    fn time(&mut self, flow: u32, now: Instant) {
+        if let Some(timings) = &mut self.timings {
+            timings.note(flow, self.tracks[flow as usize].flow.exchanged(), now);
+        }
+    }
+
+    /// Asks the flows that something happened to what it amounts to. One look at the clock is for all of them:
+    /// it is the end of the transactions that this turn has brought to theirs, and the beginning of the next.
     fn settle(&mut self) {
+        let now = self.timings.as_ref().filter(|_| !self.unsettled.is_empty()).map(|_| Instant::now());
         for index in 0..self.unsettled.len() {
             let flow = self.unsettled[index];
             let track = self.track(flow);
             track.unsettled = false;
-            if track.end.is_none() {
-                let next = track.flow.settle();
-                self.apply(flow, next);
+            let next = if track.end.is_none() { track.flow.settle() } else { Next::Wait };
+            if let Some(now) = now {
+                self.time(flow, now);
             }
+            self.apply(flow, next);
         }
         self.unsettled.clear();
     }
@@ -337,7 +358,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if let Some(pace) = &mut self.pace
             && let Some((flow, batch)) = pace.next(now)
         {
-            self.resend.iter_mut().for_each(|resend| resend.restart(now));
+            self.begin_late(flow, now);
             self.send(flow, batch);
         }
         self.resend_late(now);
@@ -360,6 +381,18 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
+    /// Requests that have waited for their time go out only now.
+    fn begin_late(&mut self, flow: u32, now: Instant) {
+        if let Some(resend) = &mut self.resend {
+            resend.restart(now);
+        }
+        if let Some(timings) = &mut self.timings {
+            let this = &self.tracks[flow as usize].flow;
+            let (tally, (asked, _)) = (this.tally(), this.exchanged());
+            timings.postpone(flow, asked.saturating_sub(tally.messages_sent + tally.failed_sends), now);
+        }
+    }
+
     /// Has requests sent again that nobody answers: over UDP, where there is one flow. Those that wait for their
     /// time have not been sent yet.
     fn resend_late(&mut self, now: Instant) {
@@ -369,6 +402,10 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             && !waits
         {
             let next = track.flow.resend();
+            if let Some(timings) = &mut self.timings {
+                timings.forget(0);
+            }
+            self.time(0, now);
             self.apply(0, next);
         }
     }
