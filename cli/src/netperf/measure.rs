@@ -12,7 +12,7 @@ use ringperf_engine::facts::SocketBuffers;
 use ringperf_engine::outcome::Sample;
 use ringperf_engine::plan::{Progress, Protocol, Role};
 use ringperf_engine::{End, Error, Outcome, Plan, PlanOptions, Prepared};
-use ringperf_proto::{ClientInput, ClientOutput, Length, OmniTest, RemoteOffer, RemoteResults};
+use ringperf_proto::{ClientInput, ClientOutput, Length, RemoteOffer, RemoteResults, TestRequest};
 use signal_hook::consts::{SIGALRM, SIGINT};
 
 use super::interim::{Interims, Lines, WAITING_MAX};
@@ -73,7 +73,7 @@ pub(crate) struct Iterations<'a> {
     /// Signals have their default action until the first test is about to begin.
     interrupt: Option<Interrupt>,
     /// The last request and the answer to it, which the next request follows.
-    last: Option<(OmniTest, RemoteOffer)>,
+    last: Option<(TestRequest, RemoteOffer)>,
     /// How interim results are printed.
     lines: Lines,
     /// What the last iteration found an interval to hold.
@@ -212,13 +212,13 @@ impl<'a> Iterations<'a> {
     fn request(&mut self, prepared: &Prepared, remote: SocketAddr) -> Result<Option<RemoteOffer>, Ending> {
         let Some(exchange) = &mut self.exchange else { return Ok(None) };
         let fresh = self.course.request(prepared.local(), remote);
-        let test = match &self.last {
-            None => fresh,
-            Some((test, offer)) => {
-                let next = test.next_iteration(offer);
-                OmniTest { local: fresh.local, server_address: fresh.server_address, ..next }
-            }
+        let mut test = match &self.last {
+            None => fresh.clone(),
+            Some((test, offer)) => test.next_iteration(offer),
         };
+        if let (TestRequest::Omni(test), TestRequest::Omni(fresh)) = (&mut test, fresh) {
+            (test.local, test.server_address) = (fresh.local, fresh.server_address);
+        }
         let offer = match exchange.ask(ClientInput::Start(test.clone()), self.course.deadlines.reply) {
             Ok(ClientOutput::Run(offer)) => offer,
             Ok(other) => return Err(say::out_of_step(&other)),

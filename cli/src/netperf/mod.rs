@@ -44,7 +44,7 @@ use self::plan::Course;
 use self::recorder::Recorder;
 use self::resolve::{family_of, wildcard};
 use self::say::{Ending, FAILED, Output, complain};
-use self::traffic::TestName;
+use self::traffic::{OptionSet, TestName};
 use crate::client::control::Control;
 use crate::client::deadline::Deadlines;
 use crate::client::exchange::Exchange;
@@ -52,6 +52,9 @@ use crate::record::Record;
 
 /// Names the engine that moves the bytes, as netperf's command line has no room for it.
 const ENGINE_VARIABLE: &str = "RINGPERF_ENGINE";
+
+/// Has figures of the data connection printed on standard error after each iteration, as netperf has it.
+const TCP_INFO_VARIABLE: &str = "DUMP_TCP_INFO";
 
 /// Exit status of a defect, as sysexits.h numbers a software error.
 const DEFECT: u8 = 70;
@@ -130,8 +133,13 @@ fn netperf(
     let mut iterations = Iterations::new(&course, exchange);
     let mut confidence = Confidence::new(if repeats(test) { goal } else { Goal::once() });
     let mut failed_sends = 0;
+    let dumps_tcp_info =
+        std::env::var_os(TCP_INFO_VARIABLE).is_some() && test.option_set() == OptionSet::Omni;
     loop {
         let run = iterations.run(output)?;
+        if let Some(lines) = report::tcp_info(&run).filter(|_| dumps_tcp_info) {
+            complain(&lines);
+        }
         failed_sends += run.outcome.as_ref().map_or(0, |outcome| outcome.tally.failed_sends);
         confidence.push(report::iteration(&course, &run));
         if let Some(records) = &mut records {

@@ -59,6 +59,28 @@ fn segment_bytes(run: &Run) -> Option<u32> {
     Some(run.outcome.as_ref()?.transport.as_ref()?.segment_bytes)
 }
 
+/// The three lines that `DUMP_TCP_INFO` in the environment asks for; `None` without a TCP connection. The
+/// misspelt name is netperf's.
+pub(crate) fn tcp_info(run: &Run) -> Option<String> {
+    let transport = run.outcome.as_ref()?.transport.as_ref()?;
+    let info = transport.info;
+    Some(format!(
+        "tcpi_rto {} tcpi_ato {} tcpi_pmtu {} tcpi_rcv_ssthresh {}\n\
+         tcpi_rtt {} tcpi_rttvar {} tcpi_snd_ssthresh {} tpci_snd_cwnd {}\n\
+         tcpi_reordering {} tcpi_total_retrans {}",
+        info.rto,
+        info.ato,
+        info.pmtu,
+        info.rcv_ssthresh,
+        transport.rtt_us,
+        info.rttvar,
+        info.snd_ssthresh,
+        info.snd_cwnd,
+        info.reordering,
+        transport.retransmits
+    ))
+}
+
 /// Where the send and the receive buffers of both ends start.
 fn places(course: &Course<'_>) -> Pair<Directions<Place>> {
     let (alignment, offset) = (course.options.alignment, course.options.offset);
