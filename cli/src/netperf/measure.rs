@@ -340,6 +340,11 @@ impl Run {
         tally.bytes_sent.saturating_add(tally.bytes_received)
     }
 
+    /// TCP_MAXSEG of our data socket in bytes, where it has one.
+    pub(crate) fn segment_bytes(&self) -> Option<u32> {
+        Some(self.outcome.as_ref()?.transport.as_ref()?.segment_bytes)
+    }
+
     /// Socket buffers of the netserver before any data; 0 where they are not known.
     pub(crate) fn remote_buffers(&self) -> SocketBuffers {
         let offer = self.remote.as_ref().map(|remote| &remote.offer);

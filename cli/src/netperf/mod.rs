@@ -245,12 +245,12 @@ fn course(
         Family::Unspecified if !options.no_control => control,
         asked => asked,
     };
-    let name = theirs.name.as_deref().unwrap_or(netserver_name(options));
-    let remote = resolve::data_end(name, &options.data_port.remote, family, protocol)?;
+    let their_name = theirs.name.as_deref().unwrap_or(netserver_name(options));
+    let remote = resolve::data_end(their_name, &options.data_port.remote, family, protocol)?;
     // The control connection's address of ours serves data of its family only.
     let of_control = options.control.local.name.as_deref().filter(|_| remote.family() == control);
-    let name = ours.name.as_deref().or(of_control).unwrap_or(wildcard(remote.family()));
-    let local = resolve::data_end(name, &options.data_port.local, ours.family, protocol)?;
+    let our_name = ours.name.as_deref().or(of_control).unwrap_or(wildcard(remote.family()));
+    let local = resolve::data_end(our_name, &options.data_port.local, ours.family, protocol)?;
     let socket = plan::socket(options, protocol);
     let buffers = ringperf_engine::granted_buffers(protocol, local.address().is_ipv4(), &socket)
         .map_err(|error| Ending::new(FAILED).complaint(format!("netperf: {error}")))?;
@@ -262,6 +262,7 @@ fn course(
         latency: options.latency,
         local,
         remote,
+        written: Pair { local: our_name.to_owned(), remote: their_name.to_owned() },
         buffers,
         engine,
         payload: None,

@@ -15,7 +15,7 @@ use ringperf_engine::plan::{
 use ringperf_engine::{EngineChoice, PlanOptions};
 use ringperf_proto::{ClassicTest, IpVersion, Length as WireLength, OmniTest, Test, TestRequest};
 
-use super::options::{Directions, Interim, Options};
+use super::options::{Directions, Interim, Options, Pair};
 use super::resolve::ResolvedHost;
 use super::traffic::{OptionSet, TestName, Traffic};
 use super::units::Unit;
@@ -43,6 +43,8 @@ pub(crate) struct Course<'a> {
     pub(crate) local: ResolvedHost,
     /// The netserver's. It is told of its address only if that was given for data.
     pub(crate) remote: ResolvedHost,
+    /// Both hosts of the data connection as they were given for it, or as netperf takes them.
+    pub(crate) written: Pair<String>,
     /// Our socket buffers as granted before any data.
     pub(crate) buffers: SocketBuffers,
     /// Which engine moves the bytes.
@@ -126,6 +128,11 @@ impl Course<'_> {
         let replaced = self.options.request_bytes.is_some() && self.name != TestName::TcpSendfile;
         let unset = if replaced { 0 } else { self.send_default() };
         self.options.send_bytes.local.unwrap_or(unset)
+    }
+
+    /// The same for a receiver.
+    pub(crate) fn shown_receive_bytes(&self) -> u32 {
+        self.options.receive_bytes.local.unwrap_or(or_unknown(self.buffers.receive))
     }
 
     fn send_default(&self) -> u32 {

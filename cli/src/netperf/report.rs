@@ -48,15 +48,11 @@ pub(crate) fn result(course: &Course<'_>, last: &Run, confidence: &Confidence, f
         TestName::TcpCrr => rr(course, RrTest::Crr, last, &means).render(&layout),
         TestName::TcpRr => rr(course, RrTest::Tcp, last, &means).render(&layout),
         TestName::UdpRr => rr(course, RrTest::Udp, last, &means).render(&layout),
-        TestName::TcpMss => MssTable { segment_bytes: segment_bytes(last) }.render(&layout),
+        TestName::TcpMss => MssTable { segment_bytes: last.segment_bytes() }.render(&layout),
         TestName::UdpStream => udp(course, last, &means, failed_sends).render(&layout),
         _ => tcp(course, last, &means).render(&layout),
     };
     confidence.warning().unwrap_or_default() + &table
-}
-
-fn segment_bytes(run: &Run) -> Option<u32> {
-    Some(run.outcome.as_ref()?.transport.as_ref()?.segment_bytes)
 }
 
 /// The three lines that `DUMP_TCP_INFO` in the environment asks for; `None` without a TCP connection. The
@@ -150,7 +146,7 @@ fn tcp(course: &Course<'_>, last: &Run, means: &Iteration) -> TcpTable {
         rate: means.throughput,
         local: end(course.buffers, places.local, means.local, local_bytes, local_calls),
         remote: end(last.remote_buffers(), places.remote, means.remote, remote_bytes, remote_calls),
-        segment_bytes: segment_bytes(last),
+        segment_bytes: last.segment_bytes(),
         arrived: (course.name == TestName::TcpSendfile).then(|| last.result_bytes()),
     }
 }

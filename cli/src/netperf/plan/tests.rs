@@ -27,6 +27,7 @@ fn with_buffers<T>(buffers: SocketBuffers, line: &str, look: impl FnOnce(&Course
         latency: options.latency,
         local: local.expect("an address"),
         remote: remote.expect("an address"),
+        written: Pair::default(),
         buffers,
         engine: EngineChoice::Auto,
         payload: None,

@@ -99,7 +99,7 @@ impl CpuColumns {
 }
 
 /// The letter by which netperf 2.7 names a way to measure CPU.
-fn method_letter(method: u32) -> char {
+pub(crate) fn method_letter(method: u32) -> char {
     match method {
         0 => 'U',
         1 => 'I',
