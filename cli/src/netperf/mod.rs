@@ -12,6 +12,8 @@ mod confidence;
 mod connect;
 #[cfg(test)]
 mod golden;
+#[cfg_attr(not(test), expect(dead_code, reason = "the options that ask for it are not read yet"))]
+mod histogram;
 mod measure;
 mod options;
 mod plan;
@@ -19,6 +21,8 @@ mod recorder;
 mod report;
 mod resolve;
 mod say;
+#[cfg_attr(not(test), expect(dead_code, reason = "the options that ask for it are not read yet"))]
+mod selectors;
 mod tables;
 mod units;
 
