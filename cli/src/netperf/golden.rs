@@ -47,15 +47,19 @@ fn golden_outputs_come_out_again() {
 }
 
 /// One file.
-struct Golden {
-    name: String,
+pub(super) struct Golden {
+    /// The file's name.
+    pub(super) name: String,
     /// The words of the command after `netperf`.
-    words: Vec<String>,
-    stdout: String,
-    exit: i32,
+    pub(super) words: Vec<String>,
+    /// What it printed.
+    pub(super) stdout: String,
+    /// How it ended.
+    pub(super) exit: i32,
 }
 
-fn goldens() -> Vec<Golden> {
+/// All files.
+pub(super) fn goldens() -> Vec<Golden> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-output");
     let index = read(&folder.join("INDEX.tsv"));
     index.lines().skip(1).map(|row| golden(&folder, row)).collect()
@@ -80,20 +84,24 @@ fn read(path: &PathBuf) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The words between `netperf` and what follows it in a shell, empty quotes as an empty word.
+/// The words between `netperf` and what follows it in a shell, without their quotes.
 fn netperf_words(command: &str) -> Vec<String> {
-    let words = command.split(' ').skip_while(|word| *word != "netperf").skip(1);
-    let mut own = Vec::new();
-    for word in words {
-        if word == "&" {
-            break;
-        }
-        own.push(word.trim_end_matches(';').trim_matches('\'').to_owned());
-        if word.ends_with(';') {
-            break;
+    let (mut words, mut word, mut is_quoted) = (Vec::new(), None::<String>, false);
+    for character in command.chars().chain([' ']) {
+        match character {
+            '\'' => {
+                is_quoted = !is_quoted;
+                word.get_or_insert_default();
+            }
+            ' ' | ';' if !is_quoted => {
+                words.extend(word.take());
+                words.extend((character == ';').then(|| ";".to_owned()));
+            }
+            _ => word.get_or_insert_default().push(character),
         }
     }
-    own
+    let own = words.into_iter().skip_while(|word| word != "netperf").skip(1);
+    own.take_while(|word| word != "&" && word != ";").collect()
 }
 
 impl Golden {

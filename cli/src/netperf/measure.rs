@@ -83,8 +83,8 @@ pub(crate) struct Iterations<'a> {
 impl<'a> Iterations<'a> {
     /// Nothing run yet.
     pub(crate) fn new(course: &'a Course<'a>, exchange: Option<Exchange>) -> Self {
-        let form = course.options.selectors.as_ref().map(|selectors| selectors.form);
-        let lines = Lines::new(form, course.unit);
+        let style = course.options.selectors.as_ref().map(|selectors| selectors.style);
+        let lines = Lines::new(style, course.unit);
         Self { course, exchange, interrupt: None, last: None, lines, interim_units: None }
     }
 

@@ -13,6 +13,7 @@ mod connect;
 mod facts;
 #[cfg(test)]
 mod golden;
+mod histogram;
 mod interim;
 mod measure;
 mod options;
@@ -21,9 +22,11 @@ mod recorder;
 mod report;
 mod resolve;
 mod say;
+mod selectors;
 mod tables;
 mod traffic;
 mod units;
+mod values;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -36,14 +39,16 @@ use std::time::Instant;
 use ringperf_engine::{EngineChoice, Plan};
 
 use self::banner::Banner;
-use self::confidence::{Confidence, Goal, Level};
+use self::confidence::{Goal, Level};
 use self::connect::{End, Ends};
 use self::measure::Iterations;
-use self::options::{Family, Host, Options, Pair, Said, Stream};
+use self::options::{Family, Host, Options, Pair, Said, Selectors, Stream};
 use self::plan::Course;
 use self::recorder::Recorder;
+use self::report::Findings;
 use self::resolve::{family_of, wildcard};
 use self::say::{Ending, FAILED, Output, complain};
+use self::selectors::Selection;
 use self::traffic::{OptionSet, TestName};
 use crate::client::control::Control;
 use crate::client::deadline::Deadlines;
@@ -105,6 +110,7 @@ fn netperf(
     let engine = engine()?;
     let netserver = netserver_family(options)?;
     say_all(&parsed.test, output)?;
+    let selection = selection(options)?;
     let deadlines = Deadlines::netperf();
     let mut exchange = if options.no_control { None } else { Some(connect(options, netserver, deadlines)?) };
     let test = match &options.test {
@@ -128,11 +134,11 @@ fn netperf(
     if let Some(protocol) = options.lacking_protocol {
         return Err(say::protocol_lacking(protocol, course.remote.address().is_ipv4()));
     }
+    course.latency |= selection.as_ref().is_some_and(Selection::wants_latency);
     course.payload = payload(&course)?;
     course.file = file(&course)?;
     let mut iterations = Iterations::new(&course, exchange);
-    let mut confidence = Confidence::new(if repeats(test) { goal } else { Goal::once() });
-    let mut failed_sends = 0;
+    let mut findings = Findings::new(if repeats(test) { goal } else { Goal::once() });
     let dumps_tcp_info =
         std::env::var_os(TCP_INFO_VARIABLE).is_some() && test.option_set() == OptionSet::Omni;
     loop {
@@ -140,15 +146,14 @@ fn netperf(
         if let Some(lines) = report::tcp_info(&run).filter(|_| dumps_tcp_info) {
             complain(&lines);
         }
-        failed_sends += run.outcome.as_ref().map_or(0, |outcome| outcome.tally.failed_sends);
-        confidence.push(report::iteration(&course, &run));
+        findings.add(&course, &run);
         if let Some(records) = &mut records {
             records.extend(report::record(&course, iterations.control_peer(), &run, begun));
         }
-        if confidence.wants_another() {
+        if findings.confidence.wants_another() {
             continue;
         }
-        output.say(&report::result(&course, &run, &confidence, failed_sends));
+        output.say(&findings.result(&course, &run, selection.as_ref()));
         iterations.close();
         return Ok(());
     }
@@ -157,6 +162,21 @@ fn netperf(
 /// Whether iterations are counted; these two run once, whatever the banner says.
 fn repeats(test: TestName) -> bool {
     !matches!(test, TestName::TcpCc | TestName::TcpMss)
+}
+
+/// Which values are printed where that is by selectors; `None` in the classic layouts.
+fn selection(options: &Options) -> Result<Option<Selection>, Ending> {
+    let (Some(Selectors { style, list }), Ok(_)) = (&options.selectors, &options.test) else {
+        return Ok(None);
+    };
+    let cpu = options.measure_cpu.local || options.measure_cpu.remote;
+    let selection = Selection::choose(list.as_deref(), *style, options.traffic.direction(), cpu)?;
+    if options.debug > 0 {
+        for name in selection.unknown() {
+            complain(&format!("netperf: there is no selector `{name}`"));
+        }
+    }
+    Ok(Some(selection))
 }
 
 /// Ends the control connection in order.

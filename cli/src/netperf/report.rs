@@ -10,13 +10,16 @@ use ringperf_engine::facts::SocketBuffers;
 use ringperf_engine::plan::Role;
 use ringperf_proto::Length;
 
-use super::confidence::{Confidence, Iteration};
+use super::confidence::{Confidence, Goal, Iteration};
+use super::histogram::{Histogram, Title};
 use super::measure::Run;
 use super::options::{Directions, Pair};
 use super::plan::{Course, wire_test};
+use super::selectors::{self, Selection};
 use super::tables::{Layout, MssTable, Place, RrEnd, RrTable, RrTest, TcpEnd, TcpTable, UdpTable};
 use super::traffic::TestName;
 use super::units::Unit;
+use super::values::values;
 use crate::client::interrupt::signal_name;
 use crate::record::{self, Asked, AskedEnd, Contact, Measured, Netserver, Record};
 
@@ -30,9 +33,66 @@ pub(crate) fn iteration(course: &Course<'_>, run: &Run) -> Iteration {
     }
 }
 
-/// The classic result behind the banner. Counts are those of the last run, rates and CPU figures means of all
-/// of them; `failed_sends` is of all runs.
-pub(crate) fn result(course: &Course<'_>, last: &Run, confidence: &Confidence, failed_sends: u64) -> String {
+/// What is kept of all iterations of a test.
+pub(crate) struct Findings {
+    /// What the result is the mean of.
+    pub(crate) confidence: Confidence,
+    failed_sends: u64,
+    /// `None`: nothing was timed.
+    histogram: Option<Histogram>,
+}
+
+impl Findings {
+    /// No iteration yet.
+    pub(crate) fn new(goal: Goal) -> Self {
+        Self { confidence: Confidence::new(goal), failed_sends: 0, histogram: None }
+    }
+
+    /// Adds a finished iteration.
+    pub(crate) fn add(&mut self, course: &Course<'_>, run: &Run) {
+        self.confidence.push(iteration(course, run));
+        if let Some(outcome) = &run.outcome {
+            self.failed_sends += outcome.tally.failed_sends;
+            if let Some(latency) = &outcome.latency {
+                self.histogram.get_or_insert_with(Histogram::new).add(latency);
+            }
+        }
+    }
+
+    /// Everything behind the banner, the interim results excluded. Counts are those of the last run, rates
+    /// and CPU figures means of all of them, failed sends and the histogram of all of them together.
+    pub(crate) fn result(&self, course: &Course<'_>, last: &Run, selection: Option<&Selection>) -> String {
+        let options = course.options;
+        let mut text = match (selection, &options.selectors) {
+            (Some(selection), Some(selectors)) => {
+                let latency = self.histogram.as_ref().map(Histogram::figures);
+                let names = selection.wants_congestion_control();
+                let values = values(course, last, &self.confidence, latency, names);
+                selectors::render(selection, selectors.style, &values, options.headers)
+            }
+            _ => classic(course, last, &self.confidence, self.failed_sends),
+        };
+        if let Some(histogram) = self.histogram.as_ref().filter(|_| course.has_histogram()) {
+            text.push_str(&histogram.text(title(course, selection.is_some())));
+        }
+        text
+    }
+}
+
+/// netperf words the title of a histogram for every test anew.
+fn title(course: &Course<'_>, by_selectors: bool) -> Title {
+    match course.name {
+        _ if by_selectors => Title::Omni(course.traffic.direction()),
+        TestName::TcpMaerts => Title::TcpReceive,
+        TestName::TcpCc | TestName::TcpCrr | TestName::TcpRr => Title::TcpTransactions,
+        TestName::UdpRr => Title::UdpTransactions,
+        TestName::UdpStream => Title::UdpSend,
+        _ => Title::TcpSend,
+    }
+}
+
+/// The classic table, and the warning before it where confidence was missed.
+fn classic(course: &Course<'_>, last: &Run, confidence: &Confidence, failed_sends: u64) -> String {
     let options = course.options;
     let layout = Layout {
         verbosity: options.verbosity,
