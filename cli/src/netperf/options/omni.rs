@@ -60,7 +60,7 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
     Entry::takes(
         b'H',
         "host[/bits][,family]",
-        "remote address of the data connection, bits of it to keep, its family",
+        "remote data address, bits of it to keep, its family",
         |scan, value| {
             host(scan, value, |data| &mut data.remote, |bits| &mut bits.remote);
         },
@@ -78,7 +78,7 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
         set(&mut scan.options.congestion_control.remote, remote.map(name));
     }),
     Entry::takes(b'l', "hops", "no effect: multicast is not supported", |_, _| {}),
-    Entry::takes(b'L', "host[/bits][,family]", "the same of the local address", |scan, value| {
+    Entry::takes(b'L', "host[/bits][,family]", "local data address, likewise", |scan, value| {
         host(scan, value, |data| &mut data.local, |bits| &mut bits.local);
     }),
     Entry::takes(b'm', "local[,remote]", "bytes of a send (as the socket buffer)", |scan, value| {
@@ -103,12 +103,17 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
         set(&mut scan.options.data_port.local, local.map(str::to_owned));
         set(&mut scan.options.data_port.remote, remote.map(str::to_owned));
     }),
-    Entry::takes(b'r', "request[,response]", "bytes of each (1); on a stream in place of -m and -M", |scan, value| {
-        let (request, response) = both(value);
-        imply(scan, true, true);
-        set(&mut scan.options.request_bytes, request.map(|half| positive(size(half))));
-        set(&mut scan.options.response_bytes, response.map(|half| positive(size(half))));
-    }),
+    Entry::takes(
+        b'r',
+        "request[,response]",
+        "bytes of each (1); on a stream in place of -m and -M",
+        |scan, value| {
+            let (request, response) = both(value);
+            imply(scan, true, true);
+            set(&mut scan.options.request_bytes, request.map(|half| positive(size(half))));
+            set(&mut scan.options.response_bytes, response.map(|half| positive(size(half))));
+        },
+    ),
     Entry::takes(b'R', "0|1", "0: SO_DONTROUTE on the data sockets (1, over UDP 0)", |scan, value| {
         scan.pending.dont_route = Some(integer(value) == 0);
     }),

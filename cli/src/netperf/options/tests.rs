@@ -11,8 +11,8 @@ use ringperf_engine::plan::Protocol;
 use ringperf_proto::Length;
 
 use super::{
-    Confidence, Directions, Family, Host, Interim, Options, Pair, Parsed, Selectors, Stream, global,
-    omni, parse, sockets, unknown_test, usage,
+    Confidence, Directions, Family, Host, Interim, Options, Pair, Parsed, Selectors, Stream, global, omni,
+    parse, sockets, unknown_test, usage,
 };
 use crate::netperf::selectors::Style;
 use crate::netperf::traffic::{TestName, Traffic};
@@ -402,7 +402,8 @@ fn omni_goes_where_it_is_told_or_where_sizes_imply() {
 #[test]
 fn results_by_selectors() {
     let selected = |line: &str| options(line).selectors;
-    let list = |style, list: &str| Some(Selectors { style, list: (!list.is_empty()).then(|| list.to_owned()) });
+    let list =
+        |style, list: &str| Some(Selectors { style, list: (!list.is_empty()).then(|| list.to_owned()) });
     assert_eq!(selected(""), None);
     assert_eq!(selected("-t omni"), list(Style::Human, ""));
     assert_eq!(selected("-- -k"), list(Style::KeyValue, ""));
@@ -479,7 +480,8 @@ fn messages_and_ends_of_global_options() {
 fn messages_and_ends_of_test_options() {
     use Stream::{Err, Out};
     let (usage, old_usage) = (usage::omni(), usage::sockets());
-    let each_way = "netperf: a connection for each message of one direction (test option -c) is not supported\n";
+    let each_way =
+        "netperf: a connection for each message of one direction (test option -c) is not supported\n";
     let each_datagram = "netperf: a connection for each transaction (test option -c) is of TCP only\n";
     let no_port = "No default port known for the TCP_CC test, please set one yourself\n";
     let retired = "netperf: the test option -i has been retired and has no effect\n";

@@ -159,7 +159,8 @@ fn transactions_are_planned_as_asked() {
 
 #[test]
 fn only_the_classic_engine_times_single_sends() {
-    let engine = |line| with(line, |course| (course.plan(course.local.address()).engine, course.has_histogram()));
+    let engine =
+        |line| with(line, |course| (course.plan(course.local.address()).engine, course.has_histogram()));
     assert_eq!(engine(""), (EngineChoice::Auto, false));
     assert_eq!(engine("-v 2"), (EngineChoice::Auto, false));
     assert_eq!(engine("-j"), (EngineChoice::Classic, false));
