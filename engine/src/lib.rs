@@ -39,6 +39,7 @@ mod pace;
 mod pattern;
 pub mod plan;
 mod progress;
+mod resend;
 mod ring;
 mod run;
 mod sampler;

@@ -15,6 +15,7 @@ use crate::outcome::End;
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::progress::Teller;
+use crate::resend::Resend;
 use crate::sampler::Sampler;
 use crate::sys::Errno;
 use crate::token::{Kind, Token};
@@ -53,6 +54,8 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) checkers: &'a mut [Checker],
     pub(crate) wakes: Option<&'a mut dyn Wakes>,
     pub(crate) pace: Option<Pace>,
+    /// How long the responses to the requests of a flow may take; of one over UDP.
+    pub(crate) resend: Option<Resend>,
     /// Flows whose receive found no buffer, in the order in which they get another chance; with room for all.
     pub(crate) starved: VecDeque<u32>,
     /// Flows that are still to be asked what the completions of this turn amount to; with room for all.
@@ -308,7 +311,9 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if !self.starved.is_empty() || !self.unsettled.is_empty() || self.fetching {
             return Some(Duration::ZERO);
         }
-        let next = [stop, self.drained_by, paced, sample, unread, told].into_iter().flatten().min()?;
+        let resend = self.resend.as_ref().map(Resend::due);
+        let next =
+            [stop, self.drained_by, paced, resend, sample, unread, told].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -327,8 +332,10 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if let Some(pace) = &mut self.pace
             && let Some((flow, batch)) = pace.next(now)
         {
+            self.resend.iter_mut().for_each(|resend| resend.restart(now));
             self.send(flow, batch);
         }
+        self.resend_late(now);
         if let Some(sampler) = &mut self.sampler
             && sampler.due() <= now
         {
@@ -345,6 +352,19 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if self.drained_by.is_some_and(|by| now >= by) {
             self.drained_by = None;
             self.give_up();
+        }
+    }
+
+    /// Has requests sent again that nobody answers: over UDP, where there is one flow. Those that wait for their
+    /// time have not been sent yet.
+    fn resend_late(&mut self, now: Instant) {
+        let waits = self.pace.as_ref().is_some_and(|pace| pace.due().is_some());
+        if let (Some(resend), Some(track)) = (&mut self.resend, self.tracks.first_mut())
+            && resend.is_due(track.flow.tally().transactions, now)
+            && !waits
+        {
+            let next = track.flow.resend();
+            self.apply(0, next);
         }
     }
 
@@ -389,6 +409,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.grant(flow);
                 let next = self.track(flow).flow.stop(end);
                 self.apply(flow, next);
+                self.withdraw(flow);
             }
         }
     }

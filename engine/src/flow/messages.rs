@@ -44,13 +44,13 @@ pub(crate) struct Messages {
     pub(crate) together: u32,
     /// Sends may be offered to the kernel.
     pub(crate) offers: bool,
+    pub(crate) bursts: InBursts,
 }
 
 /// Sends the messages that are owed.
 #[derive(Debug)]
 pub(super) struct Outbox {
     messages: Messages,
-    bursts: InBursts,
     /// Bytes that are to go in all, whole messages of them.
     owed: u64,
     /// Bytes that have gone. What was offered counts as gone unless the kernel says otherwise.
@@ -77,25 +77,13 @@ const OFFER_BYTES_MAX: u32 = 64 << 10;
 
 impl Outbox {
     pub(super) fn new(messages: Messages) -> Self {
-        Self {
-            messages,
-            bursts: InBursts::default(),
-            owed: 0,
-            sent: 0,
-            handed: Handed::Nothing,
-            fell_short: false,
-            short_sends: 0,
-        }
-    }
-
-    /// Sends in bursts, and offers nothing: what may have to wait for its time completes in any case.
-    pub(super) fn in_bursts(self, bursts: InBursts) -> Self {
-        Self { messages: Messages { offers: false, ..self.messages }, bursts, ..self }
+        Self { messages, owed: 0, sent: 0, handed: Handed::Nothing, fell_short: false, short_sends: 0 }
     }
 
     /// What is to go now begins a burst.
     pub(super) fn begins_burst(&self) -> bool {
-        self.sent.is_multiple_of(self.messages.message_bytes.into()) && self.bursts.begins(self.whole())
+        self.sent.is_multiple_of(self.messages.message_bytes.into())
+            && self.messages.bursts.begins(self.whole())
     }
 
     /// So many more messages are to go out.
@@ -152,12 +140,12 @@ impl Outbox {
         if self.sent == self.owed || matches!(self.handed, Handed::Sending(_)) {
             return None;
         }
-        let Messages { message_bytes, slots, together, .. } = self.messages;
+        let Messages { message_bytes, slots, together, bursts, .. } = self.messages;
         let each = u64::from(message_bytes);
         let slot = (self.sent / each % u64::from(slots)) as u32;
         let skip = (self.sent % each) as u32;
         let left = (self.owed - self.sent).div_ceil(each);
-        let together = together.min(slots - slot).min(self.bursts.left(self.whole()));
+        let together = together.min(slots - slot).min(bursts.left(self.whole()));
         let messages = u32::try_from(left).unwrap_or(u32::MAX).min(together);
         Some(Batch { slot, skip, messages })
     }
@@ -209,7 +197,7 @@ mod tests {
     use crate::token::Token;
 
     fn outgoing(message_bytes: u32, slots: u32, offers: bool) -> Messages {
-        Messages { message_bytes, slots, together: slots, offers }
+        Messages { message_bytes, slots, together: slots, offers, bursts: InBursts::default() }
     }
 
     fn offer(slot: u32, skip: u32, messages: u32) -> Option<Next> {
@@ -286,7 +274,7 @@ mod tests {
 
     #[test]
     fn bursts_go_by_sends_that_do_not_exceed_them() {
-        let mut outbox = Outbox::new(outgoing(10, 8, true)).in_bursts(InBursts::of(3));
+        let mut outbox = Outbox::new(Messages { bursts: InBursts::of(3), ..outgoing(10, 8, false) });
         outbox.owe(5);
         assert_eq!((outbox.next(), outbox.begins_burst()), (send(0, 0, 3), true));
         assert_eq!(outbox.completed(&sent(0, 4)), Ok(()));

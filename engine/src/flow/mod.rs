@@ -4,7 +4,10 @@
 //! translates a [`Next`] into operations of a backend.
 
 mod bursts;
+mod datagram_request;
+mod datagram_respond;
 mod datagram_send;
+mod datagrams;
 mod linger;
 mod messages;
 mod receive;
@@ -18,6 +21,8 @@ use crate::sys::Errno;
 use crate::token::Token;
 
 pub(crate) use bursts::InBursts;
+pub(crate) use datagram_request::DatagramRequest;
+pub(crate) use datagram_respond::DatagramRespond;
 pub(crate) use datagram_send::{DatagramSend, MARKS};
 pub(crate) use linger::Linger;
 pub(crate) use messages::Messages;
@@ -78,6 +83,10 @@ pub(crate) trait Flow {
     fn step(&mut self, done: &Done) -> Next;
     /// What to do now that it has taken all completions of a turn, if it had any.
     fn settle(&mut self) -> Next {
+        Next::Wait
+    }
+    /// What to send again now that nothing has come for too long.
+    fn resend(&mut self) -> Next {
         Next::Wait
     }
     /// Asks for an orderly end with this result; asked again, for an immediate one.

@@ -4,7 +4,7 @@
 //! peer's end. What comes after the end of its time is read and not counted.
 
 use super::messages::{Inbox, Messages, Outbox};
-use super::{Flow, InBursts, Next};
+use super::{Flow, Next};
 use crate::backend::Done;
 use crate::outcome::{End, Tally};
 use crate::sys::Errno;
@@ -43,11 +43,6 @@ impl Request {
             armed: false,
             tally: Tally::default(),
         }
-    }
-
-    /// Asks in bursts.
-    pub(crate) fn in_bursts(self, bursts: InBursts) -> Self {
-        Self { requests: self.requests.in_bursts(bursts), ..self }
     }
 
     fn reached_limit(&self) -> bool {
@@ -163,13 +158,14 @@ impl Flow for Request {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Batch;
     use super::super::testing::{RESET, done, received, sent};
+    use super::super::{Batch, InBursts};
     use super::*;
     use crate::token::Token;
 
     fn requester(in_flight: u32, limit: Option<u64>) -> Request {
-        let messages = Messages { message_bytes: 10, slots: 8, together: 8, offers: true };
+        let messages =
+            Messages { message_bytes: 10, slots: 8, together: 8, offers: true, bursts: InBursts::default() };
         Request::new(messages, 20, in_flight, limit)
     }
 
@@ -282,7 +278,9 @@ mod tests {
 
     #[test]
     fn in_bursts_requests_are_paced_where_one_begins_and_forgotten_with_the_end() {
-        let mut flow = requester(2, None).in_bursts(InBursts::of(3));
+        let messages =
+            Messages { message_bytes: 10, slots: 8, together: 8, offers: false, bursts: InBursts::of(3) };
+        let mut flow = Request::new(messages, 20, 2, None);
         assert_eq!((flow.start(), flow.is_paced()), (Next::SendAndReceive(batch(0, 2)), true));
         flow.step(&sent(0, 20));
         flow.step(&received(40, true));

@@ -130,24 +130,37 @@ fn a_burst_may_be_more_than_goes_together() {
 #[test]
 fn requests_go_out_in_bursts() {
     for way in engines("requests_go_out_in_bursts") {
-        for (in_flight, every) in [(1, EVERY), (2, EVERY), (2, FOR_EVER)] {
-            let options = |role, endpoint| PlanOptions {
-                transaction: Transaction { in_flight, ..Transaction::default() },
-                length: Length::Time(20 * EVERY),
-                ..way.options(role, endpoint)
-            };
-            let requester = PlanOptions {
-                bursts: Some(Bursts { messages: 3, every }),
-                ..options(Role::Request, connect())
-            };
-            let (asked, answered) = run_pair(requester, options(Role::Respond, listen()));
-            assert_eq!((asked.end, answered.end), (End::PeerClosed, End::PeerClosed), "{}", way.name);
-            let transactions = asked.tally.transactions;
-            assert_eq!(answered.tally.transactions, transactions, "{}", way.name);
-            if every == FOR_EVER {
-                assert_eq!(transactions, 3, "{}", way.name);
-            } else {
-                assert_all_of(20, transactions, way.name);
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            for (in_flight, every) in [(1, EVERY), (2, EVERY), (2, FOR_EVER)] {
+                let options = |role, endpoint| PlanOptions {
+                    protocol,
+                    // What waits for its time is not lost.
+                    transaction: Transaction {
+                        in_flight,
+                        resend_after: Some(10 * EVERY),
+                        ..Transaction::default()
+                    },
+                    length: Length::Time(20 * EVERY),
+                    ..way.options(role, endpoint)
+                };
+                let requester = PlanOptions {
+                    bursts: Some(Bursts { messages: 3, every }),
+                    ..options(Role::Request, connect())
+                };
+                let (asked, answered) = run_pair(requester, options(Role::Respond, listen()));
+                let name = format!("{} over {protocol:?}, {in_flight} in flight", way.name);
+                let ended = if protocol == Protocol::Tcp { End::PeerClosed } else { End::Timer };
+                assert_eq!((asked.end, answered.end), (ended, End::PeerClosed), "{name}");
+                let transactions = asked.tally.transactions;
+                // Datagrams may be answered after the requester's time.
+                let late = if protocol == Protocol::Tcp { 0 } else { u64::from(in_flight) };
+                let all = transactions..=transactions + late;
+                assert!(all.contains(&answered.tally.transactions), "{name}: {all:?}, {answered:?}");
+                if every == FOR_EVER {
+                    assert_eq!((transactions, asked.tally.messages_sent), (3, 3), "{name}");
+                } else {
+                    assert_all_of(20, transactions, &name);
+                }
             }
         }
     }
