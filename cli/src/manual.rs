@@ -1,7 +1,7 @@
 //! `ringperf man`: manual pages in roff, made from what reads the command lines.
 //!
-//! The pages of ringperf and its commands are clap's; that of netserver, which reads its words itself, is made of its
-//! option table. Nothing is formatted or installed: `man -l -` shows a page.
+//! The pages of ringperf and its commands are clap's; that of netserver, which reads its words itself, is
+//! made of its option table. Nothing is formatted or installed: `man -l -` shows a page.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
