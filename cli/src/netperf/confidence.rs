@@ -63,7 +63,6 @@ pub(crate) struct Goal {
 
 impl Goal {
     /// One iteration and no judgement: netperf without `-i` and `-I`.
-    #[cfg(test)]
     pub(crate) fn once() -> Self {
         Self {
             level: Level::Percent99,

@@ -15,7 +15,10 @@ use ringperf_engine::plan::Role;
 
 use super::banner::{self, Banner, DataEnd};
 use super::confidence::{Goal, Level, Widths};
-use super::tables::{Layout, MachineLoad, Place, TcpEnd, TcpTable, UdpTable};
+use super::tables::{
+    Layout, MachineLoad, MssTable, Place, RrEnd, RrTable, RrTest, TcpEnd, TcpTable, UdpTable,
+};
+use super::traffic::{TestName, Traffic};
 use super::units::Unit;
 
 /// A figure that no golden output holds, in the places that must not be printed.
@@ -104,11 +107,12 @@ impl Golden {
             return "not of netperf";
         }
         let command = Command::read(&self.words);
-        let Some(test) = command.stream_test() else { return "of another test" };
+        let Some(name) = TestName::from_word(&command.test) else { return "of a test that there is none of" };
         if command.debug {
             return "with debugging text in between";
         }
-        let ours = command.banner(test);
+        let Some(test) = banner::name(name, command.traffic(name)) else { return "of a test without a table" };
+        let ours = command.banner(&test);
         let Some(body) = self.body(&command) else { return "ended before the banner" };
         let before = self.stdout.strip_suffix(body).expect("the body is its end");
         if command.layout.headers {
@@ -116,10 +120,11 @@ impl Golden {
         }
         // 124 is of the program that sent the signal
         let finished = matches!(self.exit, 0 | 124);
-        if !finished || command.selectors || command.interim {
+        if !finished || command.selectors || name == TestName::Omni || self.words.iter().any(|word| word == "|") {
             return if command.layout.headers { BANNER } else { "of another layout, without a banner" };
         }
-        assert_eq!(command.body(test, body), body, "{}", self.name);
+        let table = without_interim_results(body);
+        assert_eq!(command.body(name, table), table, "{}", self.name);
         WHOLE
     }
 
@@ -147,8 +152,11 @@ struct Command<'a> {
     no_control: bool,
     cpu_bind: bool,
     selectors: bool,
-    interim: bool,
     debug: bool,
+    direction: &'a str,
+    each: bool,
+    requests: bool,
+    first_burst: u32,
 }
 
 /// Options that take an argument, before `--` and after it.
@@ -175,9 +183,13 @@ impl<'a> Command<'a> {
             no_control: false,
             cpu_bind: false,
             selectors: false,
-            interim: false,
             debug: false,
+            direction: "",
+            each: false,
+            requests: false,
+            first_burst: 0,
         };
+        let mut unit = None;
         let mut of_test = false;
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
@@ -195,7 +207,12 @@ impl<'a> Command<'a> {
                 attached => attached,
             };
             if of_test { command.test_option(letter, argument) } else { command.option(letter, argument) }
+            if letter == 'f' && !of_test {
+                unit = Some(argument.chars().next());
+            }
         }
+        let transactions = command.test.contains("RR");
+        command.layout.unit = Unit::from_letter(unit.unwrap_or(Some('x')), transactions);
         command
     }
 
@@ -205,7 +222,6 @@ impl<'a> Command<'a> {
             't' => self.test = argument.to_uppercase(),
             'v' => self.layout.verbosity = number(argument),
             'P' => self.layout.headers = argument != "0",
-            'f' => self.layout.unit = Unit::from_letter(argument.chars().next()),
             'B' => self.layout.brand = argument,
             'c' => self.layout.local_cpu = true,
             'C' => self.layout.remote_cpu = true,
@@ -213,7 +229,6 @@ impl<'a> Command<'a> {
             'L' => self.local = first,
             'T' => self.cpu_bind = true,
             'N' => self.no_control = true,
-            'D' => self.interim = true,
             'd' => self.debug = true,
             'r' => self.goal.result_only = true,
             'i' => self.goal.max_iterations = number::<u32>(first).max(3),
@@ -234,18 +249,25 @@ impl<'a> Command<'a> {
             'D' => self.no_delay = true,
             'V' => self.copy_avoidance = true,
             'k' | 'o' | 'O' => self.selectors = true,
+            'b' => self.first_burst = number(argument),
+            'c' => self.each = true,
+            'd' => self.direction = argument,
+            'M' if argument.starts_with(',') => self.direction = "maerts",
+            'r' => self.requests = true,
             'P' => self.ports = (first.parse().unwrap_or(0), second.parse().unwrap_or(0)),
             _ => {}
         }
     }
 
-    fn stream_test(&self) -> Option<&'static str> {
-        match self.test.as_str() {
-            "TCP_STREAM" => Some(banner::TCP_STREAM),
-            "TCP_MAERTS" => Some(banner::TCP_MAERTS),
-            "UDP_STREAM" => Some(banner::UDP_STREAM),
-            _ => None,
+    /// What OMNI moves, as far as its goldens say.
+    fn traffic(&self, name: TestName) -> Traffic {
+        if name != TestName::Omni {
+            return name.traffic();
         }
+        let both = self.requests || matches!(self.direction, "rr" | "send|recv");
+        let receives = both || self.direction == "maerts";
+        let sends = both || !(receives || self.each);
+        Traffic { sends, receives, each: self.each, ..name.traffic() }
     }
 
     fn banner(&self, test: &str) -> String {
@@ -262,13 +284,16 @@ impl<'a> Command<'a> {
             no_delay: self.no_delay,
             copy_avoidance: self.copy_avoidance,
             no_control: self.no_control,
+            histogram: false,
+            interval: false,
+            first_burst: self.first_burst,
             cpu_bind: self.cpu_bind,
         };
         banner.line()
     }
 
     /// The warning and the table of `test` from the numbers in `golden`.
-    fn body(&self, test: &str, golden: &str) -> String {
+    fn body(&self, test: TestName, golden: &str) -> String {
         let mut ours = String::new();
         let mut table: Vec<&str> = golden.lines().collect();
         if table[0].starts_with("!!!") {
@@ -288,11 +313,65 @@ impl<'a> Command<'a> {
             let header = table.iter().position(|line| line.is_empty()).expect("a line ends the header");
             table.drain(..=header);
         }
-        match test {
-            banner::UDP_STREAM => ours + &self.udp(&table),
-            banner::TCP_MAERTS => ours + &self.tcp(Role::Receive, &table),
-            _ => ours + &self.tcp(Role::Send, &table),
+        ours + &match test {
+            TestName::UdpStream => self.udp(&table),
+            TestName::TcpMaerts => self.tcp(Role::Receive, &table),
+            TestName::TcpCc => self.rr(RrTest::Cc, &table),
+            TestName::TcpCrr => self.rr(RrTest::Crr, &table),
+            TestName::TcpRr => self.rr(RrTest::Tcp, &table),
+            TestName::UdpRr => self.rr(RrTest::Udp, &table),
+            TestName::TcpMss => {
+                MssTable { segment_bytes: Some(number(table[0].trim())) }.render(&self.layout)
+            }
+            _ => self.tcp(Role::Send, &table),
         }
+    }
+
+    fn rr(&self, test: RrTest, lines: &[&str]) -> String {
+        let unset = Place { alignment: 7777, offset: 7777 };
+        let end = RrEnd {
+            buffers: SocketBuffers { send: ELSEWHERE, receive: ELSEWHERE },
+            send_place: unset,
+            receive_place: unset,
+            load: None,
+        };
+        let mut table = RrTable {
+            test,
+            request_bytes: None,
+            response_bytes: None,
+            elapsed: Duration::ZERO,
+            rate: 0.0,
+            transaction_rate: f64::from(ELSEWHERE),
+            first_burst: self.first_burst,
+            local: end,
+            remote: end,
+        };
+        let line = words(lines[0]);
+        if self.layout.verbosity == 0 {
+            if self.shows_cpu() {
+                (table.local.load, table.remote.load) = self.demand_alone(&line);
+            } else {
+                table.rate = number(line[0]);
+            }
+            return table.render(&self.layout);
+        }
+        let buffers = |line: &[&str]| SocketBuffers { send: number(line[0]), receive: number(line[1]) };
+        (table.local.buffers, table.remote.buffers) = (buffers(&line), buffers(&words(lines[1])));
+        (table.request_bytes, table.response_bytes) = (Some(number(line[2])), Some(number(line[3])));
+        (table.elapsed, table.rate) = (seconds(line[4]), number(line[5]));
+        if self.shows_cpu() {
+            (table.local.load, table.remote.load) = (load(line[6], line[8]), load(line[7], line[9]));
+        }
+        if let Some(row) = lines.iter().rev().find(|_| self.layout.verbosity > 1).map(|line| words(line)) {
+            if let (Ok(alignment), Ok(offset)) = (row[0].parse(), row[2].parse()) {
+                table.local.send_place = Place { alignment, offset };
+                table.remote.receive_place = Place { alignment: number(row[1]), offset: number(row[3]) };
+            }
+            if let Some(rate) = row.get(5) {
+                table.transaction_rate = number(rate);
+            }
+        }
+        table.render(&self.layout)
     }
 
     fn shows_cpu(&self) -> bool {
@@ -315,6 +394,7 @@ impl<'a> Command<'a> {
             local: unset_end(),
             remote: unset_end(),
             segment_bytes: None,
+            arrived: None,
         };
         let line = words(lines[0]);
         match self.layout.verbosity {
@@ -384,7 +464,15 @@ fn details(table: &mut TcpTable, lines: &[&str]) {
         Role::Receive | Role::Respond => table.local.receive_place = place,
     }
     table.remote.receive_place = Place { alignment: number(row[1]), offset: number(row[3]) };
-    (table.local.bytes, table.local.calls) = (number(row[4]), number(row[6]));
+    table.local.calls = number(row[6]);
+    if row[4].contains('e') {
+        let arrived: f64 = number(row[4]);
+        table.arrived = Some(arrived as u64);
+        let each: f64 = number(row[5]);
+        table.local.bytes = (each * table.local.calls as f64).round() as u64;
+    } else {
+        table.local.bytes = number(row[4]);
+    }
     table.remote.calls = number(row[8]);
     let each: f64 = number(row[7]);
     table.remote.bytes = match table.role {
@@ -394,6 +482,15 @@ fn details(table: &mut TcpTable, lines: &[&str]) {
     };
     let segment = lines.last().expect("there are lines");
     table.segment_bytes = Some(number(segment.trim()));
+}
+
+/// What follows the lines printed while the test went on.
+fn without_interim_results(body: &str) -> &str {
+    let mut rest = body;
+    while rest.starts_with("Interim result: ") {
+        rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+    }
+    rest
 }
 
 fn unset_end() -> TcpEnd {

@@ -7,60 +7,91 @@ use std::time::Instant;
 
 use ringperf_engine::EngineChoice;
 use ringperf_engine::facts::SocketBuffers;
-use ringperf_engine::plan::{Protocol, Role};
+use ringperf_engine::plan::Role;
 use ringperf_proto::Length;
 
 use super::confidence::{Confidence, Iteration};
 use super::measure::Run;
 use super::options::{Directions, Pair};
-use super::plan::Course;
-use super::tables::{Layout, Place, TcpEnd, TcpTable, UdpTable};
+use super::plan::{Course, wire_test};
+use super::tables::{Layout, MssTable, Place, RrEnd, RrTable, RrTest, TcpEnd, TcpTable, UdpTable};
+use super::traffic::TestName;
 use super::units::Unit;
-use crate::bridge;
 use crate::client::interrupt::signal_name;
 use crate::record::{self, Asked, AskedEnd, Contact, Measured, Netserver, Record};
 
 /// What confidence is built on.
 pub(crate) fn iteration(course: &Course<'_>, run: &Run) -> Iteration {
     Iteration {
-        throughput: unit(course).rate(run.result_bytes(), run.elapsed),
+        throughput: run.throughput(course),
         elapsed: run.elapsed,
-        local: run.local_load(course.options),
-        remote: run.remote_load(),
+        local: run.local_load(course),
+        remote: run.remote_load(course),
     }
 }
 
-/// Everything behind the banner. Counts are those of the last run, rates and CPU figures means of all of
-/// them; `failed_sends` is of all runs.
+/// The classic result behind the banner. Counts are those of the last run, rates and CPU figures means of all
+/// of them; `failed_sends` is of all runs.
 pub(crate) fn result(course: &Course<'_>, last: &Run, confidence: &Confidence, failed_sends: u64) -> String {
     let options = course.options;
     let layout = Layout {
         verbosity: options.verbosity,
         headers: options.headers,
-        unit: unit(course),
+        unit: course.unit,
         brand: options.brand.as_deref().unwrap_or_default(),
         local_cpu: options.measure_cpu.local,
         remote_cpu: options.measure_cpu.remote,
     };
     let means = confidence.means().unwrap_or_else(|| iteration(course, last));
-    let table = match bridge::protocol(course.test) {
-        Protocol::Tcp => tcp(course, last, &means).render(&layout),
-        Protocol::Udp => udp(course, last, &means, failed_sends).render(&layout),
+    let table = match course.name {
+        TestName::TcpCc => rr(course, RrTest::Cc, last, &means).render(&layout),
+        TestName::TcpCrr => rr(course, RrTest::Crr, last, &means).render(&layout),
+        TestName::TcpRr => rr(course, RrTest::Tcp, last, &means).render(&layout),
+        TestName::UdpRr => rr(course, RrTest::Udp, last, &means).render(&layout),
+        TestName::TcpMss => MssTable { segment_bytes: segment_bytes(last) }.render(&layout),
+        TestName::UdpStream => udp(course, last, &means, failed_sends).render(&layout),
+        _ => tcp(course, last, &means).render(&layout),
     };
     confidence.warning().unwrap_or_default() + &table
 }
 
-fn unit(course: &Course<'_>) -> Unit {
-    Unit::from_letter(Some(course.options.unit).filter(|letter| *letter != '\0'))
+fn segment_bytes(run: &Run) -> Option<u32> {
+    Some(run.outcome.as_ref()?.transport.as_ref()?.segment_bytes)
+}
+
+/// Where the send and the receive buffers of both ends start.
+fn places(course: &Course<'_>) -> Pair<Directions<Place>> {
+    let (alignment, offset) = (course.options.alignment, course.options.offset);
+    let end = |alignment: Directions<i32>, offset: Directions<i32>| Directions {
+        send: Place { alignment: alignment.send, offset: offset.send },
+        receive: Place { alignment: alignment.receive, offset: offset.receive },
+    };
+    Pair { local: end(alignment.local, offset.local), remote: end(alignment.remote, offset.remote) }
+}
+
+fn rr(course: &Course<'_>, test: RrTest, last: &Run, means: &Iteration) -> RrTable {
+    let places = places(course);
+    let end = |buffers, places: Directions<Place>, load| RrEnd {
+        buffers,
+        send_place: places.send,
+        receive_place: places.receive,
+        load,
+    };
+    RrTable {
+        test,
+        request_bytes: course.options.request_bytes,
+        response_bytes: course.options.response_bytes,
+        elapsed: means.elapsed,
+        rate: means.throughput,
+        transaction_rate: Unit::Transactions.rate(last.transactions(), last.elapsed),
+        first_burst: course.options.first_burst,
+        local: end(course.buffers, places.local, means.local),
+        remote: end(last.remote_buffers(), places.remote, means.remote),
+    }
 }
 
 fn tcp(course: &Course<'_>, last: &Run, means: &Iteration) -> TcpTable {
-    let (alignment, offset) = (course.options.alignment, course.options.offset);
-    let places = |alignment: Directions<i32>, offset: Directions<i32>| Pair {
-        local: Place { alignment: alignment.send, offset: offset.send },
-        remote: Place { alignment: alignment.receive, offset: offset.receive },
-    };
-    let (ours, theirs) = (places(alignment.local, offset.local), places(alignment.remote, offset.remote));
+    let places = places(course);
     let tally = last.outcome.as_ref().map(|outcome| outcome.tally).unwrap_or_default();
     let results = last.remote.as_ref().map(|remote| &remote.results);
     let role = last.plan.role;
@@ -79,10 +110,10 @@ fn tcp(course: &Course<'_>, last: &Run, means: &Iteration) -> TcpTable {
             results.map_or(0, |results| results.receives),
         ),
     };
-    let end = |buffers: SocketBuffers, places: Pair<Place>, load, bytes, calls| TcpEnd {
+    let end = |buffers: SocketBuffers, places: Directions<Place>, load, bytes, calls| TcpEnd {
         buffers,
-        send_place: places.local,
-        receive_place: places.remote,
+        send_place: places.send,
+        receive_place: places.receive,
         load,
         bytes,
         calls,
@@ -95,18 +126,16 @@ fn tcp(course: &Course<'_>, last: &Run, means: &Iteration) -> TcpTable {
         },
         elapsed: means.elapsed,
         rate: means.throughput,
-        local: end(course.buffers, ours, means.local, local_bytes, local_calls),
-        remote: end(last.remote_buffers(), theirs, means.remote, remote_bytes, remote_calls),
-        segment_bytes: last
-            .outcome
-            .as_ref()
-            .and_then(|outcome| Some(outcome.transport.as_ref()?.segment_bytes)),
+        local: end(course.buffers, places.local, means.local, local_bytes, local_calls),
+        remote: end(last.remote_buffers(), places.remote, means.remote, remote_bytes, remote_calls),
+        segment_bytes: segment_bytes(last),
+        arrived: (course.name == TestName::TcpSendfile).then(|| last.result_bytes()),
     }
 }
 
 fn udp(course: &Course<'_>, last: &Run, means: &Iteration, failed_sends: u64) -> UdpTable {
     let tally = last.outcome.as_ref().map(|outcome| outcome.tally).unwrap_or_default();
-    let rate = |bytes: u64| unit(course).rate(bytes, last.elapsed);
+    let rate = |bytes: u64| course.unit.rate(bytes, last.elapsed);
     UdpTable {
         send_buffer: course.buffers.send,
         receive_buffer: last.remote_buffers().receive,
@@ -122,19 +151,24 @@ fn udp(course: &Course<'_>, last: &Run, means: &Iteration, failed_sends: u64) ->
     }
 }
 
-/// The record of a run; `None` where there is no netserver whose figures it could hold, or no connection.
+/// The record of a run; `None` where there is no netserver whose figures it could hold, or no connection, and
+/// of what a record has no form for.
 pub(crate) fn record(
     course: &Course<'_>,
     control_peer: Option<SocketAddr>,
     run: &Run,
     begun: Instant,
 ) -> Option<Record> {
+    let streams = matches!(course.name, TestName::TcpStream | TestName::TcpMaerts | TestName::UdpStream);
+    if !streams || course.traffic != course.name.traffic() {
+        return None;
+    }
     let (control, remote, outcome) = (control_peer?, run.remote.as_ref()?, run.outcome.clone()?);
     let options = course.options;
     let command: Vec<String> =
         options.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     Some(record::build(Measured {
-        test: course.test,
+        test: wire_test(course.traffic),
         command: &command,
         begun: (begun, run.started),
         contact: Contact {
@@ -157,7 +191,7 @@ fn asked(course: &Course<'_>) -> Asked {
     let options = course.options;
     let (seconds, bytes) = match options.length {
         Length::Bytes(bytes) => (None, Some(bytes)),
-        Length::Endless => (None, None),
+        Length::Endless | Length::Transactions(_) => (None, None),
         Length::Seconds(seconds) => (Some(seconds), None),
     };
     let sends = options.request_bytes;
@@ -172,7 +206,7 @@ fn asked(course: &Course<'_>) -> Asked {
         cores: core(cpu).into_iter().collect(),
     };
     let (ours, theirs) = (course.local.address().port(), course.remote.address().port());
-    let (sender, receiver) = match super::plan::role(course.test) {
+    let (sender, receiver) = match course.traffic.role() {
         Role::Receive | Role::Respond => (
             end(options.response_bytes.or(send.remote), buffers.remote, theirs, options.cpu.remote),
             end(options.response_bytes.or(receive.local), buffers.local, ours, options.cpu.local),

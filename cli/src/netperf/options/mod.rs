@@ -369,6 +369,9 @@ pub(crate) fn parse(argv0: &OsStr, words: Vec<OsString>) -> Parsed {
         });
         finish(&mut scan, test);
         (options, said) = (scan.options, scan.said);
+        if let (Length::Bytes(count), true) = (options.length, options.traffic.is_of_transactions()) {
+            options.length = Length::Transactions(count);
+        }
     }
     command.extend(words);
     options.command = command;
