@@ -72,7 +72,7 @@ enum Command {
     Lab(Box<lab::Args>),
     /// Print a manual page in roff; `| man -l -` shows it.
     Man {
-        /// netserver, ringperf, or ringperf- and the name of a command.
+        /// netperf, netserver, ringperf, or ringperf- and the name of a command.
         #[arg(default_value = "ringperf")]
         page: String,
     },

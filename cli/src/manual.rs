@@ -1,7 +1,7 @@
 //! `ringperf man`: manual pages in roff, made from what reads the command lines.
 //!
-//! The pages of ringperf and its commands are clap's; that of netserver, which reads its words itself, is
-//! made of its option table. Nothing is formatted or installed: `man -l -` shows a page.
+//! The pages of ringperf and its commands are clap's; those of netperf and netserver, which read their
+//! words themselves, are made of their option tables. Nothing is formatted or installed: `man -l -` shows a page.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,6 +12,8 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::args::NETSERVER_OPTIONS;
 use crate::error::{Class, Failure};
+
+mod netperf;
 
 /// What stands at the edges of every page: when its prose was last gone through, of what it is a part.
 const DATE: &str = "2026-11-26";
@@ -48,7 +50,10 @@ fn fail(failure: &Failure) -> ExitCode {
 /// All pages by their names: the programs, then ringperf's commands.
 fn pages(mut ringperf: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     ringperf.build();
-    let mut pages = vec![("netserver".to_owned(), netserver().render().into_bytes())];
+    let mut pages = vec![
+        ("netperf".to_owned(), netperf::page().render().into_bytes()),
+        ("netserver".to_owned(), netserver().render().into_bytes()),
+    ];
     add_commands(&ringperf, &mut pages)?;
     Ok(pages)
 }

@@ -25,9 +25,9 @@ pub(crate) fn told(
             let rate = f64::from(ringperf_engine::clock_ticks());
             Some(Ok(calibration(rate, online(), "local", detailed)))
         }
-        TestName::RemCpu => Some(asked(exchange, deadlines).map(|(rate, cpus)| {
-            calibration(rate, cpus, "remote", detailed)
-        })),
+        TestName::RemCpu => {
+            Some(asked(exchange, deadlines).map(|(rate, cpus)| calibration(rate, cpus, "remote", detailed)))
+        }
         TestName::Uuid => Some(Ok(identifier(options))),
         _ => None,
     }

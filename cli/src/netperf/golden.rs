@@ -111,7 +111,9 @@ impl Golden {
         if command.debug {
             return "with debugging text in between";
         }
-        let Some(test) = banner::name(name, command.traffic(name)) else { return "of a test without a table" };
+        let Some(test) = banner::name(name, command.traffic(name)) else {
+            return "of a test without a table";
+        };
         let ours = command.banner(&test);
         let Some(body) = self.body(&command) else { return "ended before the banner" };
         let before = self.stdout.strip_suffix(body).expect("the body is its end");
@@ -120,7 +122,11 @@ impl Golden {
         }
         // 124 is of the program that sent the signal
         let finished = matches!(self.exit, 0 | 124);
-        if !finished || command.selectors || name == TestName::Omni || self.words.iter().any(|word| word == "|") {
+        if !finished
+            || command.selectors
+            || name == TestName::Omni
+            || self.words.iter().any(|word| word == "|")
+        {
             return if command.layout.headers { BANNER } else { "of another layout, without a banner" };
         }
         let table = without_interim_results(body);
@@ -206,7 +212,11 @@ impl<'a> Command<'a> {
                 "" if with_argument => words.next().unwrap_or_default(),
                 attached => attached,
             };
-            if of_test { command.test_option(letter, argument) } else { command.option(letter, argument) }
+            if of_test {
+                command.test_option(letter, argument)
+            } else {
+                command.option(letter, argument)
+            }
             if letter == 'f' && !of_test {
                 unit = Some(argument.chars().next());
             }

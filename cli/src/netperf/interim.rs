@@ -39,9 +39,9 @@ impl Lines {
         let index = self.printed;
         self.printed += 1;
         match self.form {
-            None | Some(Form::Human) => format!(
-                "Interim result: {rate:>7.2} {unit}/s over {seconds:.3} seconds ending at {end}\n"
-            ),
+            None | Some(Form::Human) => {
+                format!("Interim result: {rate:>7.2} {unit}/s over {seconds:.3} seconds ending at {end}\n")
+            }
             Some(Form::Csv) => format!("{rate:>7.2},{unit}/s,{seconds:.3},{end}\n"),
             Some(Form::Keyval) => format!(
                 "NETPERF_INTERIM_RESULT[{index}]={rate:.2}\nNETPERF_UNITS[{index}]={unit}/s\n\

@@ -163,7 +163,11 @@ impl<'a> Iterations<'a> {
 
     /// Gets our end ready. An address or port that cannot be bound is left to the kernel, as netperf leaves
     /// it. In the options that come back nobody is told of the progress.
-    fn prepare(&self, local: SocketAddr, progress: Option<Progress>) -> Result<(PlanOptions, Prepared), Error> {
+    fn prepare(
+        &self,
+        local: SocketAddr,
+        progress: Option<Progress>,
+    ) -> Result<(PlanOptions, Prepared), Error> {
         let with = |local| {
             let plan = Plan::new(PlanOptions { progress: progress.clone(), ..self.course.plan(local) })?;
             let prepared = ringperf_engine::prepare(&plan)?;

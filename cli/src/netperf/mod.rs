@@ -25,6 +25,9 @@ mod tables;
 mod traffic;
 mod units;
 
+pub(crate) use self::options::{Argument, Described, PAIRS, TESTS, global_options, test_options, tests_with};
+pub(crate) use self::traffic::OptionSet;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -272,7 +275,8 @@ fn payload(course: &Course<'_>) -> Result<Option<Arc<[u8]>>, Ending> {
         let path = path.display();
         Ending::new(FAILED).complaint(format!("netperf: cannot fill messages from {path}: {error}"))
     };
-    let room = Plan::new(course.plan(course.local.address())).map_err(|error| failed(&error))?.message_slots_bytes();
+    let room =
+        Plan::new(course.plan(course.local.address())).map_err(|error| failed(&error))?.message_slots_bytes();
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| failed(&error))?;
     file.take(room as u64).read_to_end(&mut bytes).map_err(|error| failed(&error))?;

@@ -6,8 +6,8 @@
 use std::io::{self, IsTerminal, Write};
 
 use ringperf_engine::plan::Protocol;
-use ringperf_proto::{ClientOutput, Fault};
 use ringperf_proto::errno::UNKNOWN_REQUEST;
+use ringperf_proto::{ClientOutput, Fault};
 
 use crate::client::control::{Control, NoFrame};
 use crate::client::exchange::Trouble;

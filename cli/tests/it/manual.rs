@@ -60,7 +60,17 @@ fn a_formatter_finds_nothing_wrong_with_the_pages() {
 
 #[test]
 fn the_programs_pages_name_every_option() {
-    for (program, usages) in [("netserver", [["netserver", "-h"]])] {
+    for (program, usages) in [
+        ("netserver", vec![vec!["netserver", "-h"]]),
+        (
+            "netperf",
+            vec![
+                vec!["netperf", "-h"],
+                vec!["netperf", "--", "-h"],
+                vec!["netperf", "-t", "TCP_SENDFILE", "--", "-h"],
+            ],
+        ),
+    ] {
         let page = page(program);
         for words in usages {
             let output = ringperf(&words);

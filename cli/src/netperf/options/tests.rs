@@ -478,7 +478,8 @@ fn messages_and_ends_of_global_options() {
 fn messages_and_ends_of_test_options() {
     use Stream::{Err, Out};
     let (usage, old_usage) = (usage::omni(), usage::sockets());
-    let each_way = "netperf: a connection for each message of one direction (test option -c) is not supported\n";
+    let each_way =
+        "netperf: a connection for each message of one direction (test option -c) is not supported\n";
     let each_datagram = "netperf: a connection for each transaction (test option -c) is of TCP only\n";
     let no_port = "No default port known for the TCP_CC test, please set one yourself\n";
     let retired = "netperf: the test option -i has been retired and has no effect\n";

@@ -10,8 +10,8 @@ use std::io::{Read, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use super::mask::{difference, masked, masked_selection, rows};
@@ -265,7 +265,8 @@ fn canonical(case: &Case, text: &str) -> String {
         text = text.chars().map(|letter| if letter.is_ascii_hexdigit() { 'x' } else { letter }).collect();
     }
     if case.selects() {
-        let (banner, result) = text.split_once('\n').filter(|_| text.contains(" TEST from ")).unwrap_or(("", &text));
+        let (banner, result) =
+            text.split_once('\n').filter(|_| text.contains(" TEST from ")).unwrap_or(("", &text));
         text = format!("{banner}\n{}", without_repeats(&masked_selection(result)));
     }
     for (one, other) in EITHER_WORDING {
@@ -280,7 +281,9 @@ fn canonical(case: &Case, text: &str) -> String {
 /// `text` with one of each group of lines that repeats itself: how many interim results there are is the
 /// machine's business.
 fn without_repeats(text: &str) -> String {
-    let interim = |line: &str| line.contains("Interim result: ") || line.starts_with("NETPERF_") || line.split(',').count() == 4;
+    let interim = |line: &str| {
+        line.contains("Interim result: ") || line.starts_with("NETPERF_") || line.split(',').count() == 4
+    };
     let mut seen = BTreeSet::new();
     let lines = text.split('\n').filter(|line| !interim(line) || seen.insert((*line).to_owned()));
     lines.collect::<Vec<_>>().join("\n")

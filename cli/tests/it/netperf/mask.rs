@@ -164,7 +164,9 @@ impl Field {
 /// and what is text. Columns follow the width of figures, so that a run of blanks counts as one.
 pub(super) fn masked_selection(text: &str) -> String {
     let lines = text.split('\n').map(|line| match line.split_once('=') {
-        Some((name, value)) if name.bytes().all(|byte| byte.is_ascii_uppercase() || b"_[]0123456789".contains(&byte)) => {
+        Some((name, value))
+            if name.bytes().all(|byte| byte.is_ascii_uppercase() || b"_[]0123456789".contains(&byte)) =>
+        {
             let name = name.split('[').next().unwrap_or(name);
             format!("{name}={}", masked_value(name, value))
         }
@@ -181,8 +183,22 @@ const MOMENTARY: &[&str] = &["COMMAND_LINE", "UUID", "LOCAL_CONG_CONTROL", "REMO
 
 /// Parts of the names of what is asked for, not measured.
 const ASKED_FOR: &[&str] = &[
-    "ALIGN", "OFFSET", "PORT", "FAMILY", "NODELAY", "CORK", "BURST", "REQUEST_SIZE", "RESPONSE_SIZE", "TOS",
-    "PRIO", "SIZE_REQ", "INTERVAL_USECS", "DIRTY", "CLEAN", "CPU_BIND",
+    "ALIGN",
+    "OFFSET",
+    "PORT",
+    "FAMILY",
+    "NODELAY",
+    "CORK",
+    "BURST",
+    "REQUEST_SIZE",
+    "RESPONSE_SIZE",
+    "TOS",
+    "PRIO",
+    "SIZE_REQ",
+    "INTERVAL_USECS",
+    "DIRTY",
+    "CLEAN",
+    "CPU_BIND",
 ];
 
 fn masked_value(name: &str, value: &str) -> String {
@@ -200,7 +216,11 @@ fn masked_value(name: &str, value: &str) -> String {
     }
     // A value after an empty one begins with a blank of its own; a rate may be padded.
     let blank = if blanks > 0 { " " } else { "" };
-    if figure.starts_with('-') { format!("{blank}{figure}") } else { format!("{blank}{{{}}}", fraction.len()) }
+    if figure.starts_with('-') {
+        format!("{blank}{figure}")
+    } else {
+        format!("{blank}{{{}}}", fraction.len())
+    }
 }
 
 /// Where two texts part, line by line, for a person to read. Blanks at the ends of lines are made visible.
