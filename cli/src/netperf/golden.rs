@@ -104,7 +104,7 @@ impl Golden {
             return "not of netperf";
         }
         let command = Command::read(&self.words);
-        let Some(test) = command.stream_test() else { return "of another test" };
+        let Some(test) = command.omni_test() else { return "of another test" };
         if command.debug {
             return "with debugging text in between";
         }
@@ -239,7 +239,7 @@ impl<'a> Command<'a> {
         }
     }
 
-    fn stream_test(&self) -> Option<&'static str> {
+    fn omni_test(&self) -> Option<&'static str> {
         match self.test.as_str() {
             "TCP_STREAM" => Some(banner::TCP_STREAM),
             "TCP_MAERTS" => Some(banner::TCP_MAERTS),

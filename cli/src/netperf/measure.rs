@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ringperf_engine::facts::SocketBuffers;
 use ringperf_engine::plan::{Endpoint, Protocol, Role};
 use ringperf_engine::{End, Error, Outcome, Plan, PlanOptions, Prepared};
-use ringperf_proto::{ClientInput, ClientOutput, Length, RemoteOffer, RemoteResults, StreamTest};
+use ringperf_proto::{ClientInput, ClientOutput, Length, OmniTest, RemoteOffer, RemoteResults};
 use signal_hook::consts::{SIGALRM, SIGINT};
 
 use super::options::Options;
@@ -67,7 +67,7 @@ pub(crate) struct Iterations<'a> {
     /// Signals have their default action until the first test is about to begin.
     interrupt: Option<Interrupt>,
     /// The last request and the answer to it, which the next request follows.
-    last: Option<(StreamTest, RemoteOffer)>,
+    last: Option<(OmniTest, RemoteOffer)>,
 }
 
 impl<'a> Iterations<'a> {
@@ -184,10 +184,10 @@ impl<'a> Iterations<'a> {
             None => self.course.request(local),
             Some((test, offer)) => {
                 let next = test.next_iteration(offer);
-                StreamTest { local: (next.local.0, local.port()), ..next }
+                OmniTest { local: (next.local.0, local.port()), ..next }
             }
         };
-        let offer = match exchange.ask(ClientInput::Start(test.clone()), self.course.deadlines.reply) {
+        let offer = match exchange.ask(ClientInput::Start(test.clone().into()), self.course.deadlines.reply) {
             Ok(ClientOutput::Run(offer)) => offer,
             Ok(other) => return Err(out_of_step(&other)),
             Err(trouble) => return Err(say::no_answer(trouble, exchange.control())),
@@ -201,7 +201,7 @@ impl<'a> Iterations<'a> {
 fn results(course: &Course<'_>, exchange: &mut Exchange, begun: Instant) -> Result<RemoteResults, Ending> {
     let length = match course.options.length {
         Length::Seconds(seconds) => Some(Duration::from_secs(seconds.into())),
-        Length::Bytes(_) | Length::Endless => None,
+        Length::Bytes(_) | Length::Endless | Length::Transactions(_) => None,
     };
     let by = course.deadlines.results_by(begun, length);
     match exchange.ask(ClientInput::Ran, by.saturating_duration_since(Instant::now())) {

@@ -259,7 +259,10 @@ fn banner<'a>(course: &'a Course<'a>, goal: Goal) -> String {
         test: match course.test {
             Test::TcpMaerts => banner::TCP_MAERTS,
             Test::UdpStream => banner::UDP_STREAM,
-            Test::TcpStream => banner::TCP_STREAM,
+            // The command line has no other names.
+            Test::TcpStream | Test::TcpCc | Test::TcpCrr | Test::TcpRr | Test::UdpMaerts | Test::UdpRr => {
+                banner::TCP_STREAM
+            }
         },
         local: end(&course.local),
         remote: end(&course.remote),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringperf_engine::facts::SocketBuffers;
 use ringperf_engine::plan::{DATAGRAM_BYTES_MAX, Endpoint, Length, Protocol, Role, SocketOptions};
 use ringperf_engine::{EngineChoice, PlanOptions};
-use ringperf_proto::{IpVersion, Length as WireLength, StreamTest, Test};
+use ringperf_proto::{IpVersion, Length as WireLength, OmniTest, Test};
 
 use super::options::{Directions, Options};
 use super::resolve::ResolvedHost;
@@ -140,6 +140,7 @@ impl Course<'_> {
         plan.length = match options.length {
             WireLength::Bytes(bytes) => Length::Bytes(bytes),
             WireLength::Endless => Length::Endless,
+            WireLength::Transactions(count) => Length::Transactions(count),
             WireLength::Seconds(seconds) => Length::Time(Duration::from_secs(seconds.into())),
         };
         // netperf stops reading when its own time is over; the netserver's is over by then, too.
@@ -157,12 +158,12 @@ impl Course<'_> {
     }
 
     /// What is asked of the netserver, our data socket being bound to `local`.
-    pub(crate) fn request(&self, local: SocketAddr) -> StreamTest {
+    pub(crate) fn request(&self, local: SocketAddr) -> OmniTest {
         let options = self.options;
         let widths = self.widths();
         // Without a netserver there are no places of its buffers; none is asked then.
         let place = |place: i32| u32::try_from(place).unwrap_or(0);
-        StreamTest {
+        OmniTest {
             cpu: options.cpu.remote,
             send_buffer: options.socket_buffer.remote.send,
             receive_buffer: options.socket_buffer.remote.receive,
@@ -196,7 +197,7 @@ impl Course<'_> {
             fill_file: options.remote_fill_file.clone(),
             interval_burst: options.remote_burst,
             interval_us: options.remote_interval_us,
-            ..StreamTest::new(self.test)
+            ..OmniTest::new(self.test)
         }
     }
 }

@@ -157,7 +157,7 @@ fn asked(course: &Course<'_>) -> Asked {
     let options = course.options;
     let (seconds, bytes) = match options.length {
         Length::Bytes(bytes) => (None, Some(bytes)),
-        Length::Endless => (None, None),
+        Length::Endless | Length::Transactions(_) => (None, None),
         Length::Seconds(seconds) => (Some(seconds), None),
     };
     let sends = options.request_bytes;
