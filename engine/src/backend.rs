@@ -21,6 +21,10 @@ pub(crate) enum Op {
     /// End the operation named by the token, of the same flow; it completes as cancelled, or with what it had
     /// done.
     Cancel(Token),
+    /// Send as much of this part of the arena as goes at once: no other send of the flow may be under way, and
+    /// none is once it has started. It completes with what has gone if that is not all, before anything that
+    /// happens after it has started, and need not complete if it is. For backends that have [`Backend::offers`].
+    Offer { span: Span },
     /// Receive, as often as the backend can with one request: [`Done::more`] says whether it goes on.
     Receive,
     /// Send this part of the arena. `linked` holds the next pushed send back until this one is done in full,
@@ -77,6 +81,11 @@ pub(crate) trait Backend {
     /// each, of which [`SendPath::Registered`] takes no more than one at a time.
     fn send_path(&self) -> SendPath {
         SendPath::Chain
+    }
+
+    /// Whether sends may be offered: [`Op::Offer`].
+    fn offers(&self) -> bool {
+        false
     }
 
     /// Makes sure that this many operations can be pushed and start together.

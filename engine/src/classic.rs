@@ -186,7 +186,7 @@ impl Backend for Classic {
         match op {
             Op::Cancel(target) => self.cancel(target),
             Op::Receive => self.receiving = true,
-            Op::Send { span, .. } => self.sends.push_back((span, token)),
+            Op::Offer { span } | Op::Send { span, .. } => self.sends.push_back((span, token)),
         }
     }
 

@@ -37,6 +37,7 @@ pub mod outcome;
 mod pace;
 mod pattern;
 pub mod plan;
+mod progress;
 mod ring;
 mod run;
 mod sampler;

@@ -264,6 +264,19 @@ pub struct Sample {
     pub transactions: u64,
 }
 
+impl Sample {
+    /// What flows had counted at a time.
+    pub(crate) fn of(at: Duration, tallies: impl Iterator<Item = Tally>) -> Self {
+        let mut sample = Self { at, ..Self::default() };
+        for tally in tallies {
+            sample.bytes_sent += tally.bytes_sent;
+            sample.bytes_received += tally.bytes_received;
+            sample.transactions += tally.transactions;
+        }
+        sample
+    }
+}
+
 /// How long operations took. What one is follows from the role, as netperf has it: at [`Role::Request`] a
 /// transaction, from before its request is sent to its whole response, connection and close included where
 /// each has its own; at [`Role::Send`] a send and at [`Role::Receive`] a receive, which only the classic
@@ -302,6 +315,11 @@ pub struct Outcome {
     pub spread: FlowSpread,
     /// Progress at the plan's intervals; empty where none was asked for.
     pub samples: Vec<Sample>,
+    /// The units of work that an interval of [`Every::Work`] was last found to take: the first guess for a run
+    /// that is to follow; `None` where progress was not told by the work.
+    ///
+    /// [`Every::Work`]: crate::plan::Every::Work
+    pub progress_units: Option<u64>,
     /// How long operations took; `None` where that was not asked for. In a serialized outcome it is left to
     /// whoever knows which figures of it are wanted.
     #[serde(skip)]
@@ -360,6 +378,7 @@ impl Outcome {
                 cpu: share.cpu,
                 bytes: share.tally.bytes_sent + share.tally.bytes_received,
             });
+            self.progress_units = self.progress_units.or(share.progress_units);
             self.longest_gather = self.longest_gather.max(share.longest_gather);
             self.drops = self.drops.or(share.drops);
             self.low_water = match (self.low_water, share.low_water) {
@@ -397,6 +416,7 @@ impl Outcome {
             tally: Tally::default(),
             spread: FlowSpread::default(),
             samples: Vec::new(),
+            progress_units: None,
             latency: None,
             low_water: None,
             longest_gather: Duration::ZERO,

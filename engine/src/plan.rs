@@ -3,18 +3,21 @@
 //! Opens nothing and knows nothing of rings; [`crate::prepare`] turns a plan into sockets, threads and
 //! memory.
 
+mod progress;
+mod transactions;
+
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::outcome::Sample;
+
+pub use progress::{Every, Progress, WorkUnit};
 
 /// Largest message of a stream, in bytes. The arena is sized from it before the clock starts.
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
@@ -132,31 +135,6 @@ pub struct Bursts {
     pub messages: u32,
     /// From the beginning of one burst to that of the next.
     pub every: Duration,
-}
-
-/// When the progress of a run is told while it goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Every {
-    /// At the first look after so much time: netperf's `-D` with a negative argument.
-    Time(Duration),
-    /// The clock is looked at after so many units of work only, a number that is adapted so that it takes
-    /// about as long as this: netperf's `-D` with a positive argument. Units are bytes, or transactions.
-    Work {
-        /// What a report should cover, and covers at least.
-        interval: Duration,
-        /// The first guess of the units in it.
-        units: u64,
-    },
-}
-
-/// Progress told while the run goes on.
-#[derive(Clone, Debug)]
-pub struct Progress {
-    /// When.
-    pub every: Every,
-    /// Who is told. Where it does not keep up, reports are left out; the run does not wait for it.
-    pub to: SyncSender<Sample>,
 }
 
 /// How the data connection comes about.
@@ -352,10 +330,10 @@ pub struct PlanOptions {
     /// The time of each operation is measured: [`Outcome::latency`](crate::Outcome::latency). What that is of
     /// is said there.
     pub latency: bool,
-    /// Who is told of the progress as it is made, and when.
+    /// Who is told of the progress as it is made, and when; of runs with one worker only.
     pub progress: Option<Progress>,
-    /// A receiver compares every byte with what a sender with the same message size and no payload of its
-    /// own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in
+    /// A receiver, or either end of transactions, compares every byte with what a peer of the same sizes and
+    /// no payload of its own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in
     /// the measured path. TCP only.
     pub check_payload: bool,
 }
@@ -393,6 +371,16 @@ impl PlanOptions {
             latency: false,
             progress: None,
             check_payload: false,
+        }
+    }
+
+    /// Bytes of a message that this end sends, and of one that it receives.
+    pub(crate) fn message_sizes(&self) -> (u32, u32) {
+        let Transaction { request_bytes, response_bytes, .. } = self.transaction;
+        match self.role {
+            Role::Receive | Role::Send => (self.message_bytes, self.message_bytes),
+            Role::Request => (request_bytes, response_bytes),
+            Role::Respond => (response_bytes, request_bytes),
         }
     }
 
@@ -441,9 +429,11 @@ impl Plan {
         if options.length == Length::Time(Duration::ZERO) {
             return Err(Error::Plan { option: "test length", range: "above zero" });
         }
+        transactions::check(&options)?;
         check_flows(&options)?;
         check_offloads(&options)?;
         check_send_path(&options)?;
+        let told_every = progress::check(&options)?;
         let PlanOptions { receive_grace, receive_linger, connect_timeout, drain_timeout, .. } = options;
         let length = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
         for (option, time) in [
@@ -453,6 +443,7 @@ impl Plan {
             ("connect timeout", connect_timeout),
             ("drain timeout", drain_timeout),
             ("interval", options.interval.unwrap_or_default()),
+            ("interval of progress", told_every),
         ] {
             if time > TIME_MAX {
                 return Err(Error::Plan { option, range: "at most 4294967295 seconds" });
@@ -468,6 +459,17 @@ impl Plan {
         Layout::new(&sender).send.length as usize
     }
 
+    /// The same of the peer of this plan, whose messages are received.
+    pub(crate) fn received_slots_bytes(&self) -> usize {
+        let peer = match self.options.role {
+            Role::Receive | Role::Send => Role::Send,
+            Role::Request => Role::Respond,
+            Role::Respond => Role::Request,
+        };
+        let peer = PlanOptions { role: peer, ..self.options.clone() };
+        Layout::new(&peer).send.length as usize
+    }
+
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -480,8 +482,16 @@ impl Plan {
 
 /// What a plan can say already and nothing carries out yet.
 fn check_built(options: &PlanOptions) -> Result<(), Error> {
-    if matches!(options.role, Role::Request | Role::Respond) {
-        return Err(Error::Plan { option: "role", range: "receive or send: transactions are not built" });
+    let transactions = matches!(options.role, Role::Request | Role::Respond);
+    if transactions && options.transaction.connections == Connections::Each {
+        let range = "kept: a connection for each transaction is not built";
+        return Err(Error::Plan { option: "connections", range });
+    }
+    if transactions && options.protocol == Protocol::Udp {
+        return Err(Error::Plan {
+            option: "role over UDP",
+            range: "receive or send: transactions are not built",
+        });
     }
     if options.bursts.is_some() {
         return Err(Error::Plan { option: "bursts", range: "off: they are not built" });
@@ -489,8 +499,8 @@ fn check_built(options: &PlanOptions) -> Result<(), Error> {
     if options.file.is_some() {
         return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
     }
-    if options.progress.is_some() || options.latency || options.busy_poll {
-        let option = "progress, latency and busy poll";
+    if options.latency || options.busy_poll {
+        let option = "latency and busy poll";
         return Err(Error::Plan { option, range: "off: they are not built" });
     }
     Ok(())

@@ -250,7 +250,7 @@ impl Job {
     fn run<B: Backend>(self, mut backend: B, mut seat: Seat, start: Start) -> Result<Share, Error> {
         let Start { connections, window } = start;
         // Their sockets stay open until the backend is closed: an operation may still name one by its number.
-        let serving = Serving::new(&self.plan, &connections, self.stop.as_fd(), window);
+        let serving = Serving::new(&self.plan, self.number, &connections, self.stop.as_fd(), window);
         let served = serving.serve(&mut backend);
         seat.verify();
         let undrained = backend.close(CLOSE_PATIENCE).err();

@@ -16,12 +16,13 @@ use crate::backend::{Backend, Done};
 use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
-use crate::flow::{DatagramSend, Flow, Linger, Pieces, Receive, StreamSend};
+use crate::flow::{DatagramSend, Flow, Linger, Messages, Pieces, Receive, Request, Respond, StreamSend};
 use crate::low_water::LowWater;
 use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role, SendPath};
+use crate::progress::Teller;
 use crate::run::Window;
 use crate::sampler::Sampler;
 use crate::socket::{self, Connection};
@@ -41,6 +42,7 @@ pub(crate) struct Share {
     pub(crate) machine_cpu: MachineCpu,
     pub(crate) cpu: ThreadCpu,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) progress_units: Option<u64>,
     pub(crate) low_water: Option<LowWaterUse>,
     pub(crate) longest_gather: Duration,
     pub(crate) drops: Option<Drops>,
@@ -60,11 +62,13 @@ fn stop_at(options: &PlanOptions, start: Instant) -> Option<(Instant, End)> {
         (Length::Time(length), Role::Receive | Role::Respond, _) => {
             Some((start + length + options.receive_grace, End::Timer))
         }
-        (Length::Time(length), Role::Send, Protocol::Udp) | (Length::Time(length), Role::Request, _) => {
+        (Length::Time(length), Role::Send | Role::Request, Protocol::Udp) => {
             Some((start + length, End::Timer))
         }
-        // A sender that was stopped in time and drained ends as one whose peer has read everything.
-        (Length::Time(length), Role::Send, Protocol::Tcp) => Some((start + length, End::PeerClosed)),
+        // Who was stopped in time and drained ends as one whose peer has read everything.
+        (Length::Time(length), Role::Send | Role::Request, Protocol::Tcp) => {
+            Some((start + length, End::PeerClosed))
+        }
         (Length::Bytes(_) | Length::Endless | Length::Transactions(_), _, _) => None,
     }
 }
@@ -84,11 +88,14 @@ struct Watchers<'a> {
     wakes: Option<&'a mut dyn Wakes>,
     pace: Option<Pace>,
     sampler: Option<Sampler>,
+    teller: Option<Teller>,
 }
 
 /// The connections of one worker.
 pub(crate) struct Serving<'a> {
     plan: &'a Plan,
+    /// Which of the run's workers it is.
+    number: u32,
     connections: &'a [Connection],
     stop: BorrowedFd<'a>,
     window: Window,
@@ -103,13 +110,14 @@ pub(crate) struct Serving<'a> {
 impl<'a> Serving<'a> {
     pub(crate) fn new(
         plan: &'a Plan,
+        number: u32,
         connections: &'a [Connection],
         stop: BorrowedFd<'a>,
         window: Window,
     ) -> Self {
         let ended = connections.iter().map(|_| Cell::new(false)).collect();
         let refused = RefCell::default();
-        Self { plan, connections, stop, window, ended, enlarged: Cell::new(0), refused }
+        Self { plan, number, connections, stop, window, ended, enlarged: Cell::new(0), refused }
     }
 
     /// Runs the plan's flows, closes the window, and then does what the peers still need.
@@ -205,10 +213,27 @@ impl<'a> Serving<'a> {
             wakes,
             pace: self.rate().map(|rate| Pace::new(rate, layout.flows, Instant::now())),
             sampler: self.sampler(),
+            teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
         match (options.role, options.protocol) {
-            (Role::Request | Role::Respond, _) => {
-                unreachable!("a plan of transactions is refused as long as they are not built")
+            (Role::Request, _) => {
+                let messages = self.outgoing(backend);
+                let transaction = &options.transaction;
+                let flow = |flow| {
+                    let (response, in_flight) = (transaction.response_bytes, transaction.in_flight);
+                    Request::new(messages, response, in_flight, self.transactions(flow))
+                };
+                self.follow(flow, backend, watchers, done, share)
+            }
+            (Role::Respond, _) => {
+                let messages = self.outgoing(backend);
+                let limit = match options.length {
+                    // Which of its flows the requester gives one less is not known here; it ends those itself.
+                    Length::Transactions(all) => Some(all.div_ceil(u64::from(options.flows))),
+                    Length::Bytes(_) | Length::Endless | Length::Time(_) => None,
+                };
+                let flow = |_| Respond::new(options.transaction.request_bytes, messages, limit);
+                self.follow(flow, backend, watchers, done, share)
             }
             (Role::Receive, protocol) => {
                 let pieces = match protocol {
@@ -216,12 +241,12 @@ impl<'a> Serving<'a> {
                     Protocol::Udp if options.gro => Pieces::Datagrams(bytes),
                     Protocol::Udp | Protocol::Tcp => Pieces::Any,
                 };
-                self.follow(|| Receive::new(limit, pieces), backend, watchers, done, share)
+                self.follow(|_| Receive::new(limit, pieces), backend, watchers, done, share)
             }
             (Role::Send, Protocol::Udp) => {
                 let segments = socket::segments(self.socket(0));
                 let (batch, per_send) = self.batch(if segments { layout.per_send } else { 1 });
-                let flow = || {
+                let flow = |_| {
                     let flow = DatagramSend::new(bytes, slots, batch, limit);
                     if segments { flow.segmented(per_send) } else { flow }
                 };
@@ -232,7 +257,7 @@ impl<'a> Serving<'a> {
                 let watches = matches!(options.endpoint, Endpoint::Listen { .. });
                 let path = backend.send_path();
                 let together = layout.messages_together(path);
-                let flow = || {
+                let flow = |_| {
                     let flow = StreamSend::new(bytes, slots, together, limit);
                     let flow = if path == SendPath::Bundle { flow.bundling() } else { flow };
                     if watches { flow.watching_peer() } else { flow }
@@ -242,11 +267,30 @@ impl<'a> Serving<'a> {
         }
     }
 
+    /// The messages of a transaction that this end sends.
+    fn outgoing(&self, backend: &impl Backend) -> Messages {
+        let options = self.plan.options();
+        let slots = self.plan.layout().slots;
+        // One send a message is what blocking calls are for.
+        let together = if options.engine == EngineChoice::Classic { 1 } else { slots };
+        Messages { message_bytes: options.message_sizes().0, slots, together, offers: backend.offers() }
+    }
+
+    /// A flow's share of the transactions, where they are counted: the first flows of the run have one more if
+    /// it does not come out even.
+    fn transactions(&self, flow: u32) -> Option<u64> {
+        let options = self.plan.options();
+        let Length::Transactions(all) = options.length else { return None };
+        let flows = u64::from(options.flows);
+        let number = u64::from(flow) * u64::from(options.worker_count()) + u64::from(self.number);
+        Some(all / flows + u64::from(number < all % flows))
+    }
+
     fn checkers(&self) -> Vec<Checker> {
         if !self.plan.options().check_payload {
             return Vec::new();
         }
-        vec![Checker::new(self.plan.message_slots_bytes()); self.connections.len()]
+        vec![Checker::new(self.plan.received_slots_bytes()); self.connections.len()]
     }
 
     fn sampler(&self) -> Option<Sampler> {
@@ -284,7 +328,7 @@ impl<'a> Serving<'a> {
     /// Drives a flow for each connection to its end, and takes down what they counted.
     fn follow<B: Backend, F: Flow>(
         &self,
-        flow: impl Fn() -> F,
+        flow: impl Fn(u32) -> F,
         backend: &mut B,
         mut watchers: Watchers<'_>,
         done: &mut Vec<Done>,
@@ -292,7 +336,8 @@ impl<'a> Serving<'a> {
     ) -> io::Result<()> {
         let options = self.plan.options();
         let timing = Timing { stop: stop_at(options, self.window.start), drain: options.drain_timeout };
-        let mut tracks: Vec<Track<F>> = self.connections.iter().map(|_| Track::new(flow())).collect();
+        let flows = self.connections.len() as u32;
+        let mut tracks: Vec<Track<F>> = (0..flows).map(|number| Track::new(flow(number))).collect();
         let result = self.drive(&mut tracks, timing, backend, &mut watchers, done);
         for (flow, track) in (0..).zip(&tracks) {
             share.ends.push(self.unless_reset(flow, track.end.unwrap_or(End::Stopped)));
@@ -302,6 +347,7 @@ impl<'a> Serving<'a> {
         }
         share.tally.wrong_bytes = watchers.checkers.iter().map(Checker::wrong).sum();
         share.tally.operations = share.tally.operations.plus(backend.operations());
+        share.progress_units = watchers.teller.as_ref().and_then(Teller::units);
         share.samples = watchers.sampler.map_or_else(Vec::new, Sampler::into_samples);
         result
     }
@@ -336,7 +382,7 @@ impl<'a> Serving<'a> {
             backend,
             tracks,
             layout: self.plan.layout(),
-            message_bytes: self.plan.options().message_bytes,
+            message_bytes: self.plan.options().message_sizes().0,
             in_order: self.plan.options().protocol == Protocol::Tcp,
             timing,
             drained_by: None,
@@ -346,7 +392,10 @@ impl<'a> Serving<'a> {
             wakes: watchers.wakes.take().map(|wakes| wakes as &mut dyn Wakes),
             pace: watchers.pace.take(),
             starved: VecDeque::with_capacity(self.connections.len()),
+            unsettled: Vec::with_capacity(self.connections.len()),
             sampler: watchers.sampler.as_mut(),
+            teller: watchers.teller.as_mut(),
+            fetching: false,
         };
         drive(&mut worker, done)
     }

@@ -6,6 +6,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Cancel,
+    /// A send that completes only if it does not go whole.
+    Offer,
     Receive,
     Send,
     Stop,
@@ -35,6 +37,10 @@ impl Token {
         Self { kind: Kind::Send, flow: 0, index }
     }
 
+    pub(crate) fn offer(index: u32) -> Self {
+        Self { kind: Kind::Offer, flow: 0, index }
+    }
+
     /// The same operation of another flow.
     pub(crate) fn of(self, flow: u32) -> Self {
         Self { flow, ..self }
@@ -47,6 +53,7 @@ impl Token {
             Kind::Receive => 2,
             Kind::Send => 3,
             Kind::Stop => 4,
+            Kind::Offer => 5,
         };
         kind << 56 | u64::from(self.flow % FLOWS_MAX) << 32 | u64::from(self.index)
     }
@@ -57,6 +64,7 @@ impl Token {
             2 => Kind::Receive,
             3 => Kind::Send,
             4 => Kind::Stop,
+            5 => Kind::Offer,
             _ => Kind::Unknown,
         };
         let flow = (bits >> 32) as u32 % FLOWS_MAX;
@@ -70,7 +78,7 @@ mod tests {
 
     #[test]
     fn every_token_survives_the_kernel() {
-        for kind in [Kind::Cancel, Kind::Receive, Kind::Send, Kind::Stop, Kind::Unknown] {
+        for kind in [Kind::Cancel, Kind::Offer, Kind::Receive, Kind::Send, Kind::Stop, Kind::Unknown] {
             for flow in [0, 1, 9_999, FLOWS_MAX - 1] {
                 for index in [0, 1, 255, 1 << 24, u32::MAX] {
                     let token = Token { kind, flow, index };

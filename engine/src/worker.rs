@@ -14,6 +14,7 @@ use crate::layout::Layout;
 use crate::outcome::End;
 use crate::pace::Pace;
 use crate::pattern::Checker;
+use crate::progress::Teller;
 use crate::sampler::Sampler;
 use crate::sys::Errno;
 use crate::token::{Kind, Token};
@@ -37,6 +38,7 @@ pub(crate) struct Worker<'a, B, F> {
     /// The flows, by their numbers.
     pub(crate) tracks: &'a mut [Track<F>],
     pub(crate) layout: &'a Layout,
+    /// Bytes of a message that is sent.
     pub(crate) message_bytes: u32,
     /// Sends of a batch must not overtake each other.
     pub(crate) in_order: bool,
@@ -53,13 +55,20 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) pace: Option<Pace>,
     /// Flows whose receive found no buffer, in the order in which they get another chance; with room for all.
     pub(crate) starved: VecDeque<u32>,
+    /// Flows that are still to be asked what the completions of this turn amount to; with room for all.
+    pub(crate) unsettled: Vec<u32>,
     pub(crate) sampler: Option<&'a mut Sampler>,
+    pub(crate) teller: Option<&'a mut Teller>,
+    /// Progress is to be told as soon as one more turn has fetched what lay unread.
+    pub(crate) fetching: bool,
 }
 
 /// A flow on its way.
 pub(crate) struct Track<F> {
     pub(crate) flow: F,
     leash: Leash,
+    /// It is among the unsettled ones.
+    unsettled: bool,
     /// How it ended; `None` while it is under way.
     pub(crate) end: Option<End>,
 }
@@ -78,7 +87,7 @@ enum Leash {
 impl<F> Track<F> {
     /// A flow before its start.
     pub(crate) fn new(flow: F) -> Self {
-        Self { flow, leash: Leash::Free, end: None }
+        Self { flow, leash: Leash::Free, unsettled: false, end: None }
     }
 
     /// One that takes no part.
@@ -102,6 +111,8 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         worker.backend.wait(patience)?;
         worker.backend.reap(done);
         worker.adjust(done);
+        // There may be more than there was room for.
+        let all = done.len() + 1 < done.capacity();
         for completion in done.drain(..) {
             worker.look(&completion);
             match completion.token.kind {
@@ -112,6 +123,9 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         }
         worker.feed();
         worker.check_clock();
+        if all {
+            worker.settle();
+        }
     }
     Ok(())
 }
@@ -140,11 +154,28 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         let Some(track) = self.tracks.get_mut(flow as usize).filter(|track| track.end.is_none()) else {
             return;
         };
+        if F::SETTLES && !std::mem::replace(&mut track.unsettled, true) {
+            self.unsettled.push(flow);
+        }
         match track.flow.step(&Done { token: completion.token.of(0), ..*completion }) {
             // Armed at once it would find none again: those of this turn have not been given back yet.
             Next::Receive if completion.result == Err(Errno::NO_BUFFERS) => self.starved.push_back(flow),
             next => self.apply(flow, next),
         }
+    }
+
+    /// Asks the flows that something happened to what it amounts to.
+    fn settle(&mut self) {
+        for index in 0..self.unsettled.len() {
+            let flow = self.unsettled[index];
+            let track = self.track(flow);
+            track.unsettled = false;
+            if track.end.is_none() {
+                let next = track.flow.settle();
+                self.apply(flow, next);
+            }
+        }
+        self.unsettled.clear();
     }
 
     /// Receives for flows that found no buffer: no more of them than there are buffers for, or most of them
@@ -168,8 +199,13 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
     fn apply(&mut self, flow: u32, next: Next) {
         match next {
             Next::Wait => {}
+            Next::Offer(batch) => self.hand_over(flow, batch, true),
             Next::Receive => self.backend.push(Op::Receive, Token::RECEIVE.of(flow)),
             Next::Send(batch) => self.send_in_time(flow, batch),
+            Next::SendLast(batch) => {
+                self.send(flow, batch);
+                self.limit(flow);
+            }
             Next::Cancel(target) => {
                 self.backend.push(Op::Cancel(target), Token::CANCEL.of(flow));
                 self.limit(flow);
@@ -209,6 +245,10 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
     }
 
     fn send(&mut self, flow: u32, batch: Batch) {
+        self.hand_over(flow, batch, false);
+    }
+
+    fn hand_over(&mut self, flow: u32, batch: Batch, offer: bool) {
         let per_send = self.track(flow).flow.per_send();
         let sends = batch.messages.div_ceil(per_send);
         self.backend.make_room(sends);
@@ -221,7 +261,12 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             let span = if index == 0 { messages.skip(batch.skip) } else { messages };
             let linked = self.in_order && index + 1 < sends;
             bytes += u64::from(span.length);
-            self.backend.push(Op::Send { span, linked }, Token::send(index).of(flow));
+            let (op, token) = if offer {
+                (Op::Offer { span }, Token::offer(index))
+            } else {
+                (Op::Send { span, linked }, Token::send(index))
+            };
+            self.backend.push(op, token.of(flow));
         }
         if let Some(pace) = &mut self.pace {
             pace.spend(bytes, Instant::now());
@@ -234,10 +279,11 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         let paced = self.pace.as_ref().and_then(Pace::due);
         let sample = self.sampler.as_ref().map(|sampler| sampler.due());
         let unread = self.wakes.as_ref().and_then(|wakes| wakes.due());
-        if !self.starved.is_empty() {
+        let told = self.teller.as_ref().and_then(|teller| teller.due());
+        if !self.starved.is_empty() || !self.unsettled.is_empty() || self.fetching {
             return Some(Duration::ZERO);
         }
-        let next = [stop, self.drained_by, paced, sample, unread].into_iter().flatten().min()?;
+        let next = [stop, self.drained_by, paced, sample, unread, told].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -263,6 +309,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         {
             sampler.take(now, self.tracks.iter().map(|track| track.flow.tally()));
         }
+        self.tell(now);
         if let Some((at, end)) = self.timing.stop
             && now >= at
             && !self.lets_go()
@@ -273,6 +320,30 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if self.drained_by.is_some_and(|by| now >= by) {
             self.drained_by = None;
             self.give_up();
+        }
+    }
+
+    /// Tells the progress if it is time to. What lies below a low-water mark by then is fetched before.
+    fn tell(&mut self, now: Instant) {
+        let Some(teller) = &mut self.teller else { return };
+        let due = teller.due().is_some_and(|due| due <= now);
+        if due && !self.fetching && self.wakes.as_mut().is_some_and(|wakes| wakes.let_go()) {
+            self.fetching = true;
+            return;
+        }
+        if std::mem::take(&mut self.fetching)
+            && let Some(wakes) = &mut self.wakes
+        {
+            wakes.resume();
+        }
+        if !teller.beats(now, self.tracks.iter().map(|track| track.flow.tally())) {
+            return;
+        }
+        if self.tracks.iter().any(|track| track.end.is_none() && track.leash == Leash::Free) {
+            teller.tell(now, self.tracks.iter().map(|track| track.flow.tally()));
+        } else {
+            // They are ending, and what is left is in the outcome.
+            self.teller = None;
         }
     }
 

@@ -5,7 +5,10 @@
 
 mod datagram_send;
 mod linger;
+mod messages;
 mod receive;
+mod request;
+mod respond;
 mod stream_send;
 
 use crate::backend::Done;
@@ -15,7 +18,10 @@ use crate::token::Token;
 
 pub(crate) use datagram_send::{DatagramSend, MARKS};
 pub(crate) use linger::Linger;
+pub(crate) use messages::Messages;
 pub(crate) use receive::{Pieces, Receive};
+pub(crate) use request::Request;
+pub(crate) use respond::Respond;
 pub(crate) use stream_send::StreamSend;
 
 /// What a flow wants done.
@@ -28,10 +34,15 @@ pub(crate) enum Next {
     EndStream { receive: bool },
     /// The flow is over.
     Finish(End),
+    /// Send these messages as far as the kernel takes them at once. It completes if that was not all of them,
+    /// before the next turn is over, and need not if it was.
+    Offer(Batch),
     /// Receive.
     Receive,
     /// Send these messages; those of a stream in order.
     Send(Batch),
+    /// The same, and let it take no longer than an end may take.
+    SendLast(Batch),
     /// Receive, and send these messages.
     SendAndReceive(Batch),
     /// Have the kernel take no send apart any more, because it refused one with this errno; then send these
@@ -56,10 +67,17 @@ pub(crate) struct Batch {
 
 /// One connection's workload.
 pub(crate) trait Flow {
+    /// It wants to be asked at the end of a turn: [`Self::settle`].
+    const SETTLES: bool = false;
+
     /// The first thing to do.
     fn start(&mut self) -> Next;
     /// Takes a completion.
     fn step(&mut self, done: &Done) -> Next;
+    /// What to do now that it has taken all completions of a turn, if it had any.
+    fn settle(&mut self) -> Next {
+        Next::Wait
+    }
     /// Asks for an orderly end with this result; asked again, for an immediate one.
     fn stop(&mut self, end: End) -> Next;
     /// Counters so far, those of the backend left at zero.

@@ -7,6 +7,8 @@ mod flows;
 mod low_water;
 mod maerts;
 mod payload;
+mod progress;
 mod segments;
 mod stream;
 mod support;
+mod transactions;

@@ -3,9 +3,13 @@
 //! Computes nothing but the averages of its detail block. What is general to the tables is here, the table of
 //! each protocol in its own module.
 
+mod mss;
+mod rr;
 mod tcp;
 mod udp;
 
+pub(crate) use mss::MssTable;
+pub(crate) use rr::{RrEnd, RrTable, RrTest};
 pub(crate) use tcp::{Place, TcpEnd, TcpTable};
 pub(crate) use udp::UdpTable;
 
@@ -59,7 +63,8 @@ impl Layout<'_> {
 pub(crate) struct MachineLoad {
     /// Percent of all CPUs.
     pub(crate) utilisation_percent: f64,
-    /// Microseconds of CPU time per 1024 bytes; `None` where nothing was moved, printed as unmeasured.
+    /// Microseconds of CPU time per 1024 bytes, or per transaction where those are counted; `None` where
+    /// nothing was moved, printed as unmeasured.
     pub(crate) service_demand: Option<f64>,
     /// How it was measured: netperf's number, 8 for `/proc/stat`.
     pub(crate) method: u32,
