@@ -267,8 +267,9 @@ pub struct PlanOptions {
     /// 64 KiB for the provided buffers of a ring; the stream itself has no message boundaries. A UDP
     /// receiver takes up to so many bytes of a datagram, and the rest of a longer one is lost uncounted.
     pub message_bytes: u32,
-    /// At a UDP receiver a datagram of any other size ends the run as an empty one does, uncounted. It means
-    /// nothing elsewhere.
+    /// At a UDP receiver a datagram of any other size ends the run as an empty one does, uncounted. At a UDP
+    /// responder a request of another size fails the run (EMSGSIZE), but for an empty one. It means nothing
+    /// elsewhere.
     pub exact_message: bool,
     /// When it is over.
     pub length: Length,
@@ -487,21 +488,20 @@ fn check_built(options: &PlanOptions) -> Result<(), Error> {
         let range = "kept: a connection for each transaction is not built";
         return Err(Error::Plan { option: "connections", range });
     }
-    if transactions && options.protocol == Protocol::Udp {
-        return Err(Error::Plan {
-            option: "role over UDP",
-            range: "receive or send: transactions are not built",
-        });
-    }
     if options.bursts.is_some() {
         return Err(Error::Plan { option: "bursts", range: "off: they are not built" });
     }
     if options.file.is_some() {
         return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
     }
-    if options.latency || options.busy_poll {
-        let option = "latency and busy poll";
-        return Err(Error::Plan { option, range: "off: they are not built" });
+    if options.latency && options.role != Role::Request {
+        return Err(Error::Plan {
+            option: "latency",
+            range: "off but at a requester: it is not built elsewhere",
+        });
+    }
+    if options.busy_poll {
+        return Err(Error::Plan { option: "busy poll", range: "off: it is not built" });
     }
     Ok(())
 }
@@ -566,9 +566,10 @@ fn check_send_path(options: &PlanOptions) -> Result<(), Error> {
 /// What is special about UDP.
 fn check_datagrams(options: &PlanOptions) -> Result<(), Error> {
     match (options.role, &options.endpoint) {
-        (Role::Send, Endpoint::Connect { .. }) | (Role::Receive, Endpoint::Listen { .. }) => {}
+        (Role::Request | Role::Send, Endpoint::Connect { .. })
+        | (Role::Receive | Role::Respond, Endpoint::Listen { .. }) => {}
         _ => {
-            let range = "a sender that connects or a receiver that listens";
+            let range = "one that sends first and connects, or one that receives first and listens";
             return Err(Error::Plan { option: "role over UDP", range });
         }
     }

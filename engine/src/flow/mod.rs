@@ -3,7 +3,10 @@
 //! Nothing here touches a socket, a clock or the arena, so every path is tested without a kernel. The worker
 //! translates a [`Next`] into operations of a backend.
 
+mod datagram_request;
+mod datagram_respond;
 mod datagram_send;
+mod datagrams;
 mod linger;
 mod messages;
 mod receive;
@@ -16,6 +19,8 @@ use crate::outcome::{End, Tally};
 use crate::sys::Errno;
 use crate::token::Token;
 
+pub(crate) use datagram_request::DatagramRequest;
+pub(crate) use datagram_respond::DatagramRespond;
 pub(crate) use datagram_send::{DatagramSend, MARKS};
 pub(crate) use linger::Linger;
 pub(crate) use messages::Messages;
@@ -76,6 +81,14 @@ pub(crate) trait Flow {
     fn step(&mut self, done: &Done) -> Next;
     /// What to do now that it has taken all completions of a turn, if it had any.
     fn settle(&mut self) -> Next {
+        Next::Wait
+    }
+    /// Requests asked for and responses that are whole, so far.
+    fn exchanged(&self) -> (u64, u64) {
+        (0, 0)
+    }
+    /// What to send again now that nothing has come for too long.
+    fn resend(&mut self) -> Next {
         Next::Wait
     }
     /// Asks for an orderly end with this result; asked again, for an immediate one.

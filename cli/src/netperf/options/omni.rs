@@ -102,12 +102,17 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
         set(&mut scan.options.data_port.local, local.map(str::to_owned));
         set(&mut scan.options.data_port.remote, remote.map(str::to_owned));
     }),
-    Entry::takes(b'r', "request[,response]", "bytes of each (1); on a stream in place of -m and -M", |scan, value| {
-        let (request, response) = both(value);
-        imply(scan, true, true);
-        set(&mut scan.options.request_bytes, request.map(|half| positive(size(half))));
-        set(&mut scan.options.response_bytes, response.map(|half| positive(size(half))));
-    }),
+    Entry::takes(
+        b'r',
+        "request[,response]",
+        "bytes of each (1); on a stream in place of -m and -M",
+        |scan, value| {
+            let (request, response) = both(value);
+            imply(scan, true, true);
+            set(&mut scan.options.request_bytes, request.map(|half| positive(size(half))));
+            set(&mut scan.options.response_bytes, response.map(|half| positive(size(half))));
+        },
+    ),
     Entry::takes(b'R', "0|1", "0: SO_DONTROUTE on the data sockets (1, over UDP 0)", |scan, value| {
         scan.pending.dont_route = Some(integer(value) == 0);
     }),

@@ -161,8 +161,7 @@ impl RrTable {
     fn details(&self, layout: &Layout<'_>) -> String {
         let (near, far) = (self.local.send_place, self.remote.receive_place);
         let alignment = if self.test == RrTest::Crr { far.alignment } else { far.offset };
-        let places =
-            format!("{:>5}  {alignment:>5}   {:>5}  {:>5}", near.alignment, near.offset, far.offset);
+        let places = format!("{:>5}  {alignment:>5}   {:>5}  {:>5}", near.alignment, near.offset, far.offset);
         match self.test {
             RrTest::Udp => String::new(),
             RrTest::Cc | RrTest::Crr => format!(
