@@ -56,4 +56,4 @@ pub use outcome::{End, Outcome};
 pub use plan::{EngineChoice, Plan, PlanOptions};
 pub use run::{Prepared, Stop, prepare};
 pub use socket::{granted_buffers, set_low_water};
-pub use sys::errno_name;
+pub use sys::{clock_ticks, errno_name};

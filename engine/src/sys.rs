@@ -13,7 +13,7 @@ use std::time::Duration;
 use socket2::SockAddr;
 
 use crate::cpu::ThreadCpu;
-use crate::outcome::Transport;
+use crate::outcome::{Transport, TransportInfo};
 
 /// An errno as the kernel gave it, positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -396,6 +396,16 @@ pub(crate) fn tcp_info(fd: RawFd) -> io::Result<Transport> {
         rtt_us: info.tcpi_rtt,
         segment_bytes: 0,
         congestion_control: String::new(),
+        info: TransportInfo {
+            rto: info.tcpi_rto,
+            ato: info.tcpi_ato,
+            pmtu: info.tcpi_pmtu,
+            rcv_ssthresh: info.tcpi_rcv_ssthresh,
+            rttvar: info.tcpi_rttvar,
+            snd_ssthresh: info.tcpi_snd_ssthresh,
+            snd_cwnd: info.tcpi_snd_cwnd,
+            reordering: info.tcpi_reordering,
+        },
     })
 }
 
@@ -469,7 +479,7 @@ pub(crate) fn current_cpu() -> Option<usize> {
 }
 
 /// Clock ticks a second, the unit of /proc/stat.
-pub(crate) fn clock_ticks() -> u32 {
+pub fn clock_ticks() -> u32 {
     // SAFETY: no pointers.
     u32::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)
 }
