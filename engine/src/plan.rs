@@ -3,6 +3,8 @@
 //! Opens nothing and knows nothing of rings; [`crate::prepare`] turns a plan into sockets, threads and
 //! memory.
 
+mod each;
+
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -302,6 +304,11 @@ pub struct PlanOptions {
     /// under way is reset, and that the sender would take for a failure. What comes then is not counted.
     /// Zero closes at once.
     pub receive_linger: Duration,
+    /// How long a responder whose transactions have a connection each goes on waiting for one after the end of
+    /// a [`Length::Time`]; then it ends as [`crate::End::PeerClosed`]. A requester whose time is over just
+    /// stops connecting, which nobody can see, and it waits for this end to get its results. `None`: as long
+    /// as [`Self::receive_grace`] says, as netperf does.
+    pub respond_linger: Option<Duration>,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
     /// How long a sender waits, after its last byte, for the peer to have read everything and closed.
@@ -373,6 +380,7 @@ impl PlanOptions {
             length: Length::Time(Duration::from_secs(10)),
             receive_grace: Duration::from_secs(4),
             receive_linger: Duration::from_secs(4),
+            respond_linger: Some(Duration::from_millis(300)),
             connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(20),
             engine: EngineChoice::Auto,
@@ -399,6 +407,12 @@ impl PlanOptions {
     /// Another way of sending is asked for than a send for each message.
     pub(crate) fn has_special_send_path(&self) -> bool {
         !matches!(self.send_path, SendPath::Auto | SendPath::Chain)
+    }
+
+    /// Each transaction has a connection of its own.
+    pub(crate) fn connects_each(&self) -> bool {
+        matches!(self.role, Role::Request | Role::Respond)
+            && self.transaction.connections == Connections::Each
     }
 
     /// Threads that the run has.
@@ -428,6 +442,9 @@ impl Plan {
         if !(1..=MESSAGE_BYTES_MAX).contains(&options.message_bytes) {
             return Err(Error::Plan { option: "message size", range: "1 to 16777216 bytes" });
         }
+        if options.connects_each() {
+            each::check(&options)?;
+        }
         if options.protocol == Protocol::Udp {
             check_datagrams(&options)?;
         }
@@ -450,6 +467,7 @@ impl Plan {
             ("test length", length),
             ("receiver's grace", receive_grace),
             ("receiver's linger", receive_linger),
+            ("responder's linger", options.respond_linger.unwrap_or_default()),
             ("connect timeout", connect_timeout),
             ("drain timeout", drain_timeout),
             ("interval", options.interval.unwrap_or_default()),
@@ -480,7 +498,7 @@ impl Plan {
 
 /// What a plan can say already and nothing carries out yet.
 fn check_built(options: &PlanOptions) -> Result<(), Error> {
-    if matches!(options.role, Role::Request | Role::Respond) {
+    if matches!(options.role, Role::Request | Role::Respond) && !options.connects_each() {
         return Err(Error::Plan { option: "role", range: "receive or send: transactions are not built" });
     }
     if options.bursts.is_some() {

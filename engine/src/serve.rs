@@ -55,7 +55,7 @@ pub(crate) struct Share {
 }
 
 /// When and how a timed run ends by the clock.
-fn stop_at(options: &PlanOptions, start: Instant) -> Option<(Instant, End)> {
+pub(crate) fn stop_at(options: &PlanOptions, start: Instant) -> Option<(Instant, End)> {
     match (options.length, options.role, options.protocol) {
         (Length::Time(length), Role::Receive | Role::Respond, _) => {
             Some((start + length + options.receive_grace, End::Timer))
@@ -204,7 +204,7 @@ impl<'a> Serving<'a> {
             checkers: self.checkers(),
             wakes,
             pace: self.rate().map(|rate| Pace::new(rate, layout.flows, Instant::now())),
-            sampler: self.sampler(),
+            sampler: Sampler::of(options, self.window.start),
         };
         match (options.role, options.protocol) {
             (Role::Request | Role::Respond, _) => {
@@ -247,16 +247,6 @@ impl<'a> Serving<'a> {
             return Vec::new();
         }
         vec![Checker::new(self.plan.message_slots_bytes()); self.connections.len()]
-    }
-
-    fn sampler(&self) -> Option<Sampler> {
-        let options = self.plan.options();
-        let length = if let Length::Time(length) = options.length {
-            Some(length + options.receive_grace)
-        } else {
-            None
-        };
-        options.interval.map(|interval| Sampler::new(self.window.start, interval, length))
     }
 
     /// The share of the rate that this worker keeps to; the kernel keeps to it for TCP.
@@ -476,7 +466,7 @@ fn mark(connection: &Connection, end: End) {
 }
 
 /// A backend that cannot go on.
-fn broken(source: io::Error) -> Error {
+pub(crate) fn broken(source: io::Error) -> Error {
     Error::System {
         call: "io_uring_enter, epoll_wait or setsockopt",
         doing: "moving payload",

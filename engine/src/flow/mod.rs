@@ -3,8 +3,12 @@
 //! Nothing here touches a socket, a clock or the arena, so every path is tested without a kernel. The worker
 //! translates a [`Next`] into operations of a backend.
 
+mod answer_each;
+mod ask_each;
 mod datagram_send;
+mod exchange;
 mod linger;
+mod ports;
 mod receive;
 mod stream_send;
 
@@ -13,8 +17,12 @@ use crate::outcome::{End, Tally};
 use crate::sys::Errno;
 use crate::token::Token;
 
+pub(crate) use answer_each::AnswerEach;
+pub(crate) use ask_each::AskEach;
 pub(crate) use datagram_send::{DatagramSend, MARKS};
+pub(crate) use exchange::{Deed, Exchange};
 pub(crate) use linger::Linger;
+pub(crate) use ports::Ports;
 pub(crate) use receive::{Pieces, Receive};
 pub(crate) use stream_send::StreamSend;
 

@@ -1,6 +1,7 @@
 //! Runs of the engine over loopback, on every backend and on every degraded path of it.
 
 mod classic;
+mod connections;
 mod datagrams;
 mod edges;
 mod flows;
