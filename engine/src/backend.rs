@@ -11,7 +11,7 @@ use socket2::{SockAddr, Socket};
 
 use crate::arena::Span;
 use crate::origin::Origin;
-use crate::outcome::Operations;
+use crate::outcome::{Latency, Operations};
 use crate::plan::SendPath;
 use crate::sys::Errno;
 use crate::token::Token;
@@ -34,6 +34,10 @@ pub(crate) enum Op {
     /// End the operation named by the token, of the same flow; it completes as cancelled, or with what it had
     /// done.
     Cancel(Token),
+    /// Send as much of this part of the arena as goes at once: no other send of the flow may be under way, and
+    /// none is once it has started. It completes with what has gone if that is not all, before anything that
+    /// happens after it has started, and need not complete if it is. For backends that have [`Backend::offers`].
+    Offer { span: Span },
     /// Receive, as often as the backend can with one request: [`Done::more`] says whether it goes on.
     Receive,
     /// Send this part of the arena. `linked` holds the next pushed send back until this one is done in full,
@@ -104,6 +108,11 @@ pub(crate) trait Backend {
         SendPath::Chain
     }
 
+    /// Whether sends may be offered: [`Op::Offer`].
+    fn offers(&self) -> bool {
+        false
+    }
+
     /// Makes sure that this many operations can be pushed and start together.
     fn make_room(&mut self, operations: u32) {
         let _ = operations;
@@ -138,6 +147,11 @@ pub(crate) trait Backend {
 
     /// Gives the memory of received bytes back for the next ones.
     fn release(&mut self, received: Received);
+
+    /// How long its calls took, where that was to be measured.
+    fn latency(&mut self) -> Option<Latency> {
+        None
+    }
 
     /// Counters so far.
     fn operations(&self) -> Operations;

@@ -200,6 +200,21 @@ impl Epoll {
         }
     }
 
+    /// Sends as much as goes at once.
+    fn offer(&mut self, span: Span, token: Token) {
+        self.operations.sends_syscall += 1;
+        let socket = &mut self.sockets[token.flow as usize];
+        let result = match sys::send(socket.fd, self.arena.bytes(span), socket.to.as_ref(), Patience::Now) {
+            Ok(bytes) if bytes == span.length as usize => return,
+            Ok(bytes) => Ok(bytes as u32),
+            Err(error) => {
+                socket.writable &= error.kind() != io::ErrorKind::WouldBlock;
+                Err(Errno::of(&error))
+            }
+        };
+        self.complete(token, result, false, Received::Nothing);
+    }
+
     /// The head of the queue ends with an error, or with what it had sent; what is linked behind it is
     /// cancelled.
     fn end_chain(&mut self, flow: u32, errno: Errno) {
@@ -338,6 +353,10 @@ impl Backend for Epoll {
         Ok(())
     }
 
+    fn offers(&self) -> bool {
+        true
+    }
+
     fn push(&mut self, op: Op, token: Token) {
         let flow = token.flow;
         match op {
@@ -345,6 +364,7 @@ impl Backend for Epoll {
             Op::Cancel(target) => return self.cancel(target.of(flow)),
             Op::Close { last } => return self.hang_up(last, token),
             Op::Connect { port, request, bytes } => return self.connect(port, request, bytes, token),
+            Op::Offer { span } => return self.offer(span, token),
             Op::Receive => self.socket(flow).receiving = true,
             Op::Take { bytes } => return self.want(flow, bytes),
             Op::Send { span, linked } => {

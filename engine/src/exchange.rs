@@ -15,11 +15,12 @@ use crate::error::Error;
 use crate::flow::{AnswerEach, AskEach, Deed, Exchange, Ports};
 use crate::layout::Layout;
 use crate::origin::Origin;
-use crate::outcome::End;
+use crate::outcome::{End, Latency};
 use crate::plan::{Length, Plan, PlanOptions, Role};
+use crate::progress::Teller;
 use crate::run::Window;
 use crate::sampler::Sampler;
-use crate::serve::{Share, broken, stop_at};
+use crate::serve::{Share, broken};
 use crate::socket;
 use crate::sys;
 use crate::token::{Kind, Token};
@@ -78,15 +79,20 @@ impl Exchanging<'_> {
             flow,
             backend,
             layout: self.plan.layout(),
-            stop: stop_at(options, start),
+            stop: stop_at(options).map(|after| (start + after, End::Timer)),
             start,
             silence: Silence::new(options, start),
             sampler: Sampler::of(options, start),
+            teller: options.progress.as_ref().map(|progress| Teller::new(progress, start)),
+            times: Times::of(options, self.plan.layout().flows, start),
             seen: 0,
             share: &mut share,
         };
         let result = watch.drive(&mut done);
-        share.samples = watch.sampler.take().map_or_else(Vec::new, Sampler::into_samples);
+        let Watch { sampler, teller, times, .. } = watch;
+        share.samples = sampler.map_or_else(Vec::new, Sampler::into_samples);
+        share.progress_units = teller.as_ref().and_then(Teller::units);
+        share.latency = times.map(|times| times.latency);
         share.elapsed = start.elapsed();
         share.cpu = sys::thread_cpu().since(before);
         share.machine_cpu = self.window.machine_cpu();
@@ -99,9 +105,38 @@ impl Exchanging<'_> {
     }
 }
 
+/// After which time a run ends by the clock.
+fn stop_at(options: &PlanOptions) -> Option<Duration> {
+    let Length::Time(length) = options.length else { return None };
+    Some(if options.role == Role::Respond { length + options.receive_grace } else { length })
+}
+
 /// Whether the first connection is still being made.
 fn is_unanswered<B: Backend>(backend: &B) -> bool {
     backend.connection(0).is_some_and(|socket| socket.peer_addr().is_err())
+}
+
+/// The times of transactions, each from before its socket is opened until it is closed.
+struct Times {
+    latency: Latency,
+    /// By flow.
+    begun: Vec<Instant>,
+}
+
+impl Times {
+    fn of(options: &PlanOptions, flows: u32, now: Instant) -> Option<Self> {
+        let asked = options.latency && options.role == Role::Request;
+        asked.then(|| Self { latency: Latency::new(), begun: vec![now; flows as usize] })
+    }
+
+    /// A port that was passed over is part of the transaction that follows.
+    fn begin(&mut self, flow: u32) {
+        self.begun[flow as usize] = Instant::now();
+    }
+
+    fn end(&mut self, flow: u32) {
+        self.latency.record(self.begun[flow as usize].elapsed());
+    }
 }
 
 /// How long it may take until something more comes, and what it means if nothing does.
@@ -157,6 +192,8 @@ struct Watch<'a, B, F> {
     stop: Option<(Instant, End)>,
     silence: Silence,
     sampler: Option<Sampler>,
+    teller: Option<Teller>,
+    times: Option<Times>,
     /// [`Exchange::arrivals`] when last looked at.
     seen: u64,
     share: &'a mut Share,
@@ -177,12 +214,23 @@ impl<B: Backend, F: Exchange> Watch<'_, B, F> {
                     self.flow.stop(End::Stopped);
                     continue;
                 }
-                let deed = self.flow.step(&completion);
+                let deed = self.step(&completion);
                 self.apply(completion.token.flow, deed);
             }
             self.check_clock();
         }
         Ok(())
+    }
+
+    fn step(&mut self, completion: &Done) -> Deed {
+        let before = self.flow.tally().transactions;
+        let deed = self.flow.step(completion);
+        if let Some(times) = &mut self.times
+            && self.flow.tally().transactions > before
+        {
+            times.end(completion.token.flow);
+        }
+        deed
     }
 
     fn apply(&mut self, flow: u32, deed: Deed) {
@@ -191,6 +239,9 @@ impl<B: Backend, F: Exchange> Watch<'_, B, F> {
             Deed::Wait => {}
             Deed::Accept => self.backend.push(Op::Accept, Token::ACCEPT.of(flow)),
             Deed::Connect { port, bytes } => {
+                if let Some(times) = &mut self.times {
+                    times.begin(flow);
+                }
                 let request = self.layout.send;
                 self.backend.push(Op::Connect { port, request, bytes }, Token::CONNECT.of(flow));
             }
@@ -217,7 +268,8 @@ impl<B: Backend, F: Exchange> Watch<'_, B, F> {
         let stop = self.stop.map(|(at, _)| at);
         let silent = self.silence.due(self.start, self.seen).map(|(at, _)| at);
         let sample = self.sampler.as_ref().map(Sampler::due);
-        let next = [stop, silent, sample].into_iter().flatten().min()?;
+        let told = self.teller.as_ref().and_then(Teller::due);
+        let next = [stop, silent, sample, told].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -227,6 +279,12 @@ impl<B: Backend, F: Exchange> Watch<'_, B, F> {
             && sampler.due() <= now
         {
             sampler.take(now, std::iter::once(self.flow.tally()));
+        }
+        let tally = || std::iter::once(self.flow.tally());
+        if let Some(teller) = &mut self.teller
+            && teller.beats(now, tally())
+        {
+            teller.tell(now, tally());
         }
         if let Some((at, end)) = self.stop
             && now >= at

@@ -56,6 +56,11 @@ const SENDS_MAX: u32 = 1024;
 /// Bounds of a provided buffer. Below a page the bookkeeping costs more than the copy, above 64 KiB a
 /// completion rarely fills it.
 const BUFFER_BYTES: std::ops::RangeInclusive<u32> = (4 << 10)..=(64 << 10);
+/// Requests or responses that may come together: of a peer that has so many under way, one buffer takes them.
+const TOGETHER: u32 = 16;
+/// Smallest provided buffer for them: small ones stay in the processor's cache, of which each message takes
+/// another one.
+const TRANSACTION_BUFFER_BYTES: u32 = 256;
 /// Most bytes of a batch whose progress is read off at intervals: what a chain has sent is known when it is
 /// through.
 const READ_OFF_BYTES: u32 = 256 << 10;
@@ -74,6 +79,7 @@ impl Layout {
             return Self::each(options);
         }
         let PlanOptions { role, protocol, engine, message_bytes, .. } = *options;
+        let (sent_bytes, received_bytes) = options.message_sizes();
         let flows = options.flows.div_ceil(options.worker_count());
         let many = flows >= MANY_FLOWS || options.gro;
         let region = if many { MANY_FLOWS_REGIONS * REGION_BYTES } else { REGION_BYTES };
@@ -84,7 +90,14 @@ impl Layout {
             (Role::Receive, Protocol::Tcp) => {
                 (0, 0, 0, region.max(message_bytes.next_multiple_of(*BUFFER_BYTES.end())))
             }
-            (Role::Request | Role::Respond | Role::Send, _) => {
+            (Role::Request | Role::Respond, _) => {
+                let slots = (REGION_BYTES / sent_bytes).max(2);
+                // Those of a stream go as one.
+                let batch = if protocol == Protocol::Udp { slots.min(BATCH_MAX) } else { 1 };
+                let receive = region.max(received_bytes.next_multiple_of(*BUFFER_BYTES.end()));
+                (slots * sent_bytes, slots, batch, receive)
+            }
+            (Role::Send, _) => {
                 // One to be sent while the next one waits.
                 let sends = (REGION_BYTES / message_bytes / per_send).max(2);
                 let slots = sends * per_send;
@@ -97,14 +110,7 @@ impl Layout {
                 (slots * message_bytes, slots, batch, 4 * BUFFER_BYTES.start())
             }
         };
-        let buffer_bytes = match (role, protocol) {
-            (Role::Receive, Protocol::Udp) if options.gro => DATAGRAM_BUFFER_BYTES,
-            (Role::Receive, Protocol::Udp) => message_bytes.min(DATAGRAM_BUFFER_BYTES),
-            (Role::Receive, Protocol::Tcp) => {
-                message_bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end()).next_power_of_two()
-            }
-            (Role::Request | Role::Respond | Role::Send, _) => *BUFFER_BYTES.start(),
-        };
+        let buffer_bytes = provided_buffer_bytes(options);
         // The kernel takes a power of two.
         let buffers = (1 << (receive_bytes / buffer_bytes).ilog2()).min(512);
         let send = Span { offset: 0, length: send_bytes };
@@ -112,6 +118,10 @@ impl Layout {
         let single = match (role, protocol, engine) {
             (Role::Receive, Protocol::Udp, _) => receive.first(buffer_bytes),
             (Role::Receive, Protocol::Tcp, EngineChoice::Classic) => receive.first(message_bytes),
+            (Role::Request | Role::Respond, Protocol::Udp, _)
+            | (Role::Request | Role::Respond, Protocol::Tcp, EngineChoice::Classic) => {
+                receive.first(received_bytes)
+            }
             _ => receive,
         };
         let ring_offset = (receive.offset + receive.length).next_multiple_of(PAGE_BYTES);
@@ -155,6 +165,25 @@ impl Layout {
     }
 }
 
+/// Bytes of one provided buffer.
+fn provided_buffer_bytes(options: &PlanOptions) -> u32 {
+    let received_bytes = options.message_sizes().1;
+    match (options.role, options.protocol) {
+        (Role::Receive, Protocol::Udp) if options.gro => DATAGRAM_BUFFER_BYTES,
+        (Role::Receive | Role::Request | Role::Respond, Protocol::Udp) => {
+            received_bytes.min(DATAGRAM_BUFFER_BYTES)
+        }
+        (Role::Receive, Protocol::Tcp) => {
+            received_bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end()).next_power_of_two()
+        }
+        (Role::Request | Role::Respond, Protocol::Tcp) => received_bytes
+            .saturating_mul(TOGETHER)
+            .clamp(TRANSACTION_BUFFER_BYTES, *BUFFER_BYTES.end())
+            .next_power_of_two(),
+        (Role::Send, _) => *BUFFER_BYTES.start(),
+    }
+}
+
 /// Most messages that one send carries, where the kernel takes it apart.
 pub(crate) fn datagrams_per_send(options: &PlanOptions) -> u32 {
     if options.gso { (DATAGRAM_BYTES_MAX / options.message_bytes).clamp(1, SEGMENTS_MAX) } else { 1 }
@@ -163,7 +192,7 @@ pub(crate) fn datagrams_per_send(options: &PlanOptions) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Endpoint, MESSAGE_BYTES_MAX};
+    use crate::plan::{Endpoint, MESSAGE_BYTES_MAX, Transaction};
 
     fn layouts() -> Vec<(PlanOptions, Layout)> {
         let endpoint = Endpoint::Connect { local: "127.0.0.1:0".parse().unwrap() };
@@ -207,6 +236,31 @@ mod tests {
             assert!(role == Role::Receive || layout.batch <= layout.slots && layout.batch >= 1);
             assert_eq!(layout.slots % layout.per_send, 0);
             assert!(layout.per_send == 1 || layout.per_send * message_bytes <= DATAGRAM_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn transactions_have_room_for_what_goes_either_way() {
+        let listen = Endpoint::Listen { local: "127.0.0.1:0".parse().unwrap(), peers: Vec::new() };
+        for (request_bytes, response_bytes) in [(1, 1), (1, MESSAGE_BYTES_MAX), (100_000, 64), (65_507, 7)] {
+            for role in [Role::Request, Role::Respond] {
+                for engine in [EngineChoice::Auto, EngineChoice::Classic] {
+                    let transaction = Transaction { request_bytes, response_bytes, ..Transaction::default() };
+                    let options =
+                        PlanOptions { engine, transaction, ..PlanOptions::new(role, listen.clone()) };
+                    let (sent, received) = options.message_sizes();
+                    let layout = Layout::new(&options);
+                    assert_eq!(layout.send.length, layout.slots * sent);
+                    assert!(layout.slots >= 2 && layout.send.length <= layout.receive.offset);
+                    assert!(
+                        layout.single.length >= received && layout.single.length <= layout.receive.length
+                    );
+                    assert!(engine == EngineChoice::Auto || layout.single.length == received);
+                    assert!(layout.buffer_bytes >= received.min(64 << 10));
+                    assert!(u32::from(layout.buffers) * layout.buffer_bytes <= layout.receive.length);
+                    assert!((layout.address.offset + ADDRESS_BYTES) as usize <= layout.arena_bytes);
+                }
+            }
         }
     }
 

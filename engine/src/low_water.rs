@@ -61,6 +61,11 @@ impl LowWater {
         self.used
     }
 
+    /// The mark in force.
+    pub(crate) fn mark(&self) -> u32 {
+        self.mark
+    }
+
     /// Until when the reader may sleep; `None`: as long as it likes.
     pub(crate) fn due(&self) -> Option<Instant> {
         (self.mark > 1).then(|| self.heard + PATIENCE)

@@ -169,6 +169,30 @@ pub struct Transport {
     pub segment_bytes: u32,
     /// Name of the congestion control in force.
     pub congestion_control: String,
+    /// More of it. A serialized outcome leaves it out.
+    #[serde(skip)]
+    pub info: TransportInfo,
+}
+
+/// Figures of TCP_INFO that nothing here is computed from, under the kernel's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransportInfo {
+    /// Retransmission timeout in microseconds.
+    pub rto: u32,
+    /// Timeout of delayed acknowledgements in microseconds.
+    pub ato: u32,
+    /// Path MTU in bytes.
+    pub pmtu: u32,
+    /// Limit of the receive window in bytes.
+    pub rcv_ssthresh: u32,
+    /// Variation of the round-trip time in microseconds.
+    pub rttvar: u32,
+    /// Slow-start threshold in segments.
+    pub snd_ssthresh: u32,
+    /// Congestion window in segments.
+    pub snd_cwnd: u32,
+    /// Segments that may come out of order before one is taken for lost.
+    pub reordering: u32,
 }
 
 /// What reached a receiver of datagrams and was dropped there.
@@ -264,10 +288,28 @@ pub struct Sample {
     pub transactions: u64,
 }
 
+impl Sample {
+    /// What flows had counted at a time.
+    pub(crate) fn of(at: Duration, tallies: impl Iterator<Item = Tally>) -> Self {
+        let mut sample = Self { at, ..Self::default() };
+        for tally in tallies {
+            sample.bytes_sent += tally.bytes_sent;
+            sample.bytes_received += tally.bytes_received;
+            sample.transactions += tally.transactions;
+        }
+        sample
+    }
+}
+
 /// How long operations took. What one is follows from the role, as netperf has it: at [`Role::Request`] a
 /// transaction, from before its request is sent to its whole response, connection and close included where
-/// each has its own; at [`Role::Send`] a send and at [`Role::Receive`] a receive, which only the classic
-/// engine measures: elsewhere many go together, and none has a time of its own.
+/// each has its own; at [`Role::Send`] the sending of a message and at [`Role::Receive`] a receive that brings
+/// something, which only the classic engine measures: elsewhere many go together, and none has a time of its
+/// own. Other than netperf's, the first of these does not include the making of the connection.
+///
+/// Of several transactions under way the oldest is the one that a response ends. A worker reads the clock once
+/// for all that a turn of its loop has brought to their end, just before it sends what follows them; so the time
+/// of one is also what the turn took for the others.
 ///
 /// [`Role::Request`]: crate::plan::Role::Request
 /// [`Role::Send`]: crate::plan::Role::Send
@@ -302,6 +344,11 @@ pub struct Outcome {
     pub spread: FlowSpread,
     /// Progress at the plan's intervals; empty where none was asked for.
     pub samples: Vec<Sample>,
+    /// The units of work that an interval of [`Every::Work`] was last found to take: the first guess for a run
+    /// that is to follow; `None` where progress was not told by the work.
+    ///
+    /// [`Every::Work`]: crate::plan::Every::Work
+    pub progress_units: Option<u64>,
     /// How long operations took; `None` where that was not asked for. In a serialized outcome it is left to
     /// whoever knows which figures of it are wanted.
     #[serde(skip)]
@@ -360,6 +407,11 @@ impl Outcome {
                 cpu: share.cpu,
                 bytes: share.tally.bytes_sent + share.tally.bytes_received,
             });
+            self.progress_units = self.progress_units.or(share.progress_units);
+            match (&mut self.latency, &share.latency) {
+                (Some(all), Some(one)) => all.add(one),
+                (all, one) => *all = all.take().or_else(|| one.clone()),
+            }
             self.longest_gather = self.longest_gather.max(share.longest_gather);
             self.drops = self.drops.or(share.drops);
             self.low_water = match (self.low_water, share.low_water) {
@@ -397,6 +449,7 @@ impl Outcome {
             tally: Tally::default(),
             spread: FlowSpread::default(),
             samples: Vec::new(),
+            progress_units: None,
             latency: None,
             low_water: None,
             longest_gather: Duration::ZERO,

@@ -4,19 +4,23 @@
 //! memory.
 
 mod each;
+mod progress;
+mod sending;
+mod transactions;
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::outcome::Sample;
+
+pub use progress::{Every, Progress, WorkUnit};
+pub use sending::{Bursts, SendPath};
 
 /// Largest message of a stream, in bytes. The arena is sized from it before the clock starts.
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
@@ -127,40 +131,6 @@ pub enum Connections {
     Kept,
 }
 
-/// Sends in bursts: netperf's `-b` and `-w`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Bursts {
-    /// Messages, or requests, of a burst.
-    pub messages: u32,
-    /// From the beginning of one burst to that of the next.
-    pub every: Duration,
-}
-
-/// When the progress of a run is told while it goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Every {
-    /// At the first look after so much time: netperf's `-D` with a negative argument.
-    Time(Duration),
-    /// The clock is looked at after so many units of work only, a number that is adapted so that it takes
-    /// about as long as this: netperf's `-D` with a positive argument. Units are bytes, or transactions.
-    Work {
-        /// What a report should cover, and covers at least.
-        interval: Duration,
-        /// The first guess of the units in it.
-        units: u64,
-    },
-}
-
-/// Progress told while the run goes on.
-#[derive(Clone, Debug)]
-pub struct Progress {
-    /// When.
-    pub every: Every,
-    /// Who is told. Where it does not keep up, reports are left out; the run does not wait for it.
-    pub to: SyncSender<Sample>,
-}
-
 /// How the data connection comes about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -245,37 +215,6 @@ pub struct Without {
     pub low_water: bool,
 }
 
-/// How a TCP sender hands its messages to the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SendPath {
-    /// Whichever is fastest for the size of the messages, of those with one send a message and a copy into
-    /// the socket buffer.
-    #[default]
-    Auto,
-    /// Chains of linked sends.
-    Chain,
-    /// One message at a time, from registered memory.
-    Registered,
-    /// As many messages as there are slots for in one send.
-    Bundle,
-    /// Chains of sends without a copy into the socket buffer, where the kernel manages that;
-    /// [`crate::outcome::Operations::zero_copy_copied`] counts where it did not.
-    ZeroCopy,
-}
-
-impl SendPath {
-    /// What a run that cannot have it is said to lack.
-    pub(crate) fn feature(self) -> &'static str {
-        match self {
-            Self::Auto | Self::Chain => "linked sends",
-            Self::Bundle => "send bundles",
-            Self::Registered => "registered send buffers",
-            Self::ZeroCopy => "zero-copy send",
-        }
-    }
-}
-
 /// Everything a [`Plan`] is made from. Start from [`PlanOptions::new`] and change fields.
 #[derive(Clone, Debug)]
 pub struct PlanOptions {
@@ -291,8 +230,9 @@ pub struct PlanOptions {
     /// 64 KiB for the provided buffers of a ring; the stream itself has no message boundaries. A UDP
     /// receiver takes up to so many bytes of a datagram, and the rest of a longer one is lost uncounted.
     pub message_bytes: u32,
-    /// At a UDP receiver a datagram of any other size ends the run as an empty one does, uncounted. It means
-    /// nothing elsewhere.
+    /// At a UDP receiver a datagram of any other size ends the run as an empty one does, uncounted. At a UDP
+    /// responder a request of another size fails the run (EMSGSIZE), but for an empty one. It means nothing
+    /// elsewhere.
     pub exact_message: bool,
     /// When it is over.
     pub length: Length,
@@ -351,7 +291,8 @@ pub struct PlanOptions {
     pub file: Option<Arc<File>>,
     /// What a transaction is.
     pub transaction: Transaction,
-    /// A TCP or UDP sender's messages, or a requester's requests, go out in bursts.
+    /// A TCP or UDP sender's messages, or a requester's requests, go out in bursts; of one flow only. Over UDP
+    /// there is no rate beside them.
     pub bursts: Option<Bursts>,
     /// The worker looks for completions without ever sleeping, at the cost of its core. It wins where one
     /// waits for the other, and nowhere else. The classic engine cannot.
@@ -359,10 +300,10 @@ pub struct PlanOptions {
     /// The time of each operation is measured: [`Outcome::latency`](crate::Outcome::latency). What that is of
     /// is said there.
     pub latency: bool,
-    /// Who is told of the progress as it is made, and when.
+    /// Who is told of the progress as it is made, and when; of runs with one worker only.
     pub progress: Option<Progress>,
-    /// A receiver compares every byte with what a sender with the same message size and no payload of its
-    /// own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in
+    /// A receiver, or either end of transactions, compares every byte with what a peer of the same sizes and
+    /// no payload of its own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in
     /// the measured path. TCP only.
     pub check_payload: bool,
 }
@@ -404,6 +345,16 @@ impl PlanOptions {
         }
     }
 
+    /// Bytes of a message that this end sends, and of one that it receives.
+    pub(crate) fn message_sizes(&self) -> (u32, u32) {
+        let Transaction { request_bytes, response_bytes, .. } = self.transaction;
+        match self.role {
+            Role::Receive | Role::Send => (self.message_bytes, self.message_bytes),
+            Role::Request => (request_bytes, response_bytes),
+            Role::Respond => (response_bytes, request_bytes),
+        }
+    }
+
     /// Another way of sending is asked for than a send for each message.
     pub(crate) fn has_special_send_path(&self) -> bool {
         !matches!(self.send_path, SendPath::Auto | SendPath::Chain)
@@ -442,9 +393,6 @@ impl Plan {
         if !(1..=MESSAGE_BYTES_MAX).contains(&options.message_bytes) {
             return Err(Error::Plan { option: "message size", range: "1 to 16777216 bytes" });
         }
-        if options.connects_each() {
-            each::check(&options)?;
-        }
         if options.protocol == Protocol::Udp {
             check_datagrams(&options)?;
         }
@@ -458,9 +406,11 @@ impl Plan {
         if options.length == Length::Time(Duration::ZERO) {
             return Err(Error::Plan { option: "test length", range: "above zero" });
         }
+        transactions::check(&options)?;
         check_flows(&options)?;
-        check_offloads(&options)?;
-        check_send_path(&options)?;
+        check_latency(&options)?;
+        sending::check(&options)?;
+        let told_every = progress::check(&options)?;
         let PlanOptions { receive_grace, receive_linger, connect_timeout, drain_timeout, .. } = options;
         let length = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
         for (option, time) in [
@@ -471,6 +421,8 @@ impl Plan {
             ("connect timeout", connect_timeout),
             ("drain timeout", drain_timeout),
             ("interval", options.interval.unwrap_or_default()),
+            ("interval of progress", told_every),
+            ("time between bursts", options.bursts.map_or(Duration::ZERO, |bursts| bursts.every)),
         ] {
             if time > TIME_MAX {
                 return Err(Error::Plan { option, range: "at most 4294967295 seconds" });
@@ -486,6 +438,17 @@ impl Plan {
         Layout::new(&sender).send.length as usize
     }
 
+    /// The same of the peer of this plan, whose messages are received.
+    pub(crate) fn received_slots_bytes(&self) -> usize {
+        let peer = match self.options.role {
+            Role::Receive | Role::Send => Role::Send,
+            Role::Request => Role::Respond,
+            Role::Respond => Role::Request,
+        };
+        let peer = PlanOptions { role: peer, ..self.options.clone() };
+        Layout::new(&peer).send.length as usize
+    }
+
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -498,18 +461,11 @@ impl Plan {
 
 /// What a plan can say already and nothing carries out yet.
 fn check_built(options: &PlanOptions) -> Result<(), Error> {
-    if matches!(options.role, Role::Request | Role::Respond) && !options.connects_each() {
-        return Err(Error::Plan { option: "role", range: "receive or send: transactions are not built" });
-    }
-    if options.bursts.is_some() {
-        return Err(Error::Plan { option: "bursts", range: "off: they are not built" });
-    }
     if options.file.is_some() {
         return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
     }
-    if options.progress.is_some() || options.latency || options.busy_poll {
-        let option = "progress, latency and busy poll";
-        return Err(Error::Plan { option, range: "off: they are not built" });
+    if options.busy_poll {
+        return Err(Error::Plan { option: "busy poll", range: "off: it is not built" });
     }
     Ok(())
 }
@@ -541,42 +497,27 @@ fn check_flows(options: &PlanOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// Segmentation is for who sends datagrams, coalescing for who receives them and need not tell them apart.
-fn check_offloads(options: &PlanOptions) -> Result<(), Error> {
-    let part = (options.role, options.protocol);
-    if options.gso && part != (Role::Send, Protocol::Udp) {
-        return Err(Error::Plan { option: "segmentation of sends (gso)", range: "on at UDP senders only" });
-    }
-    if options.gro && part != (Role::Receive, Protocol::Udp) {
-        return Err(Error::Plan {
-            option: "coalescing of receives (gro)",
-            range: "on at UDP receivers only",
-        });
-    }
-    if options.gro && options.exact_message {
-        let range = "off where a datagram of another size is the end (exact message)";
-        return Err(Error::Plan { option: "coalescing of receives (gro)", range });
-    }
-    Ok(())
-}
-
-/// The other ways than a send for each message are io_uring's, and of streams.
-fn check_send_path(options: &PlanOptions) -> Result<(), Error> {
-    let may = matches!(options.engine, EngineChoice::Auto | EngineChoice::Uring)
-        && options.protocol == Protocol::Tcp;
-    if options.role == Role::Send && options.has_special_send_path() && !may {
-        let range = "auto or chain over UDP and with the epoll and classic engines";
-        return Err(Error::Plan { option: "send path", range });
-    }
-    Ok(())
+/// Whether what is to be measured has a time of its own.
+fn check_latency(options: &PlanOptions) -> Result<(), Error> {
+    let range = match options.role {
+        _ if !options.latency => return Ok(()),
+        Role::Receive | Role::Send if options.engine == EngineChoice::Classic => return Ok(()),
+        Role::Receive | Role::Send => {
+            "off but with the classic engine: others move many messages together, of which none has a time of \
+             its own"
+        }
+        Role::Request | Role::Respond => "off: that of transactions is not built",
+    };
+    Err(Error::Plan { option: "latency", range })
 }
 
 /// What is special about UDP.
 fn check_datagrams(options: &PlanOptions) -> Result<(), Error> {
     match (options.role, &options.endpoint) {
-        (Role::Send, Endpoint::Connect { .. }) | (Role::Receive, Endpoint::Listen { .. }) => {}
+        (Role::Request | Role::Send, Endpoint::Connect { .. })
+        | (Role::Receive | Role::Respond, Endpoint::Listen { .. }) => {}
         _ => {
-            let range = "a sender that connects or a receiver that listens";
+            let range = "one that sends first and connects, or one that receives first and listens";
             return Err(Error::Plan { option: "role over UDP", range });
         }
     }
@@ -607,6 +548,7 @@ mod tests {
             (PlanOptions { payload: Some(Arc::default()), ..good.clone() }, "payload"),
             (PlanOptions { length: Length::Bytes(0), ..good.clone() }, "byte count"),
             (PlanOptions { rate: Some(0), ..good.clone() }, "rate"),
+            (PlanOptions { latency: true, ..good.clone() }, "latency"),
             (PlanOptions { length: Length::Time(Duration::ZERO), ..good.clone() }, "test length"),
             (PlanOptions { length: Length::Time(Duration::MAX), ..good.clone() }, "test length"),
             (PlanOptions { receive_grace: Duration::MAX, ..good.clone() }, "receiver's grace"),

@@ -301,7 +301,7 @@ impl Job {
         let served = match hand {
             Hand::Connections(met) => {
                 connections = met;
-                Serving::new(&self.plan, &connections, stop, window).serve(&mut backend)
+                Serving::new(&self.plan, self.number, &connections, stop, window).serve(&mut backend)
             }
             Hand::Origin(origin, remote) => {
                 Exchanging { plan: &self.plan, remote, stop, window }.serve(&mut backend, origin)

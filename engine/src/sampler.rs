@@ -1,4 +1,4 @@
-//! The progress of a run, read off at regular times.
+//! The progress of a run, read off at regular times and kept for its outcome.
 //!
 //! Keeps what it is given; who counts is the flows' business.
 
@@ -46,13 +46,7 @@ impl Sampler {
     /// Takes one; times that have been missed are left out.
     pub(crate) fn take(&mut self, now: Instant, tallies: impl Iterator<Item = Tally>) {
         if self.samples.len() < self.samples.capacity() {
-            let mut sample = Sample { at: now.saturating_duration_since(self.start), ..Sample::default() };
-            for tally in tallies {
-                sample.bytes_sent += tally.bytes_sent;
-                sample.bytes_received += tally.bytes_received;
-                sample.transactions += tally.transactions;
-            }
-            self.samples.push(sample);
+            self.samples.push(Sample::of(now.saturating_duration_since(self.start), tallies));
         }
         while self.next <= now {
             self.next += self.interval;

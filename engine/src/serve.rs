@@ -3,6 +3,8 @@
 //! Chooses the flows, drives them, and does afterwards what the peers still need. What the parts amount to
 //! together is for [`crate::outcome`].
 
+mod transactions;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -16,12 +18,15 @@ use crate::backend::{Backend, Done};
 use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
-use crate::flow::{DatagramSend, Flow, Linger, Pieces, Receive, StreamSend};
+use crate::flow::{DatagramSend, Flow, InBursts, Linger, Pieces, Receive, StreamSend};
+use crate::latency::Timings;
 use crate::low_water::LowWater;
-use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
+use crate::outcome::{Drops, End, Latency, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role, SendPath};
+use crate::progress::Teller;
+use crate::resend::Resend;
 use crate::run::Window;
 use crate::sampler::Sampler;
 use crate::socket::{self, Connection};
@@ -41,6 +46,8 @@ pub(crate) struct Share {
     pub(crate) machine_cpu: MachineCpu,
     pub(crate) cpu: ThreadCpu,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) latency: Option<Latency>,
+    pub(crate) progress_units: Option<u64>,
     pub(crate) low_water: Option<LowWaterUse>,
     pub(crate) longest_gather: Duration,
     pub(crate) drops: Option<Drops>,
@@ -55,16 +62,18 @@ pub(crate) struct Share {
 }
 
 /// When and how a timed run ends by the clock.
-pub(crate) fn stop_at(options: &PlanOptions, start: Instant) -> Option<(Instant, End)> {
+fn stop_at(options: &PlanOptions, start: Instant) -> Option<(Instant, End)> {
     match (options.length, options.role, options.protocol) {
         (Length::Time(length), Role::Receive | Role::Respond, _) => {
             Some((start + length + options.receive_grace, End::Timer))
         }
-        (Length::Time(length), Role::Send, Protocol::Udp) | (Length::Time(length), Role::Request, _) => {
+        (Length::Time(length), Role::Send | Role::Request, Protocol::Udp) => {
             Some((start + length, End::Timer))
         }
-        // A sender that was stopped in time and drained ends as one whose peer has read everything.
-        (Length::Time(length), Role::Send, Protocol::Tcp) => Some((start + length, End::PeerClosed)),
+        // Who was stopped in time and drained ends as one whose peer has read everything.
+        (Length::Time(length), Role::Send | Role::Request, Protocol::Tcp) => {
+            Some((start + length, End::PeerClosed))
+        }
         (Length::Bytes(_) | Length::Endless | Length::Transactions(_), _, _) => None,
     }
 }
@@ -83,12 +92,17 @@ struct Watchers<'a> {
     checkers: Vec<Checker>,
     wakes: Option<&'a mut dyn Wakes>,
     pace: Option<Pace>,
+    resend: Option<Resend>,
     sampler: Option<Sampler>,
+    timings: Option<Timings>,
+    teller: Option<Teller>,
 }
 
 /// The connections of one worker.
 pub(crate) struct Serving<'a> {
     plan: &'a Plan,
+    /// Which of the run's workers it is.
+    number: u32,
     connections: &'a [Connection],
     stop: BorrowedFd<'a>,
     window: Window,
@@ -103,13 +117,14 @@ pub(crate) struct Serving<'a> {
 impl<'a> Serving<'a> {
     pub(crate) fn new(
         plan: &'a Plan,
+        number: u32,
         connections: &'a [Connection],
         stop: BorrowedFd<'a>,
         window: Window,
     ) -> Self {
         let ended = connections.iter().map(|_| Cell::new(false)).collect();
         let refused = RefCell::default();
-        Self { plan, connections, stop, window, ended, enlarged: Cell::new(0), refused }
+        Self { plan, number, connections, stop, window, ended, enlarged: Cell::new(0), refused }
     }
 
     /// Runs the plan's flows, closes the window, and then does what the peers still need.
@@ -120,7 +135,7 @@ impl<'a> Serving<'a> {
             backend.attach(flow, socket.as_fd(), to.as_ref()).map_err(broken)?;
         }
         backend.watch(self.stop).map_err(broken)?;
-        if options.rate.is_some() {
+        if options.rate.is_some() || options.bursts.is_some() {
             sys::sleep_precisely();
         }
         let mut done = Vec::with_capacity(DONE_MAX);
@@ -200,29 +215,31 @@ impl<'a> Serving<'a> {
             Length::Endless | Length::Time(_) | Length::Transactions(_) => None,
         };
         let (bytes, slots) = (options.message_bytes, layout.slots);
+        let bursts = self.bursts();
         let watchers = Watchers {
             checkers: self.checkers(),
             wakes,
-            pace: self.rate().map(|rate| Pace::new(rate, layout.flows, Instant::now())),
+            pace: self.pace(),
+            resend: self.resend(),
             sampler: Sampler::of(options, self.window.start),
+            timings: self.timings(),
+            teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
         match (options.role, options.protocol) {
-            (Role::Request | Role::Respond, _) => {
-                unreachable!("a plan of transactions is refused as long as they are not built")
-            }
+            (Role::Request | Role::Respond, _) => self.transact(backend, watchers, done, share),
             (Role::Receive, protocol) => {
                 let pieces = match protocol {
                     Protocol::Udp if options.exact_message => Pieces::Exact(bytes),
                     Protocol::Udp if options.gro => Pieces::Datagrams(bytes),
                     Protocol::Udp | Protocol::Tcp => Pieces::Any,
                 };
-                self.follow(|| Receive::new(limit, pieces), backend, watchers, done, share)
+                self.follow(|_| Receive::new(limit, pieces), backend, watchers, done, share)
             }
             (Role::Send, Protocol::Udp) => {
                 let segments = socket::segments(self.socket(0));
                 let (batch, per_send) = self.batch(if segments { layout.per_send } else { 1 });
-                let flow = || {
-                    let flow = DatagramSend::new(bytes, slots, batch, limit);
+                let flow = |_| {
+                    let flow = DatagramSend::new(bytes, slots, batch, limit).in_bursts(bursts);
                     if segments { flow.segmented(per_send) } else { flow }
                 };
                 self.follow(flow, backend, watchers, done, share)
@@ -232,8 +249,8 @@ impl<'a> Serving<'a> {
                 let watches = matches!(options.endpoint, Endpoint::Listen { .. });
                 let path = backend.send_path();
                 let together = layout.messages_together(path);
-                let flow = || {
-                    let flow = StreamSend::new(bytes, slots, together, limit);
+                let flow = |_| {
+                    let flow = StreamSend::new(bytes, slots, together, limit).in_bursts(bursts);
                     let flow = if path == SendPath::Bundle { flow.bundling() } else { flow };
                     if watches { flow.watching_peer() } else { flow }
                 };
@@ -246,7 +263,18 @@ impl<'a> Serving<'a> {
         if !self.plan.options().check_payload {
             return Vec::new();
         }
-        vec![Checker::new(self.plan.message_slots_bytes()); self.connections.len()]
+        vec![Checker::new(self.plan.received_slots_bytes()); self.connections.len()]
+    }
+
+    fn bursts(&self) -> InBursts {
+        InBursts::of(self.plan.options().bursts.map_or(0, |bursts| bursts.messages))
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        let now = Instant::now();
+        let rate = self.rate().map(|rate| Pace::at_rate(rate, self.plan.layout().flows, now));
+        // A plan has no more than one of them.
+        self.plan.options().bursts.map(|bursts| Pace::in_bursts(bursts, now)).or(rate)
     }
 
     /// The share of the rate that this worker keeps to; the kernel keeps to it for TCP.
@@ -274,7 +302,7 @@ impl<'a> Serving<'a> {
     /// Drives a flow for each connection to its end, and takes down what they counted.
     fn follow<B: Backend, F: Flow>(
         &self,
-        flow: impl Fn() -> F,
+        flow: impl Fn(u32) -> F,
         backend: &mut B,
         mut watchers: Watchers<'_>,
         done: &mut Vec<Done>,
@@ -282,7 +310,8 @@ impl<'a> Serving<'a> {
     ) -> io::Result<()> {
         let options = self.plan.options();
         let timing = Timing { stop: stop_at(options, self.window.start), drain: options.drain_timeout };
-        let mut tracks: Vec<Track<F>> = self.connections.iter().map(|_| Track::new(flow())).collect();
+        let flows = self.connections.len() as u32;
+        let mut tracks: Vec<Track<F>> = (0..flows).map(|number| Track::new(flow(number))).collect();
         let result = self.drive(&mut tracks, timing, backend, &mut watchers, done);
         for (flow, track) in (0..).zip(&tracks) {
             share.ends.push(self.unless_reset(flow, track.end.unwrap_or(End::Stopped)));
@@ -292,6 +321,8 @@ impl<'a> Serving<'a> {
         }
         share.tally.wrong_bytes = watchers.checkers.iter().map(Checker::wrong).sum();
         share.tally.operations = share.tally.operations.plus(backend.operations());
+        share.progress_units = watchers.teller.as_ref().and_then(Teller::units);
+        share.latency = watchers.timings.map(Timings::into_latency).or_else(|| backend.latency());
         share.samples = watchers.sampler.map_or_else(Vec::new, Sampler::into_samples);
         result
     }
@@ -326,7 +357,7 @@ impl<'a> Serving<'a> {
             backend,
             tracks,
             layout: self.plan.layout(),
-            message_bytes: self.plan.options().message_bytes,
+            message_bytes: self.plan.options().message_sizes().0,
             in_order: self.plan.options().protocol == Protocol::Tcp,
             timing,
             drained_by: None,
@@ -335,8 +366,13 @@ impl<'a> Serving<'a> {
             checkers: &mut watchers.checkers,
             wakes: watchers.wakes.take().map(|wakes| wakes as &mut dyn Wakes),
             pace: watchers.pace.take(),
+            resend: watchers.resend.take(),
+            timings: watchers.timings.as_mut(),
             starved: VecDeque::with_capacity(self.connections.len()),
+            unsettled: Vec::with_capacity(self.connections.len()),
             sampler: watchers.sampler.as_mut(),
+            teller: watchers.teller.as_mut(),
+            fetching: false,
         };
         drive(&mut worker, done)
     }
@@ -417,7 +453,7 @@ impl<'a> Serving<'a> {
         let options = self.plan.options();
         if share.ends.iter().any(|end| self.lingers(*end)) {
             self.linger(&share.ends, backend, done).map_err(broken)?;
-        } else if (options.role, options.protocol) == (Role::Send, Protocol::Udp) {
+        } else if matches!(options.role, Role::Request | Role::Send) && options.protocol == Protocol::Udp {
             self.connections.iter().zip(&share.ends).for_each(|(connection, end)| mark(connection, *end));
         }
         Ok(())

@@ -9,6 +9,8 @@ pub(crate) enum Kind {
     Cancel,
     Close,
     Connect,
+    /// A send that completes only if it does not go whole.
+    Offer,
     Receive,
     Send,
     Stop,
@@ -41,6 +43,10 @@ impl Token {
         Self { kind: Kind::Send, flow: 0, index }
     }
 
+    pub(crate) fn offer(index: u32) -> Self {
+        Self { kind: Kind::Offer, flow: 0, index }
+    }
+
     /// The same operation of another flow.
     pub(crate) fn of(self, flow: u32) -> Self {
         Self { flow, ..self }
@@ -53,9 +59,10 @@ impl Token {
             Kind::Receive => 2,
             Kind::Send => 3,
             Kind::Stop => 4,
-            Kind::Accept => 16,
-            Kind::Close => 17,
-            Kind::Connect => 18,
+            Kind::Offer => 5,
+            Kind::Accept => 6,
+            Kind::Close => 7,
+            Kind::Connect => 8,
         };
         kind << 56 | u64::from(self.flow % FLOWS_MAX) << 32 | u64::from(self.index)
     }
@@ -66,9 +73,10 @@ impl Token {
             2 => Kind::Receive,
             3 => Kind::Send,
             4 => Kind::Stop,
-            16 => Kind::Accept,
-            17 => Kind::Close,
-            18 => Kind::Connect,
+            5 => Kind::Offer,
+            6 => Kind::Accept,
+            7 => Kind::Close,
+            8 => Kind::Connect,
             _ => Kind::Unknown,
         };
         let flow = (bits >> 32) as u32 % FLOWS_MAX;
@@ -87,6 +95,7 @@ mod tests {
             Kind::Cancel,
             Kind::Close,
             Kind::Connect,
+            Kind::Offer,
             Kind::Receive,
             Kind::Send,
             Kind::Stop,

@@ -22,6 +22,9 @@ pub(crate) trait Wakes {
 
     /// Nothing shall lie unread from now on. Whether something may have.
     fn let_go(&mut self) -> bool;
+
+    /// Takes that back.
+    fn resume(&mut self);
 }
 
 /// Most flows of a worker that have low-water marks. With more of them a wake-up finds several with data
@@ -72,6 +75,11 @@ impl Wakes for Marks<'_> {
     fn let_go(&mut self) -> bool {
         (0..).zip(&self.policies).for_each(|(flow, _)| (self.set)(flow, 1));
         true
+    }
+
+    fn resume(&mut self) {
+        let marked = (0..).zip(&self.policies).filter(|(_, policy)| policy.mark() > 1);
+        marked.for_each(|(flow, policy)| (self.set)(flow, policy.mark()));
     }
 }
 
@@ -170,6 +178,8 @@ impl Wakes for Gather {
     fn let_go(&mut self) -> bool {
         false
     }
+
+    fn resume(&mut self) {}
 }
 
 #[cfg(test)]
@@ -196,6 +206,8 @@ mod tests {
         assert!(marks.due().is_some());
         assert!(marks.let_go());
         assert_eq!(set.borrow()[2..], [(0, 1), (1, 1)]);
+        marks.resume();
+        assert_eq!(set.borrow()[4..], [(0, 25_000), (1, 50_000)]);
         assert_eq!((marks.used().mark_bytes, marks.used().changes), (50_000, 2));
     }
 

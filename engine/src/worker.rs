@@ -8,12 +8,15 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::arena::Span;
-use crate::backend::{Backend, Done, Op};
+use crate::backend::{Backend, Done, Op, Received};
 use crate::flow::{Batch, Flow, MARKS, Next};
+use crate::latency::Timings;
 use crate::layout::Layout;
 use crate::outcome::End;
 use crate::pace::Pace;
 use crate::pattern::Checker;
+use crate::progress::Teller;
+use crate::resend::Resend;
 use crate::sampler::Sampler;
 use crate::sys::Errno;
 use crate::token::{Kind, Token};
@@ -37,6 +40,7 @@ pub(crate) struct Worker<'a, B, F> {
     /// The flows, by their numbers.
     pub(crate) tracks: &'a mut [Track<F>],
     pub(crate) layout: &'a Layout,
+    /// Bytes of a message that is sent.
     pub(crate) message_bytes: u32,
     /// Sends of a batch must not overtake each other.
     pub(crate) in_order: bool,
@@ -51,15 +55,26 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) checkers: &'a mut [Checker],
     pub(crate) wakes: Option<&'a mut dyn Wakes>,
     pub(crate) pace: Option<Pace>,
+    /// How long the responses to the requests of a flow may take; of one over UDP.
+    pub(crate) resend: Option<Resend>,
+    /// How long transactions take, where that is measured.
+    pub(crate) timings: Option<&'a mut Timings>,
     /// Flows whose receive found no buffer, in the order in which they get another chance; with room for all.
     pub(crate) starved: VecDeque<u32>,
+    /// Flows that are still to be asked what the completions of this turn amount to; with room for all.
+    pub(crate) unsettled: Vec<u32>,
     pub(crate) sampler: Option<&'a mut Sampler>,
+    pub(crate) teller: Option<&'a mut Teller>,
+    /// Progress is to be told as soon as one more turn has fetched what lay unread.
+    pub(crate) fetching: bool,
 }
 
 /// A flow on its way.
 pub(crate) struct Track<F> {
     pub(crate) flow: F,
     leash: Leash,
+    /// It is among the unsettled ones.
+    unsettled: bool,
     /// How it ended; `None` while it is under way.
     pub(crate) end: Option<End>,
 }
@@ -78,7 +93,7 @@ enum Leash {
 impl<F> Track<F> {
     /// A flow before its start.
     pub(crate) fn new(flow: F) -> Self {
-        Self { flow, leash: Leash::Free, end: None }
+        Self { flow, leash: Leash::Free, unsettled: false, end: None }
     }
 
     /// One that takes no part.
@@ -97,11 +112,13 @@ pub(crate) fn drive<B: Backend, F: Flow>(
     done: &mut Vec<Done>,
 ) -> io::Result<()> {
     worker.start();
-    while worker.tracks.iter().any(|track| track.end.is_none()) {
+    while worker.runs() {
         let patience = worker.patience();
         worker.backend.wait(patience)?;
         worker.backend.reap(done);
         worker.adjust(done);
+        // There may be more than there was room for.
+        let all = done.len() + 1 < done.capacity();
         for completion in done.drain(..) {
             worker.look(&completion);
             match completion.token.kind {
@@ -112,15 +129,26 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         }
         worker.feed();
         worker.check_clock();
+        if all || !worker.runs() {
+            worker.settle();
+        }
     }
     Ok(())
 }
 
 impl<B: Backend, F: Flow> Worker<'_, B, F> {
+    /// Some flow is not over.
+    fn runs(&self) -> bool {
+        self.tracks.iter().any(|track| track.end.is_none())
+    }
+
     fn start(&mut self) {
         for flow in self.numbers() {
             if self.track(flow).end.is_none() {
                 let first = self.track(flow).flow.start();
+                if self.timings.is_some() {
+                    self.time(flow, Instant::now());
+                }
                 self.apply(flow, first);
             }
         }
@@ -140,11 +168,38 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         let Some(track) = self.tracks.get_mut(flow as usize).filter(|track| track.end.is_none()) else {
             return;
         };
+        if F::SETTLES && !std::mem::replace(&mut track.unsettled, true) {
+            self.unsettled.push(flow);
+        }
         match track.flow.step(&Done { token: completion.token.of(0), ..*completion }) {
             // Armed at once it would find none again: those of this turn have not been given back yet.
             Next::Receive if completion.result == Err(Errno::NO_BUFFERS) => self.starved.push_back(flow),
             next => self.apply(flow, next),
         }
+    }
+
+    /// Notes which transactions of a flow have begun and ended: now, as far as they are new.
+    fn time(&mut self, flow: u32, now: Instant) {
+        if let Some(timings) = &mut self.timings {
+            timings.note(flow, self.tracks[flow as usize].flow.exchanged(), now);
+        }
+    }
+
+    /// Asks the flows that something happened to what it amounts to. One look at the clock is for all of them:
+    /// it is the end of the transactions that this turn has brought to theirs, and the beginning of the next.
+    fn settle(&mut self) {
+        let now = self.timings.as_ref().filter(|_| !self.unsettled.is_empty()).map(|_| Instant::now());
+        for index in 0..self.unsettled.len() {
+            let flow = self.unsettled[index];
+            let track = self.track(flow);
+            track.unsettled = false;
+            let next = if track.end.is_none() { track.flow.settle() } else { Next::Wait };
+            if let Some(now) = now {
+                self.time(flow, now);
+            }
+            self.apply(flow, next);
+        }
+        self.unsettled.clear();
     }
 
     /// Receives for flows that found no buffer: no more of them than there are buffers for, or most of them
@@ -168,8 +223,15 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
     fn apply(&mut self, flow: u32, next: Next) {
         match next {
             Next::Wait => {}
+            Next::Offer(batch) => self.hand_over(flow, batch, true),
             Next::Receive => self.backend.push(Op::Receive, Token::RECEIVE.of(flow)),
             Next::Send(batch) => self.send_in_time(flow, batch),
+            Next::SendLast(batch) => {
+                self.send(flow, batch);
+                self.limit(flow);
+            }
+            // What waits for its time is not begun any more.
+            Next::Cancel(Token { kind: Kind::Send, .. }) if self.withdraw(flow) => {}
             Next::Cancel(target) => {
                 self.backend.push(Op::Cancel(target), Token::CANCEL.of(flow));
                 self.limit(flow);
@@ -190,25 +252,51 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.limit(flow);
             }
             Next::EndStream { receive } => {
+                self.forget(flow);
                 (self.end_stream)(flow);
                 if receive {
                     self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
                 }
                 self.grant(flow);
             }
-            Next::Finish(end) => self.track(flow).end = Some(end),
+            Next::Finish(end) => {
+                self.forget(flow);
+                self.track(flow).end = Some(end);
+            }
         }
     }
 
     /// Sends now, or when the pace allows it.
     fn send_in_time(&mut self, flow: u32, batch: Batch) {
+        let paced = self.track(flow).flow.is_paced();
         match &mut self.pace {
-            Some(pace) if !pace.allows(Instant::now()) => pace.hold(flow, batch),
+            Some(pace) if paced && !pace.allows(Instant::now()) => pace.hold(flow, batch),
             _ => self.send(flow, batch),
         }
     }
 
+    /// Has the sends of a flow's batch complete as if they had been cancelled, if it waits for its time.
+    fn withdraw(&mut self, flow: u32) -> bool {
+        let Some(batch) = self.pace.as_mut().and_then(|pace| pace.withdraw(flow)) else { return false };
+        let (result, received) = (Err(Errno::CANCELED), Received::Nothing);
+        for index in 0..batch.messages.div_ceil(self.track(flow).flow.per_send()) {
+            self.step(&Done { token: Token::send(index).of(flow), result, more: false, received });
+        }
+        true
+    }
+
+    /// A flow that has ended sends nothing that waits for its time.
+    fn forget(&mut self, flow: u32) {
+        if let Some(pace) = &mut self.pace {
+            pace.withdraw(flow);
+        }
+    }
+
     fn send(&mut self, flow: u32, batch: Batch) {
+        self.hand_over(flow, batch, false);
+    }
+
+    fn hand_over(&mut self, flow: u32, batch: Batch, offer: bool) {
         let per_send = self.track(flow).flow.per_send();
         let sends = batch.messages.div_ceil(per_send);
         self.backend.make_room(sends);
@@ -221,9 +309,15 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             let span = if index == 0 { messages.skip(batch.skip) } else { messages };
             let linked = self.in_order && index + 1 < sends;
             bytes += u64::from(span.length);
-            self.backend.push(Op::Send { span, linked }, Token::send(index).of(flow));
+            let (op, token) = if offer {
+                (Op::Offer { span }, Token::offer(index))
+            } else {
+                (Op::Send { span, linked }, Token::send(index))
+            };
+            self.backend.push(op, token.of(flow));
         }
-        if let Some(pace) = &mut self.pace {
+        let paced = self.track(flow).flow.is_paced();
+        if let Some(pace) = self.pace.as_mut().filter(|_| paced) {
             pace.spend(bytes, Instant::now());
         }
     }
@@ -234,10 +328,13 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         let paced = self.pace.as_ref().and_then(Pace::due);
         let sample = self.sampler.as_ref().map(|sampler| sampler.due());
         let unread = self.wakes.as_ref().and_then(|wakes| wakes.due());
-        if !self.starved.is_empty() {
+        let told = self.teller.as_ref().and_then(|teller| teller.due());
+        if !self.starved.is_empty() || !self.unsettled.is_empty() || self.fetching {
             return Some(Duration::ZERO);
         }
-        let next = [stop, self.drained_by, paced, sample, unread].into_iter().flatten().min()?;
+        let resend = self.resend.as_ref().map(Resend::due);
+        let next =
+            [stop, self.drained_by, paced, resend, sample, unread, told].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -256,13 +353,16 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if let Some(pace) = &mut self.pace
             && let Some((flow, batch)) = pace.next(now)
         {
+            self.resend.iter_mut().for_each(|resend| resend.restart(now));
             self.send(flow, batch);
         }
+        self.resend_late(now);
         if let Some(sampler) = &mut self.sampler
             && sampler.due() <= now
         {
             sampler.take(now, self.tracks.iter().map(|track| track.flow.tally()));
         }
+        self.tell(now);
         if let Some((at, end)) = self.timing.stop
             && now >= at
             && !self.lets_go()
@@ -276,6 +376,47 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
+    /// Has requests sent again that nobody answers: over UDP, where there is one flow. Those that wait for their
+    /// time have not been sent yet.
+    fn resend_late(&mut self, now: Instant) {
+        let waits = self.pace.as_ref().is_some_and(|pace| pace.due().is_some());
+        if let (Some(resend), Some(track)) = (&mut self.resend, self.tracks.first_mut())
+            && resend.is_due(track.flow.tally().transactions, now)
+            && !waits
+        {
+            let next = track.flow.resend();
+            if let Some(timings) = &mut self.timings {
+                timings.forget(0);
+            }
+            self.time(0, now);
+            self.apply(0, next);
+        }
+    }
+
+    /// Tells the progress if it is time to. What lies below a low-water mark by then is fetched before.
+    fn tell(&mut self, now: Instant) {
+        let Some(teller) = &mut self.teller else { return };
+        let due = teller.due().is_some_and(|due| due <= now);
+        if due && !self.fetching && self.wakes.as_mut().is_some_and(|wakes| wakes.let_go()) {
+            self.fetching = true;
+            return;
+        }
+        if std::mem::take(&mut self.fetching)
+            && let Some(wakes) = &mut self.wakes
+        {
+            wakes.resume();
+        }
+        if !teller.beats(now, self.tracks.iter().map(|track| track.flow.tally())) {
+            return;
+        }
+        if self.tracks.iter().any(|track| track.end.is_none() && track.leash == Leash::Free) {
+            teller.tell(now, self.tracks.iter().map(|track| track.flow.tally()));
+        } else {
+            // They are ending, and what is left is in the outcome.
+            self.teller = None;
+        }
+    }
+
     /// Lets go of what lies below a low-water mark when the time is over: it came in time, and one more turn
     /// fetches it.
     fn lets_go(&mut self) -> bool {
@@ -284,11 +425,6 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
 
     /// Asks every flow to end that has not been given time to do so already.
     fn stop_all(&mut self, end: End) {
-        // What waited for its time goes out: a flow takes it to be under way.
-        while let Some((flow, batch)) = self.pace.as_mut().and_then(Pace::take) {
-            self.send(flow, batch);
-        }
-        self.pace = None;
         while let Some(flow) = self.starved.pop_front() {
             self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
         }
@@ -298,6 +434,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.grant(flow);
                 let next = self.track(flow).flow.stop(end);
                 self.apply(flow, next);
+                self.withdraw(flow);
             }
         }
     }

@@ -6,15 +6,26 @@
 use std::net::SocketAddr;
 
 use super::confidence::Goal;
+use super::traffic::{TestName, Traffic};
 
-/// netperf's name of a TCP stream from here.
-pub(crate) const TCP_STREAM: &str = "MIGRATED TCP STREAM TEST";
-
-/// netperf's name of a TCP stream to here.
-pub(crate) const TCP_MAERTS: &str = "MIGRATED TCP MAERTS TEST";
-
-/// netperf's name of a UDP stream from here.
-pub(crate) const UDP_STREAM: &str = "MIGRATED UDP STREAM TEST";
+/// netperf's name of a test in its first line; `None` for those that have no such line. `MIGRATED` are those
+/// that run on OMNI.
+pub(crate) fn name(test: TestName, traffic: Traffic) -> Option<String> {
+    let name = match test {
+        TestName::LocCpu | TestName::RemCpu | TestName::Uuid => return None,
+        TestName::Omni => return Some(format!("OMNI {} TEST", traffic.direction().word())),
+        TestName::TcpCc => "TCP Connect/Close TEST",
+        TestName::TcpCrr => "MIGRATED TCP Connect/Request/Response TEST",
+        TestName::TcpMaerts => "MIGRATED TCP MAERTS TEST",
+        TestName::TcpMss => "TCP MSS TEST",
+        TestName::TcpRr => "MIGRATED TCP REQUEST/RESPONSE TEST",
+        TestName::TcpSendfile => "TCP SENDFILE TEST",
+        TestName::TcpStream => "MIGRATED TCP STREAM TEST",
+        TestName::UdpRr => "MIGRATED UDP REQUEST/RESPONSE TEST",
+        TestName::UdpStream => "MIGRATED UDP STREAM TEST",
+    };
+    Some(name.to_owned())
+}
 
 /// The longest text of an address that netperf prints; it leaves the parentheses of others empty.
 const ADDRESS_CHARACTERS: usize = 7;
@@ -32,7 +43,7 @@ pub(crate) struct DataEnd<'a> {
 /// What the first line tells.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Banner<'a> {
-    /// [`TCP_STREAM`], [`TCP_MAERTS`] or [`UDP_STREAM`].
+    /// The test's [`name`].
     pub(crate) test: &'a str,
     /// This end.
     pub(crate) local: DataEnd<'a>,
@@ -46,6 +57,12 @@ pub(crate) struct Banner<'a> {
     pub(crate) copy_avoidance: bool,
     /// Global option `-N`.
     pub(crate) no_control: bool,
+    /// A histogram of what operations took is printed: in netperf's terms, it is built in.
+    pub(crate) histogram: bool,
+    /// This end paces what it sends: likewise.
+    pub(crate) interval: bool,
+    /// Requests under way beside the usual one; shown in tests of requests and responses only.
+    pub(crate) first_burst: u32,
     /// Global option `-T`, for either end.
     pub(crate) cpu_bind: bool,
 }
@@ -63,11 +80,15 @@ impl Banner<'_> {
                 line.push_str(" on result only");
             }
         }
+        let burst = format!(" : first burst {}", self.first_burst);
         let suffixes = [
             (self.no_delay, " : nodelay"),
             (self.copy_avoidance, " : copy avoidance"),
             (self.no_control, " : no control"),
+            (self.histogram, " : histogram"),
+            (self.interval, " : interval"),
             (true, " : demo"),
+            (self.test.contains("REQUEST/RESPONSE"), &burst),
             (self.cpu_bind, " : cpu bind"),
         ];
         line.extend(suffixes.iter().filter(|(applies, _)| *applies).map(|(_, suffix)| *suffix));
@@ -99,13 +120,16 @@ mod tests {
 
     fn plain<'a>(local: &'a str, remote: &'a str) -> Banner<'a> {
         Banner {
-            test: TCP_STREAM,
+            test: "MIGRATED TCP STREAM TEST",
             local: data_end(local),
             remote: data_end(remote),
             goal: Goal::once(),
             no_delay: false,
             copy_avoidance: false,
             no_control: false,
+            histogram: false,
+            interval: false,
+            first_burst: 0,
             cpu_bind: false,
         }
     }
@@ -126,7 +150,7 @@ mod tests {
 
     #[test]
     fn suffixes_stand_in_netperfs_order() {
-        // What a stock 2.7.0 prints with -N -I 99,5 -r -T 1 -- -D -V.
+        // What a stock 2.7.0 prints with -N -I 99,5 -r -T 1 -- -D -V, and where it has those two built in.
         let goal = Goal {
             level: Level::Percent99,
             width_percent: 5.0,
@@ -139,6 +163,9 @@ mod tests {
             no_delay: true,
             copy_avoidance: true,
             no_control: true,
+            histogram: true,
+            interval: true,
+            first_burst: 8,
             cpu_bind: true,
             ..plain("0.0.0.0", "127.0.0.1")
         };
@@ -146,10 +173,12 @@ mod tests {
         let (_, suffixes) = line.split_once("() port 0 AF_INET").expect("the other end is in it");
         assert_eq!(
             suffixes,
-            " : +/-2.500% @ 99% conf.  on result only : nodelay : copy avoidance : no control : demo \
-             : cpu bind\n"
+            " : +/-2.500% @ 99% conf.  on result only : nodelay : copy avoidance : no control : histogram \
+             : interval : demo : cpu bind\n"
         );
         let once = Banner { goal: Goal { min_iterations: 1, max_iterations: 1, ..goal }, ..all };
         assert!(!once.line().contains("conf."));
+        let requests = Banner { test: "MIGRATED UDP REQUEST/RESPONSE TEST", ..all };
+        assert!(requests.line().ends_with(" : demo : first burst 8 : cpu bind\n"));
     }
 }

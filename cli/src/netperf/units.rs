@@ -1,6 +1,7 @@
 //! netperf's units of a rate: the letter of option `-f`, the word that is printed, the arithmetic.
 //!
-//! Knows the one-way tests only, which have no transactions to count.
+//! Pure. What of a test is counted, bytes or transactions, is decided elsewhere; a unit says which of the two
+//! it is of.
 
 use std::time::Duration;
 
@@ -25,14 +26,17 @@ pub(crate) enum Unit {
     Gibibytes,
     /// Microseconds for each byte.
     Microseconds,
+    /// Transactions a second.
+    Transactions,
 }
 
 impl Unit {
     /// The unit that option `-f` chooses by its first character; `None` is an empty argument.
     ///
-    /// Any unknown letter is `K`, as in netperf. `x`, transactions, is `m` here.
-    pub(crate) fn from_letter(letter: Option<char>) -> Self {
+    /// Any unknown letter is `K`, as in netperf. `x` is `m` where there are no transactions.
+    pub(crate) fn from_letter(letter: Option<char>, has_transactions: bool) -> Self {
         match letter {
+            Some('x') if has_transactions => Self::Transactions,
             Some('b') => Self::Bits,
             Some('k') => Self::Kilobits,
             Some('m' | 'x') => Self::Megabits,
@@ -57,30 +61,40 @@ impl Unit {
             Self::Mebibytes => "MBytes",
             Self::Gibibytes => "GBytes",
             Self::Microseconds => "Usec",
+            Self::Transactions => "Trans",
         }
     }
 
-    /// `bytes` in `elapsed` in this unit; 0 where there was neither.
+    /// Of what it is a rate: `transactions` or `bytes`.
+    pub(crate) fn counted(self, bytes: u64, transactions: u64) -> u64 {
+        if self == Self::Transactions { transactions } else { bytes }
+    }
+
+    /// Whatever was [`counted`](Self::counted) in `elapsed` in this unit; 0 where there was neither.
     ///
     /// Infinite where only the divisor is zero: microseconds for each byte of none, printed `inf` as netperf
     /// does.
-    pub(crate) fn rate(self, bytes: u64, elapsed: Duration) -> f64 {
-        let (bytes, seconds) = (bytes as f64, elapsed.as_secs_f64());
+    pub(crate) fn rate(self, counted: u64, elapsed: Duration) -> f64 {
+        self.rate_of(counted as f64, elapsed.as_secs_f64())
+    }
+
+    /// [`Self::rate`] of a count that need not be whole.
+    pub(crate) fn rate_of(self, counted: f64, seconds: f64) -> f64 {
         let rate = match self {
-            Self::Microseconds => 1e6 * seconds / bytes,
-            _ => bytes / self.bytes() / seconds,
+            Self::Microseconds => 1e6 * seconds / counted,
+            _ => counted / self.size() / seconds,
         };
         if rate.is_nan() { 0.0 } else { rate }
     }
 
-    /// Bytes in one unit. netperf 2.7.0 has 1 for a bit, and so prints bytes under the word for bits.
-    fn bytes(self) -> f64 {
+    /// Bytes, or transactions, in one unit. netperf 2.7.0 has 1 for a bit, and so prints bytes under the word for bits.
+    fn size(self) -> f64 {
         match self {
             Self::Bits => 1.0 / 8.0,
             Self::Kilobits => 1e3 / 8.0,
             Self::Megabits => 1e6 / 8.0,
             Self::Gigabits => 1e9 / 8.0,
-            Self::Bytes | Self::Microseconds => 1.0,
+            Self::Bytes | Self::Microseconds | Self::Transactions => 1.0,
             Self::Kibibytes => 1024.0,
             Self::Mebibytes => 1024.0 * 1024.0,
             Self::Gibibytes => 1024.0 * 1024.0 * 1024.0,
@@ -93,7 +107,7 @@ mod tests {
     use super::*;
 
     fn printed(letter: Option<char>, bytes: u64, elapsed: Duration) -> String {
-        let unit = Unit::from_letter(letter);
+        let unit = Unit::from_letter(letter, false);
         format!("{:.2} {}", unit.rate(bytes, elapsed), unit.word())
     }
 
@@ -120,5 +134,13 @@ mod tests {
         assert_eq!(printed(Some('m'), 0, Duration::ZERO), "0.00 10^6bits");
         assert_eq!(printed(Some('u'), 0, Duration::ZERO), "0.00 Usec");
         assert_eq!(printed(Some('u'), 0, Duration::from_secs(1)), "inf Usec");
+    }
+
+    #[test]
+    fn transactions_are_a_unit_where_there_are_any() {
+        let unit = Unit::from_letter(Some('x'), true);
+        assert_eq!((unit, unit.word()), (Unit::Transactions, "Trans"));
+        assert_eq!((unit.counted(300, 3), Unit::Megabits.counted(300, 3)), (3, 300));
+        assert_eq!(unit.rate(3, Duration::from_millis(500)), 6.0);
     }
 }

@@ -2,8 +2,11 @@
 
 mod environment;
 mod faults;
+mod harness;
 mod interop;
 mod lab;
+mod matrix;
+mod meaning;
 mod netperf;
 mod netserver;
 mod report;

@@ -27,31 +27,31 @@ const STRAY_TIMER: &str = "catcher: timer popped with times_up != 0\n";
 
 /// Whose program.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Maker {
+pub(crate) enum Maker {
     Ours,
     Stock,
 }
 
 /// Whose client measures against whose server.
 #[derive(Clone, Copy, Debug)]
-struct Pair {
-    client: Maker,
-    server: Maker,
+pub(crate) struct Pair {
+    pub(crate) client: Maker,
+    pub(crate) server: Maker,
 }
 
 impl Pair {
-    const OURS: Self = Self { client: Maker::Ours, server: Maker::Ours };
-    const STOCK: Self = Self { client: Maker::Stock, server: Maker::Stock };
+    pub(crate) const OURS: Self = Self { client: Maker::Ours, server: Maker::Ours };
+    pub(crate) const STOCK: Self = Self { client: Maker::Stock, server: Maker::Stock };
 
     /// False, after saying so, where a stock program is needed and missing.
-    fn is_here(self, test: &str) -> bool {
+    pub(crate) fn is_here(self, test: &str) -> bool {
         let here = |maker, program| maker == Maker::Ours || stock(program, test).is_some();
         here(self.client, "netperf") && here(self.server, "netserver")
     }
 }
 
 /// The words that start netperf, before its options.
-fn netperf_words(maker: Maker) -> Vec<String> {
+pub(crate) fn netperf_words(maker: Maker) -> Vec<String> {
     match maker {
         Maker::Ours => vec![RINGPERF.to_owned(), "netperf".to_owned()],
         Maker::Stock => vec![path_text(&stock("netperf", "netperf").expect("looked for before"))],
@@ -59,7 +59,7 @@ fn netperf_words(maker: Maker) -> Vec<String> {
 }
 
 /// The words that start a netserver in the foreground, before its other options.
-fn netserver_words(maker: Maker) -> Vec<String> {
+pub(crate) fn netserver_words(maker: Maker) -> Vec<String> {
     let mut words = match maker {
         Maker::Ours => vec![RINGPERF.to_owned(), "netserver".to_owned()],
         Maker::Stock => vec![path_text(&stock("netserver", "netserver").expect("looked for before"))],
@@ -68,27 +68,27 @@ fn netserver_words(maker: Maker) -> Vec<String> {
     words
 }
 
-fn path_text(path: &Path) -> String {
+pub(crate) fn path_text(path: &Path) -> String {
     path.to_str().expect("a plain path").to_owned()
 }
 
 /// A netperf to be started.
-struct Netperf {
-    command: Command,
+pub(crate) struct Netperf {
+    pub(crate) command: Command,
 }
 
 /// A netperf that has ended.
 #[derive(Debug)]
-struct Ended {
+pub(crate) struct Ended {
     /// Exit status as a shell gives it: 128 and the signal's number after a death by signal.
-    status: i32,
-    out: String,
-    err: String,
-    took: Duration,
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) took: Duration,
 }
 
 impl Netperf {
-    fn new<I: IntoIterator<Item: AsRef<str>>>(maker: Maker, options: I) -> Self {
+    pub(crate) fn new<I: IntoIterator<Item: AsRef<str>>>(maker: Maker, options: I) -> Self {
         let words = netperf_words(maker);
         let mut command = Command::new(&words[0]);
         // Complaints begin with the name that the program was called by.
@@ -104,30 +104,30 @@ impl Netperf {
         Self { command }
     }
 
-    fn start(mut self) -> Measuring {
+    pub(crate) fn start(mut self) -> Measuring {
         let child = self.command.spawn().expect("netperf can be started");
         Measuring { child: Some(child), since: Instant::now(), command: self.command }
     }
 
-    fn ended(self) -> Ended {
+    pub(crate) fn ended(self) -> Ended {
         self.start().ended()
     }
 }
 
 /// A netperf under way. Killed when dropped.
-struct Measuring {
+pub(crate) struct Measuring {
     child: Option<Child>,
     since: Instant,
     command: Command,
 }
 
 impl Measuring {
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         signal(self.child.as_ref().expect("not waited for yet").id(), name);
     }
 
     /// Waits for its end, and fails the test if that does not come.
-    fn ended(self) -> Ended {
+    pub(crate) fn ended(self) -> Ended {
         let command = format!("{:?}", self.command);
         self.ended_within(HANG).unwrap_or_else(|| panic!("{command} did not end within {HANG:?}"))
     }
@@ -176,13 +176,13 @@ impl Drop for Measuring {
 }
 
 /// A netserver of either maker, on one address and a port of its own. Killed when dropped.
-enum Server {
+pub(crate) enum Server {
     Ours(Netserver),
     Stock { child: Child, port: u16 },
 }
 
 impl Server {
-    fn start(maker: Maker, host: IpAddr, words: &[&str]) -> Self {
+    pub(crate) fn start(maker: Maker, host: IpAddr, words: &[&str]) -> Self {
         let host_text = host.to_string();
         let place = [if host.is_ipv6() { "-6" } else { "-4" }, "-L", &host_text];
         if maker == Maker::Ours {
@@ -213,7 +213,7 @@ impl Server {
         panic!("stock netserver does not start on {host}");
     }
 
-    fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         match self {
             Self::Ours(netserver) => netserver.port,
             Self::Stock { port, .. } => *port,
@@ -238,7 +238,7 @@ impl Drop for Server {
 }
 
 /// The figures of the line that ends netperf's output, blank lines aside, `from_end` lines before it.
-fn figures(out: &str, from_end: usize) -> Vec<f64> {
+pub(crate) fn figures(out: &str, from_end: usize) -> Vec<f64> {
     let mut lines = out.lines().rev().filter(|line| !line.trim().is_empty());
     let line = lines.nth(from_end).unwrap_or_else(|| panic!("too few lines in {out}"));
     let figures = line.split_whitespace().map(str::parse).collect::<Result<_, _>>();

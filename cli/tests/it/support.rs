@@ -183,6 +183,13 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
+/// CPUs that are online, as netperf counts them.
+pub(crate) fn online_cpus() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").expect("the kernel has it");
+    let is_cpu = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| !rest.starts_with(' '));
+    stat.lines().filter(is_cpu).count() as f64
+}
+
 /// Sends `signal` to a process.
 pub(crate) fn signal(id: u32, signal: &str) {
     let status = Command::new("kill").args([format!("-{signal}"), id.to_string()]).status();

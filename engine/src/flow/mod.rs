@@ -5,11 +5,18 @@
 
 mod answer_each;
 mod ask_each;
+mod bursts;
+mod datagram_request;
+mod datagram_respond;
 mod datagram_send;
+mod datagrams;
 mod exchange;
 mod linger;
+mod messages;
 mod ports;
 mod receive;
+mod request;
+mod respond;
 mod stream_send;
 
 use crate::backend::Done;
@@ -19,11 +26,17 @@ use crate::token::Token;
 
 pub(crate) use answer_each::AnswerEach;
 pub(crate) use ask_each::AskEach;
+pub(crate) use bursts::InBursts;
+pub(crate) use datagram_request::DatagramRequest;
+pub(crate) use datagram_respond::DatagramRespond;
 pub(crate) use datagram_send::{DatagramSend, MARKS};
 pub(crate) use exchange::{Deed, Exchange};
 pub(crate) use linger::Linger;
+pub(crate) use messages::Messages;
 pub(crate) use ports::Ports;
 pub(crate) use receive::{Pieces, Receive};
+pub(crate) use request::Request;
+pub(crate) use respond::Respond;
 pub(crate) use stream_send::StreamSend;
 
 /// What a flow wants done.
@@ -36,10 +49,15 @@ pub(crate) enum Next {
     EndStream { receive: bool },
     /// The flow is over.
     Finish(End),
+    /// Send these messages as far as the kernel takes them at once. It completes if that was not all of them,
+    /// before the next turn is over, and need not if it was.
+    Offer(Batch),
     /// Receive.
     Receive,
     /// Send these messages; those of a stream in order.
     Send(Batch),
+    /// The same, and let it take no longer than an end may take.
+    SendLast(Batch),
     /// Receive, and send these messages.
     SendAndReceive(Batch),
     /// Have the kernel take no send apart any more, because it refused one with this errno; then send these
@@ -64,10 +82,25 @@ pub(crate) struct Batch {
 
 /// One connection's workload.
 pub(crate) trait Flow {
+    /// It wants to be asked at the end of a turn: [`Self::settle`].
+    const SETTLES: bool = false;
+
     /// The first thing to do.
     fn start(&mut self) -> Next;
     /// Takes a completion.
     fn step(&mut self, done: &Done) -> Next;
+    /// What to do now that it has taken all completions of a turn, if it had any.
+    fn settle(&mut self) -> Next {
+        Next::Wait
+    }
+    /// Requests asked for and responses that are whole, so far.
+    fn exchanged(&self) -> (u64, u64) {
+        (0, 0)
+    }
+    /// What to send again now that nothing has come for too long.
+    fn resend(&mut self) -> Next {
+        Next::Wait
+    }
     /// Asks for an orderly end with this result; asked again, for an immediate one.
     fn stop(&mut self, end: End) -> Next;
     /// Counters so far, those of the backend left at zero.
@@ -75,6 +108,10 @@ pub(crate) trait Flow {
     /// Messages that one send carries, the last of a batch maybe fewer.
     fn per_send(&self) -> u32 {
         1
+    }
+    /// What it asks to send now has to wait for the pace: all but the rest of a burst.
+    fn is_paced(&self) -> bool {
+        true
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct Ring {
     slots: Span,
     receive_path: ReceivePath,
     sending: Sending,
+    /// Sends may be offered.
+    offers: bool,
     /// Room for an address, and the part of it that holds the one that sends name.
     address: Span,
     to: Option<Span>,
@@ -132,10 +134,7 @@ impl Ring {
             // are those of the ring's file table or of sockets that the worker keeps open until
             // after `close`.
             if unsafe { self.uring.push(entry) } {
-                self.in_flight += 1;
-                if token.kind != Kind::Stop {
-                    self.open[token.flow as usize] += 1;
-                }
+                self.count_open(token);
                 return;
             }
             if let Err(error) = self.uring.submitter.submit() {
@@ -144,6 +143,14 @@ impl Ring {
             }
         }
         self.refused = Some(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+
+    /// Counts an operation that will complete. An offer need not, and is over when the kernel has begun it.
+    fn count_open(&mut self, token: Token) {
+        self.in_flight += u32::from(token.kind != Kind::Offer);
+        if !matches!(token.kind, Kind::Offer | Kind::Stop) {
+            self.open[token.flow as usize] += 1;
+        }
     }
 
     fn translate(&mut self, entry: &cqueue::Entry) -> Done {
@@ -185,7 +192,7 @@ impl Ring {
         let mut told = self.translate(entry);
         let token = told.token;
         let mut rest = None;
-        let mut over = u32::from(!told.more);
+        let mut over = u32::from(!told.more && token.kind != Kind::Offer);
         let Some(chain) = self.chains.get_mut(token.flow as usize) else {
             // Of no operation of ours.
             return self.count_over(token, over);
@@ -273,9 +280,17 @@ impl Ring {
     /// Queues a send.
     fn send(&mut self, span: Span, linked: bool, token: Token) {
         let file = self.file(token.flow);
-        let send = Outgoing { span, linked, to: self.to };
+        let send = Outgoing { span, linked, offer: false, to: self.to };
         let entry = self.sending.entry(file, &self.arena, &send, &mut self.operations);
         self.chains[token.flow as usize].queued();
+        self.queue(entry, token);
+    }
+
+    /// Queues a send that goes as far as it does at once.
+    fn offer(&mut self, span: Span, token: Token) {
+        let file = self.file(token.flow);
+        let send = Outgoing { span, linked: false, offer: true, to: self.to };
+        let entry = self.sending.entry(file, &self.arena, &send, &mut self.operations);
         self.queue(entry, token);
     }
 
@@ -324,6 +339,10 @@ impl Backend for Ring {
         self.sending.path
     }
 
+    fn offers(&self) -> bool {
+        self.offers
+    }
+
     fn make_room(&mut self, operations: u32) {
         // The end of a submission ends a chain, so one that began in a full queue would come apart.
         if self.uring.room() < operations as usize
@@ -343,6 +362,7 @@ impl Backend for Ring {
             }
             Op::Accept | Op::Close { .. } | Op::Connect { .. } | Op::Take { .. } => {}
             Op::Cancel(target) => self.cancel(target.of(flow), token),
+            Op::Offer { span } => self.offer(span, token),
             Op::Receive => self.queue(self.receive_entry(flow), token),
             Op::Send { span, linked } => self.send(span, linked, token),
         }

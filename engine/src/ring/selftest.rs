@@ -33,7 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// When not even the simplest path works.
 pub(super) fn run(mut ring: Ring, plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Error> {
     let result = match plan.options().role {
-        Role::Receive | Role::Request | Role::Respond => choose_receive_path(&mut ring, plan, degraded),
+        Role::Receive => choose_receive_path(&mut ring, plan, degraded),
+        Role::Request | Role::Respond => choose_receive_path(&mut ring, plan, degraded)
+            .and_then(|()| choose_send_path(&mut ring, plan, degraded))
+            .and_then(|()| choose_offers(&mut ring, plan, degraded)),
         Role::Send => {
             // Only the end of the stream is received, one message long.
             ring.receive_path = ReceivePath::Single;
@@ -146,8 +149,7 @@ fn choose_send_path(ring: &mut Ring, plan: &Plan, degraded: &mut Vec<Degraded>) 
         }
         degraded.push(Degraded { feature: path.feature(), reason, instead: setup::CHAIN });
         ring.sending.path = SendPath::Chain;
-        ring.sending.silent =
-            setup::completes_silently(&ring.uring, plan.layout(), SendPath::Chain, degraded);
+        ring.sending.silent = setup::completes_silently(&ring.uring, plan, SendPath::Chain, degraded);
     }
 }
 
@@ -191,6 +193,57 @@ fn test_send(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     stream.peer.set_read_timeout(Some(PATIENCE)).map_err(|e| describe(&e))?;
     stream.peer.read_exact(&mut arrived).map_err(|e| describe(&e))?;
     if arrived == expected { Ok(()) } else { Err("the bytes arrived in another order".to_owned()) }
+}
+
+/// Whether sends are offered.
+fn choose_offers(ring: &mut Ring, plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<(), String> {
+    let tested = test_offers(ring, plan);
+    if ring.in_flight > 0 {
+        return Err(format!("{} operations could not be cancelled", ring.in_flight));
+    }
+    ring.offers = tested.is_ok();
+    if let Err(reason) = tested {
+        let (feature, instead) = ("sends without a completion", "a completion for each send");
+        degraded.push(Degraded { feature, reason, instead });
+    }
+    Ok(())
+}
+
+/// An offer that goes whole says nothing, and one that does not says at once how far it came.
+fn test_offers(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
+    if !ring.uring.uring().params().is_feature_skip_cqe_on_success() {
+        return Err("the kernel lacks CQE_SKIP (Linux 5.17)".to_owned());
+    }
+    let datagrams = plan.options().protocol == Protocol::Udp;
+    let between = if datagrams { Between::LocalDatagrams } else { Between::LocalStream };
+    let span = plan.layout().send.first(4096);
+    let mut stream = Attached::new(ring, between).map_err(|e| describe(&e))?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut taken: u64 = 0;
+    // Nobody reads, so the socket gets full before long.
+    let refused = loop {
+        stream.ring.push(Op::Offer { span }, Token::offer(0));
+        stream.ring.wait(Some(Duration::ZERO)).map_err(|e| describe(&e))?;
+        stream.ring.reap(&mut stream.done);
+        match stream.done.drain(..).find(|done| done.token.kind == Kind::Offer) {
+            Some(done) => break done.result,
+            None => taken += u64::from(span.length),
+        }
+        if Instant::now() > deadline {
+            return Err("an offer that does not go says nothing".to_owned());
+        }
+    };
+    match refused {
+        Ok(part) if part < span.length => taken += u64::from(part),
+        Err(Errno::AGAIN) => {}
+        other => return Err(format!("of an offer that does not go: {other:?}")),
+    }
+    let mut arrived = 0;
+    let mut buffer = [0; 4096];
+    while let Ok(bytes @ 1..) = stream.peer.read(&mut buffer) {
+        arrived += bytes as u64;
+    }
+    if arrived == taken { Ok(()) } else { Err(format!("{arrived} bytes of {taken} arrived")) }
 }
 
 /// What kind of sockets a self-test has.

@@ -37,6 +37,8 @@ pub(super) struct Sending {
 pub(super) struct Outgoing {
     pub(super) span: Span,
     pub(super) linked: bool,
+    /// It goes as far as it does at once, and completes only if that is not all.
+    pub(super) offer: bool,
     /// Where to, on a socket that is not connected.
     pub(super) to: Option<Span>,
 }
@@ -54,7 +56,9 @@ impl Sending {
         let length = send.span.length;
         // WAITALL: the kernel goes on by itself until all is sent, and a short send breaks the chain.
         let all = if self.datagrams { 0 } else { libc::MSG_WAITALL };
-        let flags = all | libc::MSG_NOSIGNAL;
+        // DONTWAIT: what does not go at once is told at once, and nothing of it stays under way.
+        let at_once = if send.offer { libc::MSG_DONTWAIT } else { 0 };
+        let flags = all | at_once | libc::MSG_NOSIGNAL;
         let entry = match self.path {
             SendPath::Registered if self.registered => {
                 debug_assert!(!send.linked, "a registered write may fall short without breaking a link");
@@ -88,7 +92,11 @@ impl Sending {
             }
         };
         let linked = if self.silent { squeue::Flags::SKIP_SUCCESS } else { squeue::Flags::empty() };
-        if send.linked { entry.flags(squeue::Flags::IO_LINK | linked) } else { entry }
+        match (send.linked, send.offer) {
+            (true, _) => entry.flags(squeue::Flags::IO_LINK | linked),
+            (false, true) => entry.flags(squeue::Flags::SKIP_SUCCESS),
+            (false, false) => entry,
+        }
     }
 }
 

@@ -68,6 +68,8 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     let mut ring = Ring {
         receive_path: first_receive_path(&uring, buffers.is_some(), options, degraded),
         sending,
+        // Until the self-test has seen that it works.
+        offers: false,
         uring,
         arena,
         buffers,
@@ -319,7 +321,7 @@ fn first_sending(
         silent: false,
     };
     if stream {
-        sending.silent = completes_silently(uring, layout, path, degraded);
+        sending.silent = completes_silently(uring, plan, path, degraded);
     }
     sending
 }
@@ -332,14 +334,16 @@ fn has_zero_copy(uring: &Handle) -> bool {
     uring.submitter.register_probe(&mut probe).is_ok() && probe.is_supported(opcode::SendZc::CODE)
 }
 
-/// Whether sends of a chain that go whole need no completion. Zero-copy sends must not go without.
+/// Whether sends of a chain that go whole need no completion. Zero-copy sends must not go without, and of
+/// whose progress is told nothing is kept back until the chain is through.
 pub(super) fn completes_silently(
     uring: &Handle,
-    layout: &Layout,
+    plan: &Plan,
     path: SendPath,
     degraded: &mut Vec<Degraded>,
 ) -> bool {
-    let chained = path == SendPath::Chain && layout.batch > 1;
+    let told = plan.options().progress.is_some();
+    let chained = path == SendPath::Chain && plan.layout().batch > 1 && !told;
     let granted = uring.uring().params().is_feature_skip_cqe_on_success();
     if chained && !granted {
         degraded.push(Degraded {

@@ -5,9 +5,10 @@
 use std::alloc::System;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use ringperf_engine::plan::{Endpoint, Length, Protocol, Role};
+use ringperf_engine::plan::{Endpoint, Every, Length, Progress, Protocol, Role, Transaction};
 use ringperf_engine::{EngineChoice, Error, Outcome, Plan, PlanOptions, prepare};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -25,31 +26,45 @@ struct Case {
     protocol: Protocol,
     flows: u32,
     interval: Option<Duration>,
+    /// Both ends tell of their progress, the sender to somebody who does not keep up.
+    told: bool,
+    /// Requests and responses, whose times are measured.
+    transactions: bool,
 }
 
 /// Allocations of both ends from the start of the run to their outcomes.
 fn run(case: &Case, length: Duration) -> Result<(usize, Outcome), Error> {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let udp = case.protocol == Protocol::Udp;
-    let options = |role, endpoint, length| PlanOptions {
+    let (to_slow, _slow) = sync_channel(8);
+    let (to, told) = sync_channel(1000);
+    let progress = |to| Progress { every: Every::Time(Duration::from_millis(2)), to };
+    let options = |role, endpoint, length, to| PlanOptions {
         engine: case.engine,
         protocol: case.protocol,
         flows: case.flows,
         interval: case.interval,
         length,
+        progress: case.told.then_some(progress(to)),
         message_bytes: if udp { 1472 } else { 16 << 10 },
+        transaction: Transaction { in_flight: 4, ..Transaction::default() },
+        latency: role == Role::Request,
         ..PlanOptions::new(role, endpoint)
     };
     let listen = Endpoint::Listen { local, peers: Vec::new() };
-    let receiver = prepare(&Plan::new(options(Role::Receive, listen, Length::Endless))?)?;
+    let (first, second) =
+        if case.transactions { (Role::Request, Role::Respond) } else { (Role::Send, Role::Receive) };
+    let receiver = prepare(&Plan::new(options(second, listen, Length::Endless, to))?)?;
     let connect = Endpoint::Connect { local };
-    let sender = prepare(&Plan::new(options(Role::Send, connect, Length::Time(length)))?)?;
+    let sender = prepare(&Plan::new(options(first, connect, Length::Time(length), to_slow))?)?;
     let target = receiver.local();
     let region = Region::new(ALLOCATOR);
     let receiving = std::thread::spawn(move || receiver.run(None));
     let sent = sender.run(Some(target))?;
     receiving.join().expect("the receiver ends")?;
-    Ok((region.change().allocations, sent))
+    let allocations = region.change().allocations;
+    assert_eq!(case.told, told.try_iter().count() > 10);
+    Ok((allocations, sent))
 }
 
 fn skip(case: &Case, error: &Error) {
@@ -61,13 +76,18 @@ fn skip(case: &Case, error: &Error) {
 #[test]
 fn a_longer_run_allocates_no_more() {
     for engine in [EngineChoice::Classic, EngineChoice::Epoll, EngineChoice::Uring] {
-        for (protocol, flows, interval) in [
-            (Protocol::Tcp, 1, None),
-            (Protocol::Tcp, 3, Some(Duration::from_millis(50))),
-            (Protocol::Udp, 1, None),
+        for (protocol, flows, interval, told, transactions) in [
+            (Protocol::Tcp, 1, None, false, false),
+            (Protocol::Tcp, 1, None, true, false),
+            (Protocol::Tcp, 3, Some(Duration::from_millis(50)), false, false),
+            (Protocol::Udp, 1, None, false, false),
+            (Protocol::Udp, 1, None, true, false),
+            (Protocol::Tcp, 1, None, false, true),
+            (Protocol::Tcp, 3, Some(Duration::from_millis(50)), false, true),
+            (Protocol::Udp, 1, None, false, true),
         ] {
-            let case = Case { engine, protocol, flows, interval };
-            let name = format!("{engine:?} {protocol:?}, {flows} flows");
+            let case = Case { engine, protocol, flows, interval, told, transactions };
+            let name = format!("{engine:?} {protocol:?}, {flows} flows, told {told}, in turn {transactions}");
             let (short, few) = match run(&case, Duration::from_millis(100)) {
                 Ok(done) => done,
                 Err(error) => {

@@ -1,5 +1,6 @@
 //! Runs of the engine over loopback, on every backend and on every degraded path of it.
 
+mod bursts;
 mod classic;
 mod connections;
 mod datagrams;
@@ -8,6 +9,8 @@ mod flows;
 mod low_water;
 mod maerts;
 mod payload;
+mod progress;
 mod segments;
 mod stream;
 mod support;
+mod transactions;

@@ -70,6 +70,11 @@ pub(crate) fn ways(test: &str) -> Vec<Way> {
     ways
 }
 
+/// Each engine in full.
+pub(crate) fn engines(test: &str) -> Vec<Way> {
+    ways(test).into_iter().filter(|way| [CLASSIC, EPOLL, URING].contains(way)).collect()
+}
+
 /// The same for datagrams, which have one way of being sent.
 pub(crate) fn datagram_ways(test: &str) -> Vec<Way> {
     ways(test).into_iter().filter(|way| way.send_path == SendPath::Auto).collect()

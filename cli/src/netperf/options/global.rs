@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use ringperf_proto::{Length, Test};
+use ringperf_proto::Length;
 
 use super::getopt::{Argument, Entry, Value};
 use super::size::{both, first, first_of_names, interval_us, leading_float, size, type_of_service};
-use super::{Directions, Family, Host, Pair, Scan, Stream, cut, positive, set, usage};
+use super::{Directions, Family, Host, Interim, Pair, Scan, Stream, cut, positive, set, usage};
+use crate::netperf::traffic::TestName;
 
 /// Iterations netperf allows at most, and wants at least where several are asked for.
 const ITERATIONS_MAX: u32 = 30;
@@ -38,7 +39,7 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
             directions(&mut scan.options.alignment.remote, value);
         },
     ),
-    Entry::takes(b'b', "local[,remote]", "sends in a pacing interval; the local half is ignored", burst),
+    Entry::takes(b'b', "local[,remote]", "sends of each pacing interval; the local half needs -w", burst),
     Entry::takes(b'B', "text", "text at the end of each result line without headers", |scan, value| {
         scan.options.brand = Some(value.to_string());
     }),
@@ -62,11 +63,9 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
     Entry::flag(b'd', "debug; more of it each time it is given", |scan, _| {
         scan.options.debug = scan.options.debug.saturating_add(1);
     }),
-    Entry::takes(b'D', "seconds[,units]", "interim results; not supported yet", |scan, _| {
-        scan.unsupported("interim results (-D) are not supported yet");
-    }),
-    Entry::takes(b'f', "letter", "unit: b k m g of bits (m), B K M G of bytes, u of time", |scan, value| {
-        scan.options.unit = value.chars().next().unwrap_or('\0');
+    Entry::takes(b'D', "seconds[,units]", "interim results; exactly so often if negative", interim),
+    Entry::takes(b'f', "letter", "unit: bits b k m g, bytes B K M G, x trans., u usec", |scan, value| {
+        scan.options.unit = Some(value.chars().next().unwrap_or('\0'));
     }),
     Entry::takes(b'F', "local[,remote]", "files to fill the message buffers from", fill_files),
     Entry::flag(b'h', "print this text", |scan, _| scan.said.end(1, Stream::Err, usage::global())),
@@ -85,10 +84,10 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
         "confidence level, 95 or 99, and interval in percent (5)",
         confidence,
     ),
-    Entry::flag(b'j', "no effect: timings of single operations are not printed", |_, _| {}),
+    Entry::flag(b'j', "time each operation; with -v 2 a histogram", |scan, _| scan.options.latency = true),
     Entry::takes(b'k', "dirty[,clean]", "local bytes to touch; not compiled in", |scan, _| dirty(scan)),
     Entry::takes(b'K', "dirty[,clean]", "remote bytes to touch; not compiled in", |scan, _| dirty(scan)),
-    Entry::takes(b'l', "length", "seconds (10), bytes if negative, or until a signal if 0", |scan, value| {
+    Entry::takes(b'l', "length", "seconds (10), a count if negative, endless if 0", |scan, value| {
         scan.options.length = length(size(value));
     }),
     Entry::takes(
@@ -100,7 +99,7 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
         },
     ),
     Entry::takes(b'n', "count", "no effect: CPUs are counted", |_, _| {}),
-    Entry::flag(b'N', "no control connection: any sink of TCP or UDP will do", |scan, _| {
+    Entry::flag(b'N', "no control connection: any peer of TCP or UDP will do", |scan, _| {
         scan.options.no_control = true;
     }),
     Entry::takes(b'o', "send[,receive]", "offset from the local alignment, in bytes (0)", |scan, value| {
@@ -129,8 +128,9 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
         scan.options.pause = Duration::from_secs(positive(size(value)).unwrap_or(0).into());
     }),
     Entry::flag(b'S', "SO_KEEPALIVE on the data sockets", |scan, _| scan.options.keepalive = true),
-    Entry::takes(b't', "test", "TCP_STREAM (default), TCP_MAERTS or UDP_STREAM", |scan, value| {
-        scan.options.test = test(&value.to_ascii_uppercase());
+    Entry::takes(b't', "test", "the test (TCP_STREAM); see the list below", |scan, value| {
+        let word = value.to_ascii_uppercase();
+        scan.options.test = TestName::from_word(&word).ok_or(word);
     }),
     Entry::takes(b'T', "cpu[,cpu]", "CPU to run on, local and remote", |scan, value| {
         let (local, remote) = both(value);
@@ -145,7 +145,7 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
     Entry::flag(b'V', "print the version of netperf this is compatible with", |scan, _| {
         scan.said.end(0, Stream::Out, "Netperf version 2.7.0\n");
     }),
-    Entry::takes(b'w', "local[,remote]", "pacing interval; the local half is ignored", interval),
+    Entry::takes(b'w', "local[,remote]", "length of a pacing interval; the local half needs -b", interval),
     Entry::takes(
         b'W',
         "send[,receive]",
@@ -174,7 +174,7 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
 
 /// What can be said only after all of them have been read.
 pub(super) fn finish(scan: &mut Scan) {
-    scan.refuse_unsupported();
+    settle_pacing(scan);
     if scan.options.no_control {
         // Nobody is there to set them.
         let unset = Directions { send: -1, receive: -1 };
@@ -207,15 +207,6 @@ fn directions(place: &mut Directions<i32>, value: &str) {
     set(&mut place.receive, receive.map(size));
 }
 
-fn test(name: &str) -> Result<Test, String> {
-    match name {
-        "TCP_STREAM" => Ok(Test::TcpStream),
-        "TCP_MAERTS" => Ok(Test::TcpMaerts),
-        "UDP_STREAM" => Ok(Test::UdpStream),
-        other => Err(other.to_owned()),
-    }
-}
-
 fn length(length: i32) -> Length {
     match length {
         0 => Length::Endless,
@@ -224,23 +215,51 @@ fn length(length: i32) -> Length {
     }
 }
 
+/// What netperf's Debian build says to either half of what makes local pacing. Here it paces where both are
+/// given.
+const NO_BURSTS: &str = "Packet burst size is not compiled in. \n";
+const NO_INTERVALS: &str = "Packet rate control is not compiled in.\n";
+
 fn burst(scan: &mut Scan, value: &Value<'_>) {
     let (local, remote) = first(value);
-    if local.is_some() {
-        scan.said.say(Stream::Out, "Packet burst size is not compiled in. \n");
+    if let Some(local) = local {
+        scan.said.say(Stream::Out, NO_BURSTS);
+        scan.options.burst.local = size(local).cast_unsigned();
     }
-    set(&mut scan.options.remote_burst, remote.map(|half| size(half).cast_unsigned()));
-    if remote.is_some() && scan.options.remote_interval_us == 0 {
-        scan.options.remote_interval_us = 1_000;
+    set(&mut scan.options.burst.remote, remote.map(|half| size(half).cast_unsigned()));
+    if remote.is_some() && scan.options.interval_us.remote == 0 {
+        scan.options.interval_us.remote = 1_000;
     }
 }
 
 fn interval(scan: &mut Scan, value: &Value<'_>) {
     let (local, remote) = first(value);
-    if local.is_some() {
-        scan.said.say(Stream::Out, "Packet rate control is not compiled in.\n");
+    if let Some(local) = local {
+        scan.said.say(Stream::Out, NO_INTERVALS);
+        scan.options.interval_us.local = interval_us(local).cast_unsigned();
     }
-    set(&mut scan.options.remote_interval_us, remote.map(|half| interval_us(half).cast_unsigned()));
+    set(&mut scan.options.interval_us.remote, remote.map(|half| interval_us(half).cast_unsigned()));
+}
+
+/// Local pacing takes both of its halves; one alone leaves netperf's sentence and no pacing.
+fn settle_pacing(scan: &mut Scan) {
+    if scan.options.burst.local > 0 && scan.options.interval_us.local > 0 {
+        scan.said.texts.retain(|(_, text)| text != NO_BURSTS && text != NO_INTERVALS);
+    } else {
+        (scan.options.burst.local, scan.options.interval_us.local) = (0, 0);
+    }
+}
+
+fn interim(scan: &mut Scan, value: &Value<'_>) {
+    let (seconds, units) = first(value);
+    let interim = scan.options.interim.get_or_insert_default();
+    if let Some(seconds) = seconds.map(leading_float) {
+        interim.after_each = seconds < 0.0;
+        interim.interval = Duration::try_from_secs_f64(seconds.abs()).unwrap_or(Interim::LONGEST);
+    }
+    if let Some(units) = units {
+        interim.units = positive(size(units));
+    }
 }
 
 fn dirty(scan: &mut Scan) {

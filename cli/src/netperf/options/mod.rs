@@ -2,22 +2,27 @@
 //! there.
 //!
 //! Pure: no file is opened, no name resolved, nothing printed. Two option sets are read one after the other,
-//! `global` up to `--` and `test` behind it, each by a table that also gives the usage text. Sizes are
+//! `global` up to `--` and the test's, `omni` or `sockets`, behind it, each by a table that also gives the
+//! usage text. Sizes are
 //! checked only where a wrong one would end in a crash of netperf.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ringperf_proto::{Length, Test};
+use ringperf_proto::Length;
 
 use getopt::{Entry, Getopt};
 pub(crate) use size::Family;
 
+use super::selectors::Style;
+use super::traffic::{OptionSet, TestName, Traffic};
+
 mod getopt;
 mod global;
+mod omni;
 mod size;
-mod test;
+mod sockets;
 mod usage;
 
 /// The settings of both ends.
@@ -62,6 +67,31 @@ pub(crate) struct Confidence {
     pub(crate) result_only: bool,
 }
 
+/// Results while the test goes on (`-D`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interim {
+    /// How much time one covers, at least.
+    pub(crate) interval: Duration,
+    /// The clock is looked at after each operation, not after so much work as should take the interval.
+    pub(crate) after_each: bool,
+    /// The first guess of that work, in bytes or transactions; `None`: netperf's.
+    pub(crate) units: Option<u32>,
+}
+
+impl Interim {
+    /// For what is too long for a clock.
+    const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+}
+
+/// Which figures are printed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Selectors {
+    /// How.
+    pub(crate) style: Style,
+    /// Which, or the file that says it; `None`: those that belong to the test.
+    pub(crate) list: Option<String>,
+}
+
 /// Everything a command line asks for. What it leaves out has netperf's default.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
@@ -70,8 +100,12 @@ pub(crate) struct Options {
 
     /// The test; or the name of one there is none of, in upper case. netperf tells so only after it has
     /// connected, see [`unknown_test`].
-    pub(crate) test: Result<Test, String>,
-    /// How long it lasts.
+    pub(crate) test: Result<TestName, String>,
+    /// What that moves.
+    pub(crate) traffic: Traffic,
+    /// A protocol that it was to go over and that this program has none of, by its name.
+    pub(crate) lacking_protocol: Option<&'static str>,
+    /// How long it lasts. A count is of bytes, or of transactions where the test is made of them.
     pub(crate) length: Length,
     /// How often it is repeated.
     pub(crate) confidence: Confidence,
@@ -93,8 +127,16 @@ pub(crate) struct Options {
     pub(crate) brand: Option<String>,
     /// How much is printed; 0 to 2 are of use, 3 and above lack the result, below 0 lacks everything.
     pub(crate) verbosity: i32,
-    /// The unit's letter, NUL for an empty one.
-    pub(crate) unit: char,
+    /// The unit's letter if it was given, NUL for an empty one.
+    pub(crate) unit: Option<char>,
+    /// Results while the test goes on.
+    pub(crate) interim: Option<Interim>,
+    /// Each operation is timed.
+    pub(crate) latency: bool,
+    /// The result is printed by selectors.
+    pub(crate) selectors: Option<Selectors>,
+    /// Identifier of the test; one is made up where none was given.
+    pub(crate) uuid: Option<String>,
     /// How often `-d` was given.
     pub(crate) debug: u32,
 
@@ -117,10 +159,10 @@ pub(crate) struct Options {
     pub(crate) local_fill_file: Option<PathBuf>,
     /// The same at the netserver's host; at most 31 bytes.
     pub(crate) remote_fill_file: Option<String>,
-    /// Sends of the netserver in each interval; 0: not paced.
-    pub(crate) remote_burst: u32,
+    /// Sends, or requests, of each pacing interval; 0: not paced.
+    pub(crate) burst: Pair<u32>,
     /// Length of such an interval, in microseconds.
-    pub(crate) remote_interval_us: u32,
+    pub(crate) interval_us: Pair<u32>,
 
     /// SO_KEEPALIVE on the data socket.
     pub(crate) keepalive: bool,
@@ -131,19 +173,29 @@ pub(crate) struct Options {
 
     /// Both ends of the data connection, as far as they were given for it.
     pub(crate) data: Pair<Host>,
+    /// Leading bits of those addresses that are kept; the others are chosen at random for each iteration.
+    pub(crate) kept_bits: Pair<Option<u32>>,
     /// Their ports, as written; "0" for any.
     pub(crate) data_port: Pair<String>,
+    /// Local ports of a test with many connections, in turn; `None`: the kernel chooses.
+    pub(crate) port_range: Option<(u16, u16)>,
     /// SO_SNDBUF and SO_RCVBUF of the data socket, in bytes; `None`: the kernel's default.
     pub(crate) socket_buffer: Pair<Directions<Option<u32>>>,
     /// Bytes of a send at each end; `None`: as many as its socket buffer holds.
     pub(crate) send_bytes: Pair<Option<u32>>,
     /// Bytes of a receive at each end; `None` likewise.
     pub(crate) receive_bytes: Pair<Option<u32>>,
-    /// Bytes of a request. In a stream test these are what netperf sends and the netserver receives,
-    /// whatever [`Self::send_bytes`] says and is shown.
+    /// Bytes of a request; `None` is 1 where there are requests. In a stream test these are what netperf
+    /// sends and the netserver receives, whatever [`Self::send_bytes`] says and is shown.
     pub(crate) request_bytes: Option<u32>,
     /// Bytes of a response. In a stream test the same in the other direction.
     pub(crate) response_bytes: Option<u32>,
+    /// Requests under way beside the one that every transaction has.
+    pub(crate) first_burst: u32,
+    /// How long a response may take over UDP before its request is sent again; `None`: for ever.
+    pub(crate) response_timeout: Option<Duration>,
+    /// A connection that fails is made once more, where each transaction has its own.
+    pub(crate) retry_connect: bool,
 
     /// TCP_NODELAY at both ends.
     pub(crate) no_delay: bool,
@@ -172,7 +224,9 @@ impl Default for Options {
         let alignment = Directions { send: 8, receive: 8 };
         Self {
             command: vec!["netperf".into()],
-            test: Ok(Test::TcpStream),
+            test: Ok(TestName::TcpStream),
+            traffic: TestName::TcpStream.traffic(),
+            lacking_protocol: None,
             length: Length::Seconds(10),
             confidence: Confidence { max: 1, min: 1, level: 0, width: 0.0, result_only: false },
             pause: Duration::ZERO,
@@ -183,7 +237,11 @@ impl Default for Options {
             headers: true,
             brand: None,
             verbosity: 1,
-            unit: 'm',
+            unit: None,
+            interim: None,
+            latency: false,
+            selectors: None,
+            uuid: None,
             debug: 0,
             measure_cpu: Pair::default(),
             remote_cpu_rate: 0.0,
@@ -194,18 +252,23 @@ impl Default for Options {
             ring_width: Directions::default(),
             local_fill_file: None,
             remote_fill_file: None,
-            remote_burst: 0,
-            remote_interval_us: 0,
+            burst: Pair::default(),
+            interval_us: Pair::default(),
             keepalive: false,
             priority: Pair::default(),
             type_of_service: Pair::default(),
             data: Pair::default(),
+            kept_bits: Pair::default(),
             data_port: Pair { local: "0".into(), remote: "0".into() },
+            port_range: None,
             socket_buffer: Pair::default(),
             send_bytes: Pair::default(),
             receive_bytes: Pair::default(),
             request_bytes: None,
             response_bytes: None,
+            first_burst: 0,
+            response_timeout: None,
+            retry_connect: false,
             no_delay: false,
             cork: false,
             max_segment: None,
@@ -280,15 +343,25 @@ pub(crate) fn parse(argv0: &OsStr, words: Vec<OsString>) -> Parsed {
     let mut said = Said::default();
     if let (None, Ok(test)) = (global.exit, &options.test) {
         let test = *test;
+        options.traffic = test.traffic();
         let mut scan = Scan::new(options);
-        scan.read(test::TABLE, rest, |scan, complaint| {
+        let (table, finish): (&[_], fn(&mut Scan, TestName)) = match test.option_set() {
+            OptionSet::Empty => (&[], |_, _| ()),
+            OptionSet::Omni => (omni::TABLE, omni::finish),
+            OptionSet::Sockets => (sockets::TABLE, sockets::finish),
+        };
+        let words = if test.option_set() == OptionSet::Empty { &[] } else { rest };
+        scan.read(table, words, |scan, complaint| {
             let program = argv0.to_string_lossy();
             scan.said.say(Stream::Err, format!("{program}: {complaint}\n"));
             // netperf takes what it does not know for this letter.
-            test::force_v4(scan);
+            omni::force_v4(scan);
         });
-        test::finish(&mut scan, test);
+        finish(&mut scan, test);
         (options, said) = (scan.options, scan.said);
+        if let (Length::Bytes(count), true) = (options.length, options.traffic.is_of_transactions()) {
+            options.length = Length::Transactions(count);
+        }
     }
     command.extend(words);
     options.command = command;
@@ -330,6 +403,12 @@ struct Pending {
     receive: Pair<i32>,
     /// `-R`, which has another default over UDP.
     dont_route: Option<bool>,
+    /// `-d` of OMNI: sends, receives.
+    direction: Option<(bool, bool)>,
+    /// The direction that sizes imply where there is no `-d`.
+    implied: (bool, bool),
+    /// `-c`.
+    each: bool,
     /// `-T`.
     protocol: Option<String>,
     /// `-t`.

@@ -157,6 +157,19 @@ pub(super) fn type_of_service(text: &str) -> Option<u8> {
     }
 }
 
+/// The number at the front of the text in C's notation, as `strtol` reads it with base 0; 0 if there is none.
+pub(super) fn c_integer(text: &str) -> i64 {
+    let text = text.trim_start_matches(is_blank);
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (digits, base) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    let end = digits.find(|letter: char| !letter.is_digit(base)).unwrap_or(digits.len());
+    i64::from_str_radix(digits.get(..end).unwrap_or_default(), base).unwrap_or(0)
+}
+
 /// A whole text that is a number in C's notation: decimal, octal after `0`, hexadecimal after `0x`.
 fn c_number(text: &str) -> Option<u8> {
     let text = text.trim_start_matches(is_blank);

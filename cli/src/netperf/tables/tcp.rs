@@ -1,4 +1,4 @@
-//! The table of TCP_STREAM and TCP_MAERTS.
+//! The table of TCP_STREAM, TCP_MAERTS and TCP_SENDFILE.
 //!
 //! Keeps netperf's slips, since a script that reads columns cannot tell them from intent: with CPU columns
 //! TCP_MAERTS shows the socket buffers of the other direction, and its details show the alignment and offset
@@ -54,6 +54,8 @@ pub(crate) struct TcpTable {
     pub(crate) remote: TcpEnd,
     /// TCP_MAXSEG of this end's data socket, in bytes; `None` where it is not known.
     pub(crate) segment_bytes: Option<u32>,
+    /// What TCP_SENDFILE shows as the bytes moved, to four digits: those that the netserver received.
+    pub(crate) arrived: Option<u64>,
 }
 
 impl TcpTable {
@@ -149,13 +151,13 @@ impl TcpTable {
              Local  Remote  Local  Remote  Xfered   Per                 Per\n\
              {near}   {far}    {near}   {far}             {near} (avg)          {far} (avg)\n"
         );
+        let bytes = self.arrived.map_or_else(|| self.local.bytes.to_string(), four_digits);
         let row = format!(
-            "{:>5}   {:>5}  {:>5}   {:>5} {:>6}  {:>6.2}    {:>6}   {:>6.2} {:>6}\n",
+            "{:>5}   {:>5}  {:>5}   {:>5} {bytes:>6}  {:>6.2}    {:>6}   {:>6.2} {:>6}\n",
             place.alignment,
             far_place.alignment,
             place.offset,
             far_place.offset,
-            self.local.bytes,
             per_call(self.local.bytes, self.local.calls),
             self.local.calls,
             per_call(far_bytes, self.remote.calls),
@@ -168,6 +170,18 @@ impl TcpTable {
     fn cpu_columns(&self) -> (CpuColumns, CpuColumns) {
         (CpuColumns::new(self.local.load), CpuColumns::new(self.remote.load))
     }
+}
+
+/// A count to four significant digits as C's `%.4g` has it: with an exponent from 10 000 on.
+fn four_digits(count: u64) -> String {
+    if count < 10_000 {
+        // Rounding cannot add a digit here.
+        return count.to_string();
+    }
+    let text = format!("{:.3e}", count as f64);
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    format!("{digits}e+{exponent:0>2}")
 }
 
 /// netperf's figure for a size that it does not know.

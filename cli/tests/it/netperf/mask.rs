@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 ///   figure is compared, because netperf prints -1 for what was not measured.
 /// - `?`: masked. Errors, which may or may not happen; a confidence width, which is zero where all runs
 ///   agree.
+/// - `~`: masked as `+` is, in C's `%.4g`: with an exponent or without.
 ///
 /// At the end of a layout, `{*}` is the rest of the line, compared: the brand.
 const LAYOUTS: &[&str] = &[
@@ -35,6 +36,26 @@ const LAYOUTS: &[&str] = &[
     "{=>6}           {?<7.2}   {+>7}           {+>7.2}",
     "{=>6}  {=>6}   {?<7.2}   {+>7} {?>6}    {+>7.1}     {+<6.2}   {+<6.3}",
     "{=>6}           {?<7.2}   {+>7}           {+>7.1}     {+<6.2}   {+<6.3}",
+    // Transactions: without CPU; with CPU over TCP, over UDP, and with a connection for each.
+    "{=<6} {=<6} {=<6}   {=<6}  {?<6.2}   {+>7.2}   {*}",
+    "{=<6} {=<6} {=<6}  {=<6} {?<6.2}  {+<6.2}  {+<6.2} {+<6.2} {+<6.3}  {+<6.3} {*}",
+    "{=<6} {=<6} {=<6}  {=<6} {?<6.2}  {+<6.2}   {+<6.2} {+<6.2} {+<6.3}  {+<6.3} {*}",
+    "{=<6} {=<6} {=<6}  {=<6} {?<6.2}  {+<6.2}   {+<6.2} {+<6.2} {+<6.3}  {+<6.3}",
+    // Their other end's buffers, and TCP_RR's details.
+    "{=<6} {=<6}",
+    "{=>5}  {=>5}   {=>5}  {=>5}   {+<6.3}   {+<6.3} {+<6.3}    {+<6.3}",
+    // TCP_SENDFILE's details, and the segment size of TCP_MSS with its brand.
+    "{=>5}   {=>5}  {=>5}   {=>5} {~>6}  {+>6.2}    {+>6}   {+>6.2} {+>6}",
+    "{+>5} {*}",
+    // Interim results.
+    "Interim result: {?>7.2} {=<1} over {?<1.3} seconds ending at {?<1.3}",
+    // What DUMP_TCP_INFO has printed.
+    "tcpi_rto {?<1} tcpi_ato {?<1} tcpi_pmtu {?<1} tcpi_rcv_ssthresh {?<1}",
+    "tcpi_rtt {?<1} tcpi_rttvar {?<1} tcpi_snd_ssthresh {?<1} tpci_snd_cwnd {?<1}",
+    "tcpi_reordering {?<1} tcpi_total_retrans {?<1}",
+    // CPUs of a calibration.
+    "There are {?<1} local cpus",
+    "There are {?<1} remote cpus",
     // The widths in the warning about confidence.
     "!!! Confidence intervals: Throughput      : {?>4.3}%",
     "!!!                       Local CPU util  : {?>4.3}%",
@@ -113,6 +134,10 @@ impl Field {
         if self.mark == '=' {
             return Some(format!("{{{word}}}"));
         }
+        if self.mark == '~' {
+            let figure: f64 = word.parse().ok()?;
+            return (figure > 0.0).then(|| "{more}".to_owned());
+        }
         let digits = word.strip_prefix('-').unwrap_or(word);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -132,6 +157,69 @@ impl Field {
             _ => "any",
         };
         Some(format!("{{{kind}}}"))
+    }
+}
+
+/// A result by selectors with a mark for every figure: its sign and how many decimals it has are compared,
+/// and what is text. Columns follow the width of figures, so that a run of blanks counts as one.
+pub(super) fn masked_selection(text: &str) -> String {
+    let lines = text.split('\n').map(|line| match line.split_once('=') {
+        Some((name, value))
+            if name.bytes().all(|byte| byte.is_ascii_uppercase() || b"_[]0123456789".contains(&byte)) =>
+        {
+            let name = name.split('[').next().unwrap_or(name);
+            format!("{name}={}", masked_value(name, value))
+        }
+        _ if line.contains(',') => {
+            line.split(',').map(|cell| masked_value("", cell)).collect::<Vec<_>>().join(",")
+        }
+        _ => line.split_whitespace().map(|cell| masked_value("", cell)).collect::<Vec<_>>().join(" "),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Names whose values are the machine's, or of the moment, though they are no figures.
+const MOMENTARY: &[&str] = &["COMMAND_LINE", "UUID", "LOCAL_CONG_CONTROL", "REMOTE_CONG_CONTROL"];
+
+/// Parts of the names of what is asked for, not measured.
+const ASKED_FOR: &[&str] = &[
+    "ALIGN",
+    "OFFSET",
+    "PORT",
+    "FAMILY",
+    "NODELAY",
+    "CORK",
+    "BURST",
+    "REQUEST_SIZE",
+    "RESPONSE_SIZE",
+    "TOS",
+    "PRIO",
+    "SIZE_REQ",
+    "INTERVAL_USECS",
+    "DIRTY",
+    "CLEAN",
+    "CPU_BIND",
+];
+
+fn masked_value(name: &str, value: &str) -> String {
+    if MOMENTARY.contains(&name) {
+        return if value.trim().is_empty() { value.to_owned() } else { "{text}".to_owned() };
+    }
+    let blanks = value.len() - value.trim_start().len();
+    let figure = value.trim_start();
+    let digits = figure.strip_prefix('-').unwrap_or(figure);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = !whole.is_empty() && are_digits(whole) && are_digits(fraction);
+    if !plain || ASKED_FOR.iter().any(|part| name.contains(part)) {
+        return value.to_owned();
+    }
+    // A value after an empty one begins with a blank of its own; a rate may be padded.
+    let blank = if blanks > 0 { " " } else { "" };
+    if figure.starts_with('-') {
+        format!("{blank}{figure}")
+    } else {
+        format!("{blank}{{{}}}", fraction.len())
     }
 }
 
