@@ -39,6 +39,8 @@ pub(crate) struct Epoll {
     stop: Option<RawFd>,
     /// It is in the epoll set, watched or not.
     stop_added: bool,
+    /// It looks and never sleeps.
+    busy_poll: bool,
     /// Completions to be reaped.
     ready: VecDeque<Done>,
     /// When the epoll set is looked at next, even though some socket is ready: one that always is must not
@@ -122,6 +124,7 @@ impl Epoll {
             datagrams: plan.options().protocol == Protocol::Udp,
             stop: None,
             stop_added: false,
+            busy_poll: plan.options().busy_poll,
             // A whole chain, a receive, its cancel, and the stop; of many flows, a cancel or two each.
             ready: VecDeque::with_capacity(layout.batch as usize + 8 + 4 * flows),
             next_look: Instant::now(),
@@ -297,7 +300,8 @@ impl Epoll {
 
     fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.next_look = Instant::now() + LOOK;
-        self.operations.wakeups += 1;
+        let timeout = if self.busy_poll { Some(Duration::ZERO) } else { timeout };
+        self.operations.wakeups += u64::from(!self.busy_poll);
         let mut events = [Event::default(); EVENTS_MAX];
         let count = self.epoll.wait(&mut events, timeout)?;
         for event in &events[..count] {

@@ -464,9 +464,6 @@ fn check_built(options: &PlanOptions) -> Result<(), Error> {
     if options.file.is_some() {
         return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
     }
-    if options.busy_poll {
-        return Err(Error::Plan { option: "busy poll", range: "off: it is not built" });
-    }
     Ok(())
 }
 
@@ -488,6 +485,12 @@ fn check_flows(options: &PlanOptions) -> Result<(), Error> {
         let range = "left to the kernel with more than one flow that connects";
         return Err(Error::Plan { option: "local data port", range });
     }
+    if options.busy_poll && options.engine == EngineChoice::Classic {
+        return Err(Error::Plan {
+            option: "busy poll",
+            range: "off with the classic engine, whose calls block",
+        });
+    }
     if options.rate == Some(0) {
         return Err(Error::Plan { option: "rate", range: "above zero" });
     }
@@ -501,12 +504,13 @@ fn check_flows(options: &PlanOptions) -> Result<(), Error> {
 fn check_latency(options: &PlanOptions) -> Result<(), Error> {
     let range = match options.role {
         _ if !options.latency => return Ok(()),
+        Role::Request => return Ok(()),
         Role::Receive | Role::Send if options.engine == EngineChoice::Classic => return Ok(()),
         Role::Receive | Role::Send => {
             "off but with the classic engine: others move many messages together, of which none has a time of \
              its own"
         }
-        Role::Request | Role::Respond => "off: that of transactions is not built",
+        Role::Respond => "off at a responder, which does not see when a transaction begins",
     };
     Err(Error::Plan { option: "latency", range })
 }

@@ -181,6 +181,7 @@ impl<'a> Serving<'a> {
         let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Tcp)
             && options.engine != EngineChoice::Classic
             && self.plan.layout().flows <= MARKED_FLOWS_MAX
+            && !options.busy_poll
             && !options.without.low_water;
         let policy = |connection: &Connection| {
             let fixed = options.socket.receive_buffer.map(|_| socket::buffers(&connection.socket).receive);
@@ -194,6 +195,7 @@ impl<'a> Serving<'a> {
         let options = self.plan.options();
         let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Udp)
             && options.engine != EngineChoice::Classic
+            && !options.busy_poll
             && !options.without.minimum_wait;
         // What one turn fetches, and what the buffers take without being handed back.
         let most = DONE_MAX.min(usize::from(self.plan.layout().buffers));
