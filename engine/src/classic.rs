@@ -14,7 +14,6 @@ use socket2::SockAddr;
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::error::Error;
-use crate::latency::Recorder;
 use crate::outcome::{Latency, Operations};
 use crate::plan::{Plan, Role};
 use crate::sys::{self, Errno, Patience, Timeout};
@@ -51,14 +50,14 @@ pub(crate) struct Classic {
 
 /// How long the calls of one kind take.
 struct CallTimes {
-    recorder: Recorder,
+    latency: Latency,
     /// When the call under way began. One that its time limit has cut short goes on with the next.
     began: Option<Instant>,
 }
 
 impl CallTimes {
     fn new() -> Self {
-        Self { recorder: Recorder::new(), began: None }
+        Self { latency: Latency::new(), began: None }
     }
 
     fn begin(&mut self) {
@@ -67,7 +66,7 @@ impl CallTimes {
 
     fn end(&mut self) {
         if let Some(began) = self.began.take() {
-            self.recorder.record(began.elapsed());
+            self.latency.record(began.elapsed());
         }
     }
 }
@@ -274,7 +273,7 @@ impl Backend for Classic {
 
     fn latency(&mut self) -> Option<Latency> {
         let times = self.send_times.take().or(self.receive_times.take())?;
-        Some(times.recorder.into_latency())
+        Some(times.latency)
     }
 
     fn operations(&self) -> Operations {

@@ -19,6 +19,7 @@ use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
 use crate::flow::{DatagramSend, Flow, InBursts, Linger, Pieces, Receive, StreamSend};
+use crate::latency::Timings;
 use crate::low_water::LowWater;
 use crate::outcome::{Drops, End, Latency, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
@@ -45,8 +46,8 @@ pub(crate) struct Share {
     pub(crate) machine_cpu: MachineCpu,
     pub(crate) cpu: ThreadCpu,
     pub(crate) samples: Vec<Sample>,
-    pub(crate) progress_units: Option<u64>,
     pub(crate) latency: Option<Latency>,
+    pub(crate) progress_units: Option<u64>,
     pub(crate) low_water: Option<LowWaterUse>,
     pub(crate) longest_gather: Duration,
     pub(crate) drops: Option<Drops>,
@@ -93,6 +94,7 @@ struct Watchers<'a> {
     pace: Option<Pace>,
     resend: Option<Resend>,
     sampler: Option<Sampler>,
+    timings: Option<Timings>,
     teller: Option<Teller>,
 }
 
@@ -220,6 +222,7 @@ impl<'a> Serving<'a> {
             pace: self.pace(),
             resend: self.resend(),
             sampler: self.sampler(),
+            timings: self.timings(),
             teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
         match (options.role, options.protocol) {
@@ -328,8 +331,8 @@ impl<'a> Serving<'a> {
         }
         share.tally.wrong_bytes = watchers.checkers.iter().map(Checker::wrong).sum();
         share.tally.operations = share.tally.operations.plus(backend.operations());
-        share.latency = backend.latency();
         share.progress_units = watchers.teller.as_ref().and_then(Teller::units);
+        share.latency = watchers.timings.map(Timings::into_latency).or_else(|| backend.latency());
         share.samples = watchers.sampler.map_or_else(Vec::new, Sampler::into_samples);
         result
     }
@@ -374,6 +377,7 @@ impl<'a> Serving<'a> {
             wakes: watchers.wakes.take().map(|wakes| wakes as &mut dyn Wakes),
             pace: watchers.pace.take(),
             resend: watchers.resend.take(),
+            timings: watchers.timings.as_mut(),
             starved: VecDeque::with_capacity(self.connections.len()),
             unsettled: Vec::with_capacity(self.connections.len()),
             sampler: watchers.sampler.as_mut(),

@@ -28,6 +28,9 @@ mod traffic;
 mod units;
 mod values;
 
+pub(crate) use self::options::{Argument, Described, PAIRS, TESTS, global_options, test_options, tests_with};
+pub(crate) use self::traffic::OptionSet;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};

@@ -85,6 +85,10 @@ pub(crate) trait Flow {
     fn settle(&mut self) -> Next {
         Next::Wait
     }
+    /// Requests asked for and responses that are whole, so far.
+    fn exchanged(&self) -> (u64, u64) {
+        (0, 0)
+    }
     /// What to send again now that nothing has come for too long.
     fn resend(&mut self) -> Next {
         Next::Wait

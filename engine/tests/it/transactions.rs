@@ -394,6 +394,42 @@ fn a_request_of_another_size_fails_a_responder_that_was_told_the_size() {
 }
 
 #[test]
+fn the_time_of_every_transaction_is_measured() {
+    for way in engines("the_time_of_every_transaction_is_measured") {
+        for (flows, in_flight, udp) in [(1, 1, false), (1, 16, false), (20, 3, false), (1, 4, true)] {
+            let case = Case { flows, in_flight, length: Length::Transactions(1000), ..one(20) };
+            let (ours, theirs) = (case.options(way, Role::Request), case.options(way, Role::Respond));
+            let ours = PlanOptions { latency: true, workers: 2, ..ours };
+            let (ours, theirs) = if udp { (over_udp(ours), over_udp(theirs)) } else { (ours, theirs) };
+            let (requested, responded) = run(ours, theirs);
+            let name = format!("{}: {flows} flows, {in_flight} in flight, udp {udp}", way.name);
+            assert!(responded.latency.is_none(), "{name}");
+            let latency = requested.latency.expect("it was asked for");
+            assert_eq!(latency.histogram.len(), 1000, "{name}");
+            // So many were under way at once, for no longer than the run.
+            let most = requested.elapsed.as_nanos() * u128::from(flows * in_flight);
+            assert!(latency.sum_ns > 0 && latency.sum_ns <= most, "{name}: {} of {most}", latency.sum_ns);
+            assert!(latency.min_ns > 0 && latency.min_ns <= latency.max_ns, "{name}");
+            let mean = latency.sum_ns as f64 / 1000.0 / 1000.0;
+            assert!(latency.sum_squares_us / 1000.0 >= mean * mean * 0.999, "{name}");
+            assert!(latency.histogram.max() >= latency.max_ns, "{name}");
+        }
+    }
+}
+
+#[test]
+fn samples_tell_of_transactions() {
+    for way in engines("samples_tell_of_transactions") {
+        let case = Case { length: Length::Time(300 * MS), flows: 3, ..one(20) };
+        let ours = PlanOptions { interval: Some(50 * MS), ..case.options(way, Role::Request) };
+        let (requested, _) = run(ours, case.options(way, Role::Respond));
+        let told: Vec<u64> = requested.samples.iter().map(|sample| sample.transactions).collect();
+        assert!(told.is_sorted() && told.last() > Some(&0), "{}: {told:?}", way.name);
+        assert!(told.last() <= Some(&requested.tally.transactions), "{}: {told:?}", way.name);
+    }
+}
+
+#[test]
 fn what_is_no_transaction_is_refused() {
     let good = one(1).options(Way { engine: EngineChoice::Epoll, ..EPOLL }, Role::Request);
     assert!(Plan::new(good.clone()).is_ok());
