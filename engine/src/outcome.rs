@@ -303,8 +303,9 @@ impl Sample {
 
 /// How long operations took. What one is follows from the role, as netperf has it: at [`Role::Request`] a
 /// transaction, from before its request is sent to its whole response, connection and close included where
-/// each has its own; at [`Role::Send`] a send and at [`Role::Receive`] a receive, which only the classic
-/// engine measures: elsewhere many go together, and none has a time of its own.
+/// each has its own; at [`Role::Send`] the sending of a message and at [`Role::Receive`] a receive that brings
+/// something, which only the classic engine measures: elsewhere many go together, and none has a time of its
+/// own. Other than netperf's, the first of these does not include the making of the connection.
 ///
 /// Of several transactions under way the oldest is the one that a response ends. A worker reads the clock once
 /// for all that a turn of its loop has brought to their end, just before it sends what follows them; so the time

@@ -3,6 +3,7 @@
 //! Nothing here touches a socket, a clock or the arena, so every path is tested without a kernel. The worker
 //! translates a [`Next`] into operations of a backend.
 
+mod bursts;
 mod datagram_request;
 mod datagram_respond;
 mod datagram_send;
@@ -19,6 +20,7 @@ use crate::outcome::{End, Tally};
 use crate::sys::Errno;
 use crate::token::Token;
 
+pub(crate) use bursts::InBursts;
 pub(crate) use datagram_request::DatagramRequest;
 pub(crate) use datagram_respond::DatagramRespond;
 pub(crate) use datagram_send::{DatagramSend, MARKS};
@@ -98,6 +100,10 @@ pub(crate) trait Flow {
     /// Messages that one send carries, the last of a batch maybe fewer.
     fn per_send(&self) -> u32 {
         1
+    }
+    /// What it asks to send now has to wait for the pace: all but the rest of a burst.
+    fn is_paced(&self) -> bool {
+        true
     }
 }
 
