@@ -181,6 +181,7 @@ impl<'a> Serving<'a> {
         let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Tcp)
             && options.engine != EngineChoice::Classic
             && self.plan.layout().flows <= MARKED_FLOWS_MAX
+            && !options.busy_poll
             && !options.without.low_water;
         let policy = |connection: &Connection| {
             let fixed = options.socket.receive_buffer.map(|_| socket::buffers(&connection.socket).receive);
@@ -194,6 +195,7 @@ impl<'a> Serving<'a> {
         let options = self.plan.options();
         let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Udp)
             && options.engine != EngineChoice::Classic
+            && !options.busy_poll
             && !options.without.minimum_wait;
         // What one turn fetches, and what the buffers take without being handed back.
         let most = DONE_MAX.min(usize::from(self.plan.layout().buffers));
@@ -221,7 +223,7 @@ impl<'a> Serving<'a> {
             wakes,
             pace: self.pace(),
             resend: self.resend(),
-            sampler: self.sampler(),
+            sampler: Sampler::of(options, self.window.start),
             timings: self.timings(),
             teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
@@ -264,16 +266,6 @@ impl<'a> Serving<'a> {
             return Vec::new();
         }
         vec![Checker::new(self.plan.received_slots_bytes()); self.connections.len()]
-    }
-
-    fn sampler(&self) -> Option<Sampler> {
-        let options = self.plan.options();
-        let length = if let Length::Time(length) = options.length {
-            Some(length + options.receive_grace)
-        } else {
-            None
-        };
-        options.interval.map(|interval| Sampler::new(self.window.start, interval, length))
     }
 
     fn bursts(&self) -> InBursts {
@@ -512,7 +504,7 @@ fn mark(connection: &Connection, end: End) {
 }
 
 /// A backend that cannot go on.
-fn broken(source: io::Error) -> Error {
+pub(crate) fn broken(source: io::Error) -> Error {
     Error::System {
         call: "io_uring_enter, epoll_wait or setsockopt",
         doing: "moving payload",

@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue};
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::facts::UringFacts;
+use crate::origin::Origin;
 use crate::outcome::Operations;
 use crate::plan::SendPath;
 use crate::sys::{self, Errno};
@@ -72,6 +73,8 @@ pub(crate) struct Ring {
     facts: UringFacts,
     /// Most sends of a flow at once.
     batch: u32,
+    /// It looks for completions and never sleeps.
+    busy_poll: bool,
     /// Shortest sleep.
     at_least: Duration,
     /// Buffers skipped before the run.
@@ -84,6 +87,8 @@ pub(crate) struct Ring {
 /// How long a cancel may go without effect before it is repeated: much longer than the step of an operation
 /// that it can miss.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
+/// Looks at the ring in one busy wait: some microseconds, so that the clock is looked at now and then.
+const LOOKS: u32 = 256;
 /// How long a peer may take to read what zero-copy sends have under way at the end, before its connection is
 /// broken: a machine that is busy elsewhere reads on late.
 const ZERO_COPY_PATIENCE: Duration = Duration::from_secs(2);
@@ -293,9 +298,38 @@ impl Ring {
         self.queue(entry, token);
     }
 
+    /// Looks for a while whether anything happens, and has it done.
+    fn poll(&mut self) -> io::Result<()> {
+        for _ in 0..LOOKS {
+            if !self.uring.is_idle() {
+                // It waits for nothing, and runs what the kernel has put off.
+                return entered(self.uring.submitter.submit_and_wait(0));
+            }
+            std::hint::spin_loop();
+        }
+        Ok(())
+    }
+
     /// Puts a flow's socket into the file table, or takes it out with -1.
     fn register_file(&self, flow: u32, fd: RawFd) -> io::Result<()> {
         self.uring.submitter.register_files_update(flow, &[fd]).map(drop)
+    }
+}
+
+/// What entering the kernel came to.
+fn entered(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        // Timed out, interrupted, or the kernel wants us to reap first: in each case, look what is there.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -313,6 +347,16 @@ impl Backend for Ring {
             self.register_file(flow, socket.as_raw_fd())?;
         }
         Ok(())
+    }
+
+    fn draw(&mut self, origin: Origin) -> io::Result<()> {
+        let _ = origin;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn connection(&self, flow: u32) -> Option<&Socket> {
+        let _ = flow;
+        None
     }
 
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
@@ -349,6 +393,7 @@ impl Backend for Ring {
                     self.cancel(Token::send(index).of(flow), Token { index: index + 1, ..token });
                 }
             }
+            Op::Accept | Op::Close { .. } | Op::Connect { .. } | Op::Take { .. } => {}
             Op::Cancel(target) => self.cancel(target.of(flow), token),
             Op::Offer { span } => self.offer(span, token),
             Op::Receive => self.queue(self.receive_entry(flow), token),
@@ -371,6 +416,9 @@ impl Backend for Ring {
         if let Some(error) = self.refused.take() {
             return Err(error);
         }
+        if self.busy_poll {
+            return self.poll();
+        }
         self.operations.wakeups += 1;
         let submitter = &self.uring.submitter;
         let at_least = u32::try_from(self.at_least.as_micros()).unwrap_or(u32::MAX);
@@ -387,19 +435,7 @@ impl Backend for Ring {
                 submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
             }
         };
-        match result {
-            Ok(_) => Ok(()),
-            // Timed out, interrupted, or the kernel wants us to reap first: in each case, look what is there.
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)
-                ) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        entered(result)
     }
 
     fn reap(&mut self, done: &mut Vec<Done>) {

@@ -45,7 +45,7 @@ const MEMORY_PATIENCE: Duration = Duration::from_millis(400);
 pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Error> {
     let without = plan.options().without;
     let (uring, mut facts) =
-        build_patiently(plan.layout(), without, degraded).map_err(|error| refusal(&error))?;
+        build_patiently(plan.layout(), plan.options(), degraded).map_err(|error| refusal(&error))?;
     note_minimum_wait(plan.options(), &facts, degraded);
     if let Err(missing) = probe(&uring) {
         let reason = format!("the kernel lacks {missing}");
@@ -83,6 +83,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         in_flight: 0,
         facts,
         batch: layout.batch,
+        busy_poll: options.busy_poll,
         at_least: Duration::ZERO,
         skipped_before: 0,
         refused: None,
@@ -113,7 +114,7 @@ struct Flag {
 
 /// Newest first: an older kernel refuses a flag it does not know with a bare EINVAL, so they are dropped in
 /// this order until it agrees. Bits are those of the kernel's uapi header io_uring.h.
-const FLAGS: [Flag; 4] = [
+static FLAGS: [Flag; 4] = [
     Flag {
         name: "DEFER_TASKRUN",
         bit: 1 << 13,
@@ -135,6 +136,23 @@ const FLAGS: [Flag; 4] = [
     },
 ];
 
+/// Place of COOP_TASKRUN on the ladder. With it, or with what comes before it, the kernel puts off what it has to
+/// do for the ring until it is entered.
+const COOP: usize = 2;
+
+/// It then says in the queue that there is something, which who never sleeps has to see. As old as COOP_TASKRUN.
+static TASK_RUN_FLAG: Flag = Flag {
+    name: "TASKRUN_FLAG",
+    bit: 1 << 9,
+    set: |b| b.setup_taskrun_flag(),
+    without: "an enter for each look",
+};
+
+/// The flags of a ring from one of the ladder on.
+fn rung(from: usize, busy_poll: bool) -> impl Iterator<Item = &'static Flag> {
+    FLAGS[from..].iter().chain((busy_poll && from <= COOP).then_some(&TASK_RUN_FLAG))
+}
+
 /// Every provided buffer could complete by itself, and every send, twice over. Of zero-copy sends the
 /// notifications of many batches may come with one acknowledgement of the peer's. No more, because the queues
 /// count as locked memory on some kernels, whose limit may be 64 KiB for all rings of a user.
@@ -153,12 +171,12 @@ fn submission_entries(layout: &Layout) -> u32 {
 /// not taken at once.
 fn build_patiently(
     layout: &Layout,
-    without: Without,
+    options: &PlanOptions,
     degraded: &mut Vec<Degraded>,
 ) -> io::Result<(IoUring, UringFacts)> {
     let deadline = Instant::now() + MEMORY_PATIENCE;
     loop {
-        match build(layout, without, degraded) {
+        match build(layout, options, degraded) {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < deadline => {
                 std::thread::sleep(MEMORY_PATIENCE / 20);
             }
@@ -169,19 +187,20 @@ fn build_patiently(
 
 fn build(
     layout: &Layout,
-    without: Without,
+    options: &PlanOptions,
     degraded: &mut Vec<Degraded>,
 ) -> io::Result<(IoUring, UringFacts)> {
+    let without = options.without;
     let start = usize::from(without.deferred_task_run);
-    let (uring, from, refused) = climb(submission_entries(layout), completion_entries(layout), start)?;
+    let (submissions, completions) = (submission_entries(layout), completion_entries(layout));
+    let (uring, from, refused) = climb(submissions, completions, start, options.busy_poll)?;
     for flag in &FLAGS[start..from] {
         let reason = refused.as_ref().map_or_else(String::new, error_name);
         degraded.push(Degraded { feature: flag.name, reason, instead: flag.without });
     }
-    let granted = &FLAGS[from..];
     let facts = UringFacts {
-        setup_flags: granted.iter().map(|flag| flag.name).collect(),
-        setup_bits: granted.iter().map(|flag| flag.bit).sum(),
+        setup_flags: rung(from, options.busy_poll).map(|flag| flag.name).collect(),
+        setup_bits: rung(from, options.busy_poll).map(|flag| flag.bit).sum(),
         submission_entries: uring.params().sq_entries(),
         completion_entries: uring.params().cq_entries(),
         minimum_wait: uring.params().is_feature_min_timeout() && !without.minimum_wait,
@@ -196,12 +215,13 @@ fn climb(
     submissions: u32,
     completions: u32,
     start: usize,
+    busy_poll: bool,
 ) -> io::Result<(IoUring, usize, Option<io::Error>)> {
     let mut refused = None;
     for from in start..=FLAGS.len() {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(completions).setup_clamp().dontfork();
-        for flag in &FLAGS[from..] {
+        for flag in rung(from, busy_poll) {
             (flag.set)(&mut builder);
         }
         match builder.build(submissions) {
@@ -218,7 +238,7 @@ fn climb(
 /// # Errors
 /// [`Error::UringRefused`] says who refuses.
 pub(super) fn bare() -> Result<IoUring, Error> {
-    climb(SUBMISSION_ENTRIES, 2 * SUBMISSION_ENTRIES, 0)
+    climb(SUBMISSION_ENTRIES, 2 * SUBMISSION_ENTRIES, 0, false)
         .map(|(uring, ..)| uring)
         .map_err(|error| refusal(&error))
 }
