@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::SockAddr;
 
 use crate::arena::Span;
-use crate::outcome::Operations;
+use crate::outcome::{Latency, Operations};
 use crate::plan::SendPath;
 use crate::sys::Errno;
 use crate::token::Token;
@@ -122,6 +122,11 @@ pub(crate) trait Backend {
 
     /// Gives the memory of received bytes back for the next ones.
     fn release(&mut self, received: Received);
+
+    /// How long its calls took, where that was to be measured.
+    fn latency(&mut self) -> Option<Latency> {
+        None
+    }
 
     /// Counters so far.
     fn operations(&self) -> Operations;

@@ -14,8 +14,8 @@ use socket2::SockAddr;
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::error::Error;
-use crate::outcome::Operations;
-use crate::plan::Plan;
+use crate::outcome::{Latency, Operations};
+use crate::plan::{Plan, Role};
 use crate::sys::{self, Errno, Patience, Timeout};
 use crate::token::Token;
 
@@ -33,6 +33,9 @@ pub(crate) struct Classic {
     /// How long a send and a receive may block: what the socket has been told.
     send_slice: Duration,
     receive_slice: Duration,
+    /// A send may have to wait for its time, and be on time then, which a receive's own time limit is not: it
+    /// counts in the kernel's ticks.
+    paced: bool,
     /// The stop event, until it is signalled.
     stop: Option<RawFd>,
     /// When the stop event, and the peer's end while sending, are looked at next.
@@ -40,6 +43,32 @@ pub(crate) struct Classic {
     /// Completions to be reaped.
     ready: VecDeque<Done>,
     operations: Operations,
+    /// The times of calls that send, or of those that receive, where they are measured.
+    send_times: Option<CallTimes>,
+    receive_times: Option<CallTimes>,
+}
+
+/// How long the calls of one kind take.
+struct CallTimes {
+    latency: Latency,
+    /// When the call under way began. One that its time limit has cut short goes on with the next.
+    began: Option<Instant>,
+}
+
+impl CallTimes {
+    fn new() -> Self {
+        Self { latency: Latency::new(), began: None }
+    }
+
+    fn begin(&mut self) {
+        self.began.get_or_insert_with(Instant::now);
+    }
+
+    fn end(&mut self) {
+        if let Some(began) = self.began.take() {
+            self.latency.record(began.elapsed());
+        }
+    }
 }
 
 /// Longest time in one call, and between two looks at what else there is.
@@ -54,6 +83,7 @@ impl Classic {
         let layout = plan.layout();
         let mut arena = Arena::map(layout.arena_bytes).map_err(Error::memory)?;
         arena.fill(layout.send, plan.options().payload.as_deref());
+        let times = |role| (plan.options().latency && plan.options().role == role).then(CallTimes::new);
         Ok(Self {
             arena,
             slot: layout.single,
@@ -63,10 +93,13 @@ impl Classic {
             receiving: false,
             send_slice: Duration::ZERO,
             receive_slice: Duration::ZERO,
+            paced: plan.options().bursts.is_some(),
             stop: None,
             next_look: Instant::now(),
             ready: VecDeque::with_capacity(16),
             operations: Operations::default(),
+            send_times: times(Role::Send),
+            receive_times: times(Role::Receive),
         })
     }
 
@@ -83,9 +116,17 @@ impl Classic {
     /// Sends the first message, or as much of it as goes within the time limit.
     fn make_send(&mut self, span: Span, token: Token) {
         self.operations.sends_syscall += 1;
+        // The marks at the end of a stream of datagrams are no messages.
+        let mut times = self.send_times.as_mut().filter(|_| span.length > 0);
+        times.iter_mut().for_each(|times| times.begin());
         let result = sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait);
         let result = match result {
-            Ok(bytes) => Ok(bytes as u32),
+            Ok(bytes) => {
+                if bytes == span.length as usize {
+                    times.iter_mut().for_each(|times| times.end());
+                }
+                Ok(bytes as u32)
+            }
             // Nothing has gone out; it is tried again, once the clock has been looked at.
             Err(error) if is_no_answer(&error) => return,
             Err(error) => Err(Errno::of(&error)),
@@ -97,6 +138,7 @@ impl Classic {
     /// Receives once. The slot is free: the worker has seen and released the last receive before it waits
     /// again.
     fn make_receive(&mut self, patience: Patience) {
+        self.receive_times.iter_mut().for_each(CallTimes::begin);
         match sys::receive(self.socket, self.arena.bytes_mut(self.slot), patience) {
             Ok(0) => {
                 self.receiving = false;
@@ -105,6 +147,7 @@ impl Classic {
             Ok(bytes) => {
                 let bytes = bytes as u32;
                 self.operations.receives_syscall += 1;
+                self.receive_times.iter_mut().for_each(CallTimes::end);
                 self.complete(Token::RECEIVE, Ok(bytes), true, Received::Slot { flow: 0, bytes });
             }
             Err(error) if is_no_answer(&error) => {}
@@ -200,6 +243,10 @@ impl Backend for Classic {
         if let Some(&(span, token)) = self.sends.front() {
             self.limit(Timeout::Send, timeout)?;
             self.make_send(span, token);
+        } else if self.receiving && self.paced {
+            if sys::becomes_readable(&self.socket, timeout.unwrap_or(SLICE).min(SLICE))? {
+                self.make_receive(Patience::Now);
+            }
         } else if self.receiving {
             self.limit(Timeout::Receive, timeout)?;
             self.make_receive(Patience::Wait);
@@ -223,6 +270,11 @@ impl Backend for Classic {
     }
 
     fn release(&mut self, _received: Received) {}
+
+    fn latency(&mut self) -> Option<Latency> {
+        let times = self.send_times.take().or(self.receive_times.take())?;
+        Some(times.latency)
+    }
 
     fn operations(&self) -> Operations {
         self.operations

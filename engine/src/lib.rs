@@ -29,6 +29,7 @@ pub mod error;
 pub mod facts;
 mod filter;
 mod flow;
+mod latency;
 mod layout;
 mod low_water;
 #[doc(hidden)]
@@ -38,6 +39,7 @@ mod pace;
 mod pattern;
 pub mod plan;
 mod progress;
+mod resend;
 mod ring;
 mod run;
 mod sampler;

@@ -3,6 +3,8 @@
 //! Chooses the flows, drives them, and does afterwards what the peers still need. What the parts amount to
 //! together is for [`crate::outcome`].
 
+mod transactions;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -16,13 +18,15 @@ use crate::backend::{Backend, Done};
 use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
-use crate::flow::{DatagramSend, Flow, Linger, Messages, Pieces, Receive, Request, Respond, StreamSend};
+use crate::flow::{DatagramSend, Flow, InBursts, Linger, Pieces, Receive, StreamSend};
+use crate::latency::Timings;
 use crate::low_water::LowWater;
-use crate::outcome::{Drops, End, LowWaterUse, Sample, Tally, Transport};
+use crate::outcome::{Drops, End, Latency, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::plan::{Endpoint, EngineChoice, Length, Plan, PlanOptions, Protocol, Role, SendPath};
 use crate::progress::Teller;
+use crate::resend::Resend;
 use crate::run::Window;
 use crate::sampler::Sampler;
 use crate::socket::{self, Connection};
@@ -42,6 +46,7 @@ pub(crate) struct Share {
     pub(crate) machine_cpu: MachineCpu,
     pub(crate) cpu: ThreadCpu,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) latency: Option<Latency>,
     pub(crate) progress_units: Option<u64>,
     pub(crate) low_water: Option<LowWaterUse>,
     pub(crate) longest_gather: Duration,
@@ -87,7 +92,9 @@ struct Watchers<'a> {
     checkers: Vec<Checker>,
     wakes: Option<&'a mut dyn Wakes>,
     pace: Option<Pace>,
+    resend: Option<Resend>,
     sampler: Option<Sampler>,
+    timings: Option<Timings>,
     teller: Option<Teller>,
 }
 
@@ -128,7 +135,7 @@ impl<'a> Serving<'a> {
             backend.attach(flow, socket.as_fd(), to.as_ref()).map_err(broken)?;
         }
         backend.watch(self.stop).map_err(broken)?;
-        if options.rate.is_some() {
+        if options.rate.is_some() || options.bursts.is_some() {
             sys::sleep_precisely();
         }
         let mut done = Vec::with_capacity(DONE_MAX);
@@ -208,33 +215,18 @@ impl<'a> Serving<'a> {
             Length::Endless | Length::Time(_) | Length::Transactions(_) => None,
         };
         let (bytes, slots) = (options.message_bytes, layout.slots);
+        let bursts = self.bursts();
         let watchers = Watchers {
             checkers: self.checkers(),
             wakes,
-            pace: self.rate().map(|rate| Pace::new(rate, layout.flows, Instant::now())),
+            pace: self.pace(),
+            resend: self.resend(),
             sampler: self.sampler(),
+            timings: self.timings(),
             teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
         match (options.role, options.protocol) {
-            (Role::Request, _) => {
-                let messages = self.outgoing(backend);
-                let transaction = &options.transaction;
-                let flow = |flow| {
-                    let (response, in_flight) = (transaction.response_bytes, transaction.in_flight);
-                    Request::new(messages, response, in_flight, self.transactions(flow))
-                };
-                self.follow(flow, backend, watchers, done, share)
-            }
-            (Role::Respond, _) => {
-                let messages = self.outgoing(backend);
-                let limit = match options.length {
-                    // Which of its flows the requester gives one less is not known here; it ends those itself.
-                    Length::Transactions(all) => Some(all.div_ceil(u64::from(options.flows))),
-                    Length::Bytes(_) | Length::Endless | Length::Time(_) => None,
-                };
-                let flow = |_| Respond::new(options.transaction.request_bytes, messages, limit);
-                self.follow(flow, backend, watchers, done, share)
-            }
+            (Role::Request | Role::Respond, _) => self.transact(backend, watchers, done, share),
             (Role::Receive, protocol) => {
                 let pieces = match protocol {
                     Protocol::Udp if options.exact_message => Pieces::Exact(bytes),
@@ -247,7 +239,7 @@ impl<'a> Serving<'a> {
                 let segments = socket::segments(self.socket(0));
                 let (batch, per_send) = self.batch(if segments { layout.per_send } else { 1 });
                 let flow = |_| {
-                    let flow = DatagramSend::new(bytes, slots, batch, limit);
+                    let flow = DatagramSend::new(bytes, slots, batch, limit).in_bursts(bursts);
                     if segments { flow.segmented(per_send) } else { flow }
                 };
                 self.follow(flow, backend, watchers, done, share)
@@ -258,32 +250,13 @@ impl<'a> Serving<'a> {
                 let path = backend.send_path();
                 let together = layout.messages_together(path);
                 let flow = |_| {
-                    let flow = StreamSend::new(bytes, slots, together, limit);
+                    let flow = StreamSend::new(bytes, slots, together, limit).in_bursts(bursts);
                     let flow = if path == SendPath::Bundle { flow.bundling() } else { flow };
                     if watches { flow.watching_peer() } else { flow }
                 };
                 self.follow(flow, backend, watchers, done, share)
             }
         }
-    }
-
-    /// The messages of a transaction that this end sends.
-    fn outgoing(&self, backend: &impl Backend) -> Messages {
-        let options = self.plan.options();
-        let slots = self.plan.layout().slots;
-        // One send a message is what blocking calls are for.
-        let together = if options.engine == EngineChoice::Classic { 1 } else { slots };
-        Messages { message_bytes: options.message_sizes().0, slots, together, offers: backend.offers() }
-    }
-
-    /// A flow's share of the transactions, where they are counted: the first flows of the run have one more if
-    /// it does not come out even.
-    fn transactions(&self, flow: u32) -> Option<u64> {
-        let options = self.plan.options();
-        let Length::Transactions(all) = options.length else { return None };
-        let flows = u64::from(options.flows);
-        let number = u64::from(flow) * u64::from(options.worker_count()) + u64::from(self.number);
-        Some(all / flows + u64::from(number < all % flows))
     }
 
     fn checkers(&self) -> Vec<Checker> {
@@ -301,6 +274,17 @@ impl<'a> Serving<'a> {
             None
         };
         options.interval.map(|interval| Sampler::new(self.window.start, interval, length))
+    }
+
+    fn bursts(&self) -> InBursts {
+        InBursts::of(self.plan.options().bursts.map_or(0, |bursts| bursts.messages))
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        let now = Instant::now();
+        let rate = self.rate().map(|rate| Pace::at_rate(rate, self.plan.layout().flows, now));
+        // A plan has no more than one of them.
+        self.plan.options().bursts.map(|bursts| Pace::in_bursts(bursts, now)).or(rate)
     }
 
     /// The share of the rate that this worker keeps to; the kernel keeps to it for TCP.
@@ -348,6 +332,7 @@ impl<'a> Serving<'a> {
         share.tally.wrong_bytes = watchers.checkers.iter().map(Checker::wrong).sum();
         share.tally.operations = share.tally.operations.plus(backend.operations());
         share.progress_units = watchers.teller.as_ref().and_then(Teller::units);
+        share.latency = watchers.timings.map(Timings::into_latency).or_else(|| backend.latency());
         share.samples = watchers.sampler.map_or_else(Vec::new, Sampler::into_samples);
         result
     }
@@ -391,6 +376,8 @@ impl<'a> Serving<'a> {
             checkers: &mut watchers.checkers,
             wakes: watchers.wakes.take().map(|wakes| wakes as &mut dyn Wakes),
             pace: watchers.pace.take(),
+            resend: watchers.resend.take(),
+            timings: watchers.timings.as_mut(),
             starved: VecDeque::with_capacity(self.connections.len()),
             unsettled: Vec::with_capacity(self.connections.len()),
             sampler: watchers.sampler.as_mut(),
@@ -476,7 +463,7 @@ impl<'a> Serving<'a> {
         let options = self.plan.options();
         if share.ends.iter().any(|end| self.lingers(*end)) {
             self.linger(&share.ends, backend, done).map_err(broken)?;
-        } else if (options.role, options.protocol) == (Role::Send, Protocol::Udp) {
+        } else if matches!(options.role, Role::Request | Role::Send) && options.protocol == Protocol::Udp {
             self.connections.iter().zip(&share.ends).for_each(|(connection, end)| mark(connection, *end));
         }
         Ok(())

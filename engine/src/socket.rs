@@ -24,6 +24,8 @@ const BACKLOG: u32 = 128;
 pub(crate) struct Bound {
     socket: Socket,
     pub(crate) local: SocketAddr,
+    /// It sends to whoever it hears of.
+    answers: bool,
 }
 
 /// How waiting for the connection ended.
@@ -66,7 +68,7 @@ impl Bound {
                         let _ = sys::set_option(socket.as_raw_fd(), option::BIND_ADDRESS_NO_PORT, 1);
                     }
                     bind(&socket, local).map_err(|source| Error::Bind { address: local, source })?;
-                    all.push(Self::named(socket, local)?);
+                    all.push(Self::named(socket, local, options.role)?);
                 }
                 Ok(all)
             }
@@ -87,10 +89,10 @@ impl Bound {
         }
     }
 
-    fn named(socket: Socket, wanted: SocketAddr) -> Result<Self, Error> {
+    fn named(socket: Socket, wanted: SocketAddr, role: Role) -> Result<Self, Error> {
         let address = socket.local_addr().and_then(to_std);
         let local = address.map_err(|source| Error::Bind { address: wanted, source })?;
-        Ok(Self { socket, local })
+        Ok(Self { socket, local, answers: role == Role::Respond })
     }
 
     /// Socket buffers in force.
@@ -260,7 +262,8 @@ impl Bound {
                 filter::admit_only(&self.socket, source).map_err(failed)?;
                 self.socket.set_nonblocking(false).map_err(failed)?;
                 let socket = self.socket.try_clone().map_err(failed)?;
-                return Ok(Meeting::Met(Connection::new(socket, source)));
+                let by_address = self.answers;
+                return Ok(Meeting::Met(Connection { by_address, ..Connection::new(socket, source) }));
             }
             *strangers += 1;
             // What is dropped is what was looked at: nobody else reads here.
@@ -461,7 +464,7 @@ fn listen(local: SocketAddr, options: &PlanOptions, degraded: &mut Vec<Degraded>
             Protocol::Udp => Ok(()),
         })
         .map_err(|source| Error::Bind { address: local, source })?;
-    Bound::named(socket, local)
+    Bound::named(socket, local, options.role)
 }
 
 fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {

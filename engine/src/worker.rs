@@ -8,13 +8,15 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::arena::Span;
-use crate::backend::{Backend, Done, Op};
+use crate::backend::{Backend, Done, Op, Received};
 use crate::flow::{Batch, Flow, MARKS, Next};
+use crate::latency::Timings;
 use crate::layout::Layout;
 use crate::outcome::End;
 use crate::pace::Pace;
 use crate::pattern::Checker;
 use crate::progress::Teller;
+use crate::resend::Resend;
 use crate::sampler::Sampler;
 use crate::sys::Errno;
 use crate::token::{Kind, Token};
@@ -53,6 +55,10 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) checkers: &'a mut [Checker],
     pub(crate) wakes: Option<&'a mut dyn Wakes>,
     pub(crate) pace: Option<Pace>,
+    /// How long the responses to the requests of a flow may take; of one over UDP.
+    pub(crate) resend: Option<Resend>,
+    /// How long transactions take, where that is measured.
+    pub(crate) timings: Option<&'a mut Timings>,
     /// Flows whose receive found no buffer, in the order in which they get another chance; with room for all.
     pub(crate) starved: VecDeque<u32>,
     /// Flows that are still to be asked what the completions of this turn amount to; with room for all.
@@ -106,7 +112,7 @@ pub(crate) fn drive<B: Backend, F: Flow>(
     done: &mut Vec<Done>,
 ) -> io::Result<()> {
     worker.start();
-    while worker.tracks.iter().any(|track| track.end.is_none()) {
+    while worker.runs() {
         let patience = worker.patience();
         worker.backend.wait(patience)?;
         worker.backend.reap(done);
@@ -123,7 +129,7 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         }
         worker.feed();
         worker.check_clock();
-        if all {
+        if all || !worker.runs() {
             worker.settle();
         }
     }
@@ -131,10 +137,18 @@ pub(crate) fn drive<B: Backend, F: Flow>(
 }
 
 impl<B: Backend, F: Flow> Worker<'_, B, F> {
+    /// Some flow is not over.
+    fn runs(&self) -> bool {
+        self.tracks.iter().any(|track| track.end.is_none())
+    }
+
     fn start(&mut self) {
         for flow in self.numbers() {
             if self.track(flow).end.is_none() {
                 let first = self.track(flow).flow.start();
+                if self.timings.is_some() {
+                    self.time(flow, Instant::now());
+                }
                 self.apply(flow, first);
             }
         }
@@ -164,16 +178,26 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
-    /// Asks the flows that something happened to what it amounts to.
+    /// Notes which transactions of a flow have begun and ended: now, as far as they are new.
+    fn time(&mut self, flow: u32, now: Instant) {
+        if let Some(timings) = &mut self.timings {
+            timings.note(flow, self.tracks[flow as usize].flow.exchanged(), now);
+        }
+    }
+
+    /// Asks the flows that something happened to what it amounts to. One look at the clock is for all of them:
+    /// it is the end of the transactions that this turn has brought to theirs, and the beginning of the next.
     fn settle(&mut self) {
+        let now = self.timings.as_ref().filter(|_| !self.unsettled.is_empty()).map(|_| Instant::now());
         for index in 0..self.unsettled.len() {
             let flow = self.unsettled[index];
             let track = self.track(flow);
             track.unsettled = false;
-            if track.end.is_none() {
-                let next = track.flow.settle();
-                self.apply(flow, next);
+            let next = if track.end.is_none() { track.flow.settle() } else { Next::Wait };
+            if let Some(now) = now {
+                self.time(flow, now);
             }
+            self.apply(flow, next);
         }
         self.unsettled.clear();
     }
@@ -206,6 +230,8 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.send(flow, batch);
                 self.limit(flow);
             }
+            // What waits for its time is not begun any more.
+            Next::Cancel(Token { kind: Kind::Send, .. }) if self.withdraw(flow) => {}
             Next::Cancel(target) => {
                 self.backend.push(Op::Cancel(target), Token::CANCEL.of(flow));
                 self.limit(flow);
@@ -226,21 +252,43 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.limit(flow);
             }
             Next::EndStream { receive } => {
+                self.forget(flow);
                 (self.end_stream)(flow);
                 if receive {
                     self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
                 }
                 self.grant(flow);
             }
-            Next::Finish(end) => self.track(flow).end = Some(end),
+            Next::Finish(end) => {
+                self.forget(flow);
+                self.track(flow).end = Some(end);
+            }
         }
     }
 
     /// Sends now, or when the pace allows it.
     fn send_in_time(&mut self, flow: u32, batch: Batch) {
+        let paced = self.track(flow).flow.is_paced();
         match &mut self.pace {
-            Some(pace) if !pace.allows(Instant::now()) => pace.hold(flow, batch),
+            Some(pace) if paced && !pace.allows(Instant::now()) => pace.hold(flow, batch),
             _ => self.send(flow, batch),
+        }
+    }
+
+    /// Has the sends of a flow's batch complete as if they had been cancelled, if it waits for its time.
+    fn withdraw(&mut self, flow: u32) -> bool {
+        let Some(batch) = self.pace.as_mut().and_then(|pace| pace.withdraw(flow)) else { return false };
+        let (result, received) = (Err(Errno::CANCELED), Received::Nothing);
+        for index in 0..batch.messages.div_ceil(self.track(flow).flow.per_send()) {
+            self.step(&Done { token: Token::send(index).of(flow), result, more: false, received });
+        }
+        true
+    }
+
+    /// A flow that has ended sends nothing that waits for its time.
+    fn forget(&mut self, flow: u32) {
+        if let Some(pace) = &mut self.pace {
+            pace.withdraw(flow);
         }
     }
 
@@ -268,7 +316,8 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             };
             self.backend.push(op, token.of(flow));
         }
-        if let Some(pace) = &mut self.pace {
+        let paced = self.track(flow).flow.is_paced();
+        if let Some(pace) = self.pace.as_mut().filter(|_| paced) {
             pace.spend(bytes, Instant::now());
         }
     }
@@ -283,7 +332,9 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if !self.starved.is_empty() || !self.unsettled.is_empty() || self.fetching {
             return Some(Duration::ZERO);
         }
-        let next = [stop, self.drained_by, paced, sample, unread, told].into_iter().flatten().min()?;
+        let resend = self.resend.as_ref().map(Resend::due);
+        let next =
+            [stop, self.drained_by, paced, resend, sample, unread, told].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -302,8 +353,10 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if let Some(pace) = &mut self.pace
             && let Some((flow, batch)) = pace.next(now)
         {
+            self.resend.iter_mut().for_each(|resend| resend.restart(now));
             self.send(flow, batch);
         }
+        self.resend_late(now);
         if let Some(sampler) = &mut self.sampler
             && sampler.due() <= now
         {
@@ -320,6 +373,23 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if self.drained_by.is_some_and(|by| now >= by) {
             self.drained_by = None;
             self.give_up();
+        }
+    }
+
+    /// Has requests sent again that nobody answers: over UDP, where there is one flow. Those that wait for their
+    /// time have not been sent yet.
+    fn resend_late(&mut self, now: Instant) {
+        let waits = self.pace.as_ref().is_some_and(|pace| pace.due().is_some());
+        if let (Some(resend), Some(track)) = (&mut self.resend, self.tracks.first_mut())
+            && resend.is_due(track.flow.tally().transactions, now)
+            && !waits
+        {
+            let next = track.flow.resend();
+            if let Some(timings) = &mut self.timings {
+                timings.forget(0);
+            }
+            self.time(0, now);
+            self.apply(0, next);
         }
     }
 
@@ -355,11 +425,6 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
 
     /// Asks every flow to end that has not been given time to do so already.
     fn stop_all(&mut self, end: End) {
-        // What waited for its time goes out: a flow takes it to be under way.
-        while let Some((flow, batch)) = self.pace.as_mut().and_then(Pace::take) {
-            self.send(flow, batch);
-        }
-        self.pace = None;
         while let Some(flow) = self.starved.pop_front() {
             self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
         }
@@ -369,6 +434,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.grant(flow);
                 let next = self.track(flow).flow.stop(end);
                 self.apply(flow, next);
+                self.withdraw(flow);
             }
         }
     }

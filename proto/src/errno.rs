@@ -15,6 +15,8 @@ pub const ECONNRESET: i32 = 104;
 pub const E2BIG: i32 = 7;
 /// A value makes no sense.
 pub const EINVAL: i32 = 22;
+/// A datagram would be too long.
+pub const EMSGSIZE: i32 = 90;
 /// There is nothing to report.
 pub const ENODATA: i32 = 61;
 /// The kind of test is known and not served.

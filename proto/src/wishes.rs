@@ -21,13 +21,13 @@ pub struct Wishes {
     pub workers: u32,
     /// What the server's engine shall not use.
     pub without: Without,
-    /// A server that sends datagrams hands the kernel many at once (UDP_SEGMENT). No test has one today.
+    /// A server that streams datagrams hands the kernel many at once (UDP_SEGMENT).
     pub segmentation: bool,
-    /// A server that receives datagrams takes many at once (UDP_GRO).
+    /// A server that receives a stream of datagrams takes many at once (UDP_GRO).
     pub coalescing: bool,
     /// How a server that sends a stream does it.
     pub send_path: SendPath,
-    /// Payload in bits a second, of all flows of a server that sends together; `None`: as fast as possible.
+    /// Payload in bits a second, of all flows of a server that streams together; `None`: as fast as possible.
     pub bits_per_second: Option<NonZeroU64>,
 }
 
@@ -120,17 +120,16 @@ impl Wishes {
     /// # Errors
     /// [`Refusal`] with `EINVAL`.
     pub(crate) fn suit(&self, test: Test, family: Family) -> Result<(), Refusal> {
-        let sends = test == Test::TcpMaerts;
-        let reason = if self.flows > 1 && test == Test::UdpStream {
+        let reason = if self.flows > 1 && test.over_udp() {
             "many flows of datagrams"
-        } else if self.segmentation {
-            "segmentation where no datagram is sent"
+        } else if self.segmentation && test != Test::UdpMaerts {
+            "segmentation where no datagrams are streamed"
         } else if self.coalescing && (test, family) != (Test::UdpStream, Family::Omni) {
             "coalescing where datagrams are not received, or have to be told apart"
-        } else if self.send_path != SendPath::Auto && !sends {
-            "a send path where nothing is sent"
-        } else if self.bits_per_second.is_some() && !sends {
-            "a rate where nothing is sent"
+        } else if self.send_path != SendPath::Auto && test != Test::TcpMaerts {
+            "a send path where no stream is sent"
+        } else if self.bits_per_second.is_some() && !test.server_streams() {
+            "a rate where nothing is streamed"
         } else {
             return Ok(());
         };

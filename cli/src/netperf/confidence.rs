@@ -133,6 +133,11 @@ impl Confidence {
         self.iterations.push(iteration);
     }
 
+    /// Finished iterations.
+    pub(crate) fn iterations(&self) -> u32 {
+        u32::try_from(self.iterations.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether the goal asks for one more iteration.
     pub(crate) fn wants_another(&self) -> bool {
         let below = |limit: u32| self.iterations.len() < usize::try_from(limit).unwrap_or(usize::MAX);

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use ringperf_engine::outcome::Sample;
 
-use super::options::Form;
 use super::say::Output;
+use super::selectors::Style;
 use super::units::Unit;
 
 /// Reports that may wait to be printed. A terminal that does not keep up with more loses some.
@@ -19,15 +19,15 @@ pub(crate) const WAITING_MAX: usize = 1024;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lines {
     /// That of the result: by selectors or, `None`, classic.
-    form: Option<Form>,
+    style: Option<Style>,
     unit: Unit,
     printed: u64,
 }
 
 impl Lines {
     /// None printed yet.
-    pub(crate) fn new(form: Option<Form>, unit: Unit) -> Self {
-        Self { form, unit, printed: 0 }
+    pub(crate) fn new(style: Option<Style>, unit: Unit) -> Self {
+        Self { style, unit, printed: 0 }
     }
 
     /// The lines for so many bytes, or transactions, in the time that ended at `end`.
@@ -38,12 +38,12 @@ impl Lines {
         let end = format!("{}.{:03}", end.as_secs(), end.subsec_millis());
         let index = self.printed;
         self.printed += 1;
-        match self.form {
-            None | Some(Form::Human) => {
+        match self.style {
+            None | Some(Style::Human) => {
                 format!("Interim result: {rate:>7.2} {unit}/s over {seconds:.3} seconds ending at {end}\n")
             }
-            Some(Form::Csv) => format!("{rate:>7.2},{unit}/s,{seconds:.3},{end}\n"),
-            Some(Form::Keyval) => format!(
+            Some(Style::Csv) => format!("{rate:>7.2},{unit}/s,{seconds:.3},{end}\n"),
+            Some(Style::KeyValue) => format!(
                 "NETPERF_INTERIM_RESULT[{index}]={rate:.2}\nNETPERF_UNITS[{index}]={unit}/s\n\
                  NETPERF_INTERVAL[{index}]={seconds:.3}\nNETPERF_ENDING[{index}]={end}\n"
             ),
@@ -104,8 +104,8 @@ impl<'a> Interims<'a> {
 mod tests {
     use super::*;
 
-    fn lines(form: Option<Form>) -> (String, String) {
-        let mut lines = Lines::new(form, Unit::Megabits);
+    fn lines(style: Option<Style>) -> (String, String) {
+        let mut lines = Lines::new(style, Unit::Megabits);
         let end = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_350_981_079);
         let first = lines.next(1_250_000, Duration::from_millis(250), end);
         let second = lines.next(0, Duration::from_millis(3), end + Duration::from_millis(1921));
@@ -118,10 +118,10 @@ mod tests {
             "Interim result:   40.00 10^6bits/s over 0.250 seconds ending at 1795350981.079\n".to_owned(),
             "Interim result:    0.00 10^6bits/s over 0.003 seconds ending at 1795350983.000\n".to_owned(),
         );
-        assert_eq!(lines(Some(Form::Human)), plain);
+        assert_eq!(lines(Some(Style::Human)), plain);
         assert_eq!(lines(None), plain);
-        assert_eq!(lines(Some(Form::Csv)).0, "  40.00,10^6bits/s,0.250,1795350981.079\n");
-        let (first, second) = lines(Some(Form::Keyval));
+        assert_eq!(lines(Some(Style::Csv)).0, "  40.00,10^6bits/s,0.250,1795350981.079\n");
+        let (first, second) = lines(Some(Style::KeyValue));
         assert_eq!(
             first,
             "NETPERF_INTERIM_RESULT[0]=40.00\nNETPERF_UNITS[0]=10^6bits/s\nNETPERF_INTERVAL[0]=0.250\n\

@@ -12,7 +12,7 @@ use ringperf_engine::facts::SocketBuffers;
 use ringperf_engine::outcome::Sample;
 use ringperf_engine::plan::{Progress, Protocol, Role};
 use ringperf_engine::{End, Error, Outcome, Plan, PlanOptions, Prepared};
-use ringperf_proto::{ClientInput, ClientOutput, Length, OmniTest, RemoteOffer, RemoteResults};
+use ringperf_proto::{ClientInput, ClientOutput, Length, RemoteOffer, RemoteResults, TestRequest};
 use signal_hook::consts::{SIGALRM, SIGINT};
 
 use super::interim::{Interims, Lines, WAITING_MAX};
@@ -73,7 +73,7 @@ pub(crate) struct Iterations<'a> {
     /// Signals have their default action until the first test is about to begin.
     interrupt: Option<Interrupt>,
     /// The last request and the answer to it, which the next request follows.
-    last: Option<(OmniTest, RemoteOffer)>,
+    last: Option<(TestRequest, RemoteOffer)>,
     /// How interim results are printed.
     lines: Lines,
     /// What the last iteration found an interval to hold.
@@ -83,8 +83,8 @@ pub(crate) struct Iterations<'a> {
 impl<'a> Iterations<'a> {
     /// Nothing run yet.
     pub(crate) fn new(course: &'a Course<'a>, exchange: Option<Exchange>) -> Self {
-        let form = course.options.selectors.as_ref().map(|selectors| selectors.form);
-        let lines = Lines::new(form, course.unit);
+        let style = course.options.selectors.as_ref().map(|selectors| selectors.style);
+        let lines = Lines::new(style, course.unit);
         Self { course, exchange, interrupt: None, last: None, lines, interim_units: None }
     }
 
@@ -216,13 +216,13 @@ impl<'a> Iterations<'a> {
     fn request(&mut self, prepared: &Prepared, remote: SocketAddr) -> Result<Option<RemoteOffer>, Ending> {
         let Some(exchange) = &mut self.exchange else { return Ok(None) };
         let fresh = self.course.request(prepared.local(), remote);
-        let test = match &self.last {
-            None => fresh,
-            Some((test, offer)) => {
-                let next = test.next_iteration(offer);
-                OmniTest { local: fresh.local, server_address: fresh.server_address, ..next }
-            }
+        let mut test = match &self.last {
+            None => fresh.clone(),
+            Some((test, offer)) => test.next_iteration(offer),
         };
+        if let (TestRequest::Omni(test), TestRequest::Omni(fresh)) = (&mut test, fresh) {
+            (test.local, test.server_address) = (fresh.local, fresh.server_address);
+        }
         let offer = match exchange.ask(ClientInput::Start(test.clone()), self.course.deadlines.reply) {
             Ok(ClientOutput::Run(offer)) => offer,
             Ok(other) => return Err(say::out_of_step(&other)),
@@ -342,6 +342,11 @@ impl Run {
     pub(crate) fn local_bytes(&self) -> u64 {
         let tally = self.outcome.as_ref().map(|outcome| outcome.tally).unwrap_or_default();
         tally.bytes_sent.saturating_add(tally.bytes_received)
+    }
+
+    /// TCP_MAXSEG of our data socket in bytes, where it has one.
+    pub(crate) fn segment_bytes(&self) -> Option<u32> {
+        Some(self.outcome.as_ref()?.transport.as_ref()?.segment_bytes)
     }
 
     /// Socket buffers of the netserver before any data; 0 where they are not known.

@@ -13,6 +13,7 @@ mod connect;
 mod facts;
 #[cfg(test)]
 mod golden;
+mod histogram;
 mod interim;
 mod measure;
 mod options;
@@ -21,9 +22,11 @@ mod recorder;
 mod report;
 mod resolve;
 mod say;
+mod selectors;
 mod tables;
 mod traffic;
 mod units;
+mod values;
 
 pub(crate) use self::options::{Argument, Described, PAIRS, TESTS, global_options, test_options, tests_with};
 pub(crate) use self::traffic::OptionSet;
@@ -39,15 +42,17 @@ use std::time::Instant;
 use ringperf_engine::{EngineChoice, Plan};
 
 use self::banner::Banner;
-use self::confidence::{Confidence, Goal, Level};
+use self::confidence::{Goal, Level};
 use self::connect::{End, Ends};
 use self::measure::Iterations;
-use self::options::{Family, Host, Options, Pair, Said, Stream};
+use self::options::{Family, Host, Options, Pair, Said, Selectors, Stream};
 use self::plan::Course;
 use self::recorder::Recorder;
+use self::report::Findings;
 use self::resolve::{family_of, wildcard};
 use self::say::{Ending, FAILED, Output, complain};
-use self::traffic::TestName;
+use self::selectors::Selection;
+use self::traffic::{OptionSet, TestName};
 use crate::client::control::Control;
 use crate::client::deadline::Deadlines;
 use crate::client::exchange::Exchange;
@@ -55,6 +60,9 @@ use crate::record::Record;
 
 /// Names the engine that moves the bytes, as netperf's command line has no room for it.
 const ENGINE_VARIABLE: &str = "RINGPERF_ENGINE";
+
+/// Has figures of the data connection printed on standard error after each iteration, as netperf has it.
+const TCP_INFO_VARIABLE: &str = "DUMP_TCP_INFO";
 
 /// Exit status of a defect, as sysexits.h numbers a software error.
 const DEFECT: u8 = 70;
@@ -105,6 +113,7 @@ fn netperf(
     let engine = engine()?;
     let netserver = netserver_family(options)?;
     say_all(&parsed.test, output)?;
+    let selection = selection(options)?;
     let deadlines = Deadlines::netperf();
     let mut exchange = if options.no_control { None } else { Some(connect(options, netserver, deadlines)?) };
     let test = match &options.test {
@@ -128,22 +137,26 @@ fn netperf(
     if let Some(protocol) = options.lacking_protocol {
         return Err(say::protocol_lacking(protocol, course.remote.address().is_ipv4()));
     }
+    course.latency |= selection.as_ref().is_some_and(Selection::wants_latency);
     course.payload = payload(&course)?;
     course.file = file(&course)?;
     let mut iterations = Iterations::new(&course, exchange);
-    let mut confidence = Confidence::new(if repeats(test) { goal } else { Goal::once() });
-    let mut failed_sends = 0;
+    let mut findings = Findings::new(if repeats(test) { goal } else { Goal::once() });
+    let dumps_tcp_info =
+        std::env::var_os(TCP_INFO_VARIABLE).is_some() && test.option_set() == OptionSet::Omni;
     loop {
         let run = iterations.run(output)?;
-        failed_sends += run.outcome.as_ref().map_or(0, |outcome| outcome.tally.failed_sends);
-        confidence.push(report::iteration(&course, &run));
+        if let Some(lines) = report::tcp_info(&run).filter(|_| dumps_tcp_info) {
+            complain(&lines);
+        }
+        findings.add(&course, &run);
         if let Some(records) = &mut records {
             records.extend(report::record(&course, iterations.control_peer(), &run, begun));
         }
-        if confidence.wants_another() {
+        if findings.confidence.wants_another() {
             continue;
         }
-        output.say(&report::result(&course, &run, &confidence, failed_sends));
+        output.say(&findings.result(&course, &run, selection.as_ref()));
         iterations.close();
         return Ok(());
     }
@@ -152,6 +165,21 @@ fn netperf(
 /// Whether iterations are counted; these two run once, whatever the banner says.
 fn repeats(test: TestName) -> bool {
     !matches!(test, TestName::TcpCc | TestName::TcpMss)
+}
+
+/// Which values are printed where that is by selectors; `None` in the classic layouts.
+fn selection(options: &Options) -> Result<Option<Selection>, Ending> {
+    let (Some(Selectors { style, list }), Ok(_)) = (&options.selectors, &options.test) else {
+        return Ok(None);
+    };
+    let cpu = options.measure_cpu.local || options.measure_cpu.remote;
+    let selection = Selection::choose(list.as_deref(), *style, options.traffic.direction(), cpu)?;
+    if options.debug > 0 {
+        for name in selection.unknown() {
+            complain(&format!("netperf: there is no selector `{name}`"));
+        }
+    }
+    Ok(Some(selection))
 }
 
 /// Ends the control connection in order.
@@ -240,12 +268,12 @@ fn course(
         Family::Unspecified if !options.no_control => control,
         asked => asked,
     };
-    let name = theirs.name.as_deref().unwrap_or(netserver_name(options));
-    let remote = resolve::data_end(name, &options.data_port.remote, family, protocol)?;
+    let their_name = theirs.name.as_deref().unwrap_or(netserver_name(options));
+    let remote = resolve::data_end(their_name, &options.data_port.remote, family, protocol)?;
     // The control connection's address of ours serves data of its family only.
     let of_control = options.control.local.name.as_deref().filter(|_| remote.family() == control);
-    let name = ours.name.as_deref().or(of_control).unwrap_or(wildcard(remote.family()));
-    let local = resolve::data_end(name, &options.data_port.local, ours.family, protocol)?;
+    let our_name = ours.name.as_deref().or(of_control).unwrap_or(wildcard(remote.family()));
+    let local = resolve::data_end(our_name, &options.data_port.local, ours.family, protocol)?;
     let socket = plan::socket(options, protocol);
     let buffers = ringperf_engine::granted_buffers(protocol, local.address().is_ipv4(), &socket)
         .map_err(|error| Ending::new(FAILED).complaint(format!("netperf: {error}")))?;
@@ -257,6 +285,7 @@ fn course(
         latency: options.latency,
         local,
         remote,
+        written: Pair { local: our_name.to_owned(), remote: their_name.to_owned() },
         buffers,
         engine,
         payload: None,

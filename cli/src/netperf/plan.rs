@@ -13,11 +13,11 @@ use ringperf_engine::plan::{
     Transaction, WorkUnit,
 };
 use ringperf_engine::{EngineChoice, PlanOptions};
-use ringperf_proto::{IpVersion, Length as WireLength, OmniTest, Test};
+use ringperf_proto::{ClassicTest, IpVersion, Length as WireLength, OmniTest, Test, TestRequest};
 
-use super::options::{Directions, Interim, Options};
+use super::options::{Directions, Interim, Options, Pair};
 use super::resolve::ResolvedHost;
-use super::traffic::{TestName, Traffic};
+use super::traffic::{OptionSet, TestName, Traffic};
 use super::units::Unit;
 use crate::client::deadline::Deadlines;
 
@@ -43,6 +43,8 @@ pub(crate) struct Course<'a> {
     pub(crate) local: ResolvedHost,
     /// The netserver's. It is told of its address only if that was given for data.
     pub(crate) remote: ResolvedHost,
+    /// Both hosts of the data connection as they were given for it, or as netperf takes them.
+    pub(crate) written: Pair<String>,
     /// Our socket buffers as granted before any data.
     pub(crate) buffers: SocketBuffers,
     /// Which engine moves the bytes.
@@ -126,6 +128,11 @@ impl Course<'_> {
         let replaced = self.options.request_bytes.is_some() && self.name != TestName::TcpSendfile;
         let unset = if replaced { 0 } else { self.send_default() };
         self.options.send_bytes.local.unwrap_or(unset)
+    }
+
+    /// The same for a receiver.
+    pub(crate) fn shown_receive_bytes(&self) -> u32 {
+        self.options.receive_bytes.local.unwrap_or(or_unknown(self.buffers.receive))
     }
 
     fn send_default(&self) -> u32 {
@@ -272,11 +279,40 @@ impl Course<'_> {
     }
 
     /// What is asked of the netserver, our data socket being bound to `local` and its own to be at `remote`.
-    pub(crate) fn request(&self, local: SocketAddr, remote: SocketAddr) -> OmniTest {
+    pub(crate) fn request(&self, local: SocketAddr, remote: SocketAddr) -> TestRequest {
+        match self.name.option_set() {
+            OptionSet::Empty | OptionSet::Omni => self.omni_request(local, remote).into(),
+            OptionSet::Sockets => self.classic_request(local, remote).into(),
+        }
+    }
+
+    fn classic_request(&self, local: SocketAddr, remote: SocketAddr) -> ClassicTest {
+        let options = self.options;
+        ClassicTest {
+            cpu: options.cpu.remote,
+            send_buffer: options.socket_buffer.remote.send,
+            receive_buffer: options.socket_buffer.remote.receive,
+            receive_bytes: options.receive_bytes.remote,
+            request_bytes: options.request_bytes.unwrap_or(1),
+            response_bytes: options.response_bytes.unwrap_or(1),
+            send_alignment: place(options.alignment.remote.send),
+            receive_alignment: place(options.alignment.remote.receive),
+            send_offset: place(options.offset.remote.send),
+            receive_offset: place(options.offset.remote.receive),
+            no_delay: options.no_delay,
+            measure_cpu: options.measure_cpu.remote.into(),
+            cpu_rate: options.remote_cpu_rate,
+            length: options.length,
+            avoid_copies: options.avoid_copies,
+            data_port: remote.port(),
+            ip_version: ip_version(local),
+            ..ClassicTest::new(wire_test(self.traffic))
+        }
+    }
+
+    fn omni_request(&self, local: SocketAddr, remote: SocketAddr) -> OmniTest {
         let options = self.options;
         let widths = self.widths();
-        // Without a netserver there are no places of its buffers; none is asked then.
-        let place = |place: i32| u32::try_from(place).unwrap_or(0);
         OmniTest {
             cpu: options.cpu.remote,
             send_buffer: options.socket_buffer.remote.send,
@@ -302,7 +338,7 @@ impl Course<'_> {
             cpu_rate: options.remote_cpu_rate,
             length: options.length,
             data_port: remote.port(),
-            ip_version: if local.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 },
+            ip_version: ip_version(local),
             local: (Some(local.ip()).filter(|ip| !ip.is_unspecified()), local.port()),
             server_address: options.data.remote.name.as_ref().map(|_| remote.ip()),
             priority: options.priority.remote,
@@ -319,113 +355,18 @@ impl Course<'_> {
 /// The engine tells of a run no more often.
 const INTERIM_INTERVAL_MIN: Duration = Duration::from_millis(1);
 
+/// Without a netserver there are no places of its buffers; none is asked then.
+fn place(place: i32) -> u32 {
+    u32::try_from(place).unwrap_or(0)
+}
+
+fn ip_version(address: SocketAddr) -> IpVersion {
+    if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 }
+}
+
 fn or_unknown(buffer: u32) -> u32 {
     if buffer == 0 { MESSAGE_BYTES_UNKNOWN } else { buffer }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::ffi::OsStr;
-
-    use super::*;
-    use crate::netperf::options::{Family, parse};
-    use crate::netperf::resolve::{data_end, wildcard};
-
-    /// Hands the course of a command line to `look`, between an unset address and 127.0.0.1.
-    fn with<T>(line: &str, look: impl FnOnce(&Course<'_>) -> T) -> T {
-        with_buffers(SocketBuffers { send: 16_384, receive: 131_072 }, line, look)
-    }
-
-    fn with_buffers<T>(buffers: SocketBuffers, line: &str, look: impl FnOnce(&Course<'_>) -> T) -> T {
-        let words = line.split_whitespace().map(Into::into).collect();
-        let options = parse(OsStr::new("netperf"), words).options;
-        let test = options.test.clone().expect("a test that there is");
-        let protocol = bridge::protocol(test);
-        let end = |name, port| data_end(name, port, Family::V4, protocol);
-        let local = end(wildcard(Family::V4), &options.data_port.local);
-        let remote = end("127.0.0.1", &options.data_port.remote);
-        look(&Course {
-            options: &options,
-            test,
-            local: local.expect("an address"),
-            remote: remote.expect("an address"),
-            buffers,
-            engine: EngineChoice::Auto,
-            payload: None,
-            deadlines: Deadlines::netperf(),
-        })
-    }
-
-    #[test]
-    fn a_message_is_as_large_as_asked_for_or_as_the_socket_buffer() {
-        let sizes = |line| with(line, |course| (course.message_bytes(), course.shown_send_bytes()));
-        assert_eq!(sizes(""), (16_384, 16_384));
-        assert_eq!(sizes("-- -m 1000"), (1000, 1000));
-        assert_eq!(sizes("-- -r 150"), (150, 0));
-        assert_eq!(sizes("-- -r 150 -m 3100"), (150, 3100));
-        assert_eq!(sizes("-- -r ,150"), (16_384, 16_384));
-        let received = |line| with(line, |course| course.message_bytes());
-        assert_eq!(received("-t TCP_MAERTS"), 131_072);
-        assert_eq!(received("-t TCP_MAERTS -- -M ,300"), 300);
-        assert_eq!(received("-t TCP_MAERTS -- -M ,300 -r ,200"), 200);
-        assert_eq!(received("-t TCP_MAERTS -- -M ,300 -r 200,"), 300);
-    }
-
-    #[test]
-    fn a_datagram_is_as_large_as_it_can_be_and_no_larger_unasked() {
-        let buffers = SocketBuffers { send: 212_992, receive: 212_992 };
-        let sizes =
-            |line| with_buffers(buffers, line, |course| (course.message_bytes(), course.exceeds_datagram()));
-        assert_eq!(sizes("-t UDP_STREAM"), (65_507, false));
-        assert_eq!(sizes("-t UDP_STREAM -- -m 65508"), (65_508, true));
-        assert_eq!(sizes("-t UDP_STREAM -- -r 65508 -m 100"), (65_508, true));
-        assert_eq!(sizes("-- -m 65508"), (65_508, false));
-    }
-
-    /// Widths as a stock netperf 2.7.0 sent them for these command lines.
-    #[test]
-    fn widths_are_those_that_netperf_tells() {
-        let widths = |line| with(line, |course| (course.widths().send, course.widths().receive));
-        assert_eq!(widths(""), (2, 0));
-        assert_eq!(widths("-- -m 100"), (164, 0));
-        assert_eq!(widths("-- -r 100"), (1, 0));
-        assert_eq!(widths("-- -r ,100"), (2, 0));
-        assert_eq!(widths("-W 1"), (2, 1));
-        assert_eq!(widths("-- -W 1 -r 100"), (1, 0));
-        assert_eq!(widths("-W 5,7"), (5, 7));
-        assert_eq!(widths("-t TCP_MAERTS"), (0, 2));
-        assert_eq!(widths("-t TCP_MAERTS -- -r ,100"), (0, 1));
-        assert_eq!(widths("-t TCP_MAERTS -- -r 100,"), (0, 2));
-        assert_eq!(widths("-t TCP_MAERTS -W 1"), (1, 1));
-    }
-
-    #[test]
-    fn a_request_tells_what_was_given_and_nothing_else() {
-        let bound: SocketAddr = ([127, 0, 0, 1], 4000).into();
-        let asked = |line| with(line, |course| course.request(bound));
-        let plain = asked("");
-        assert_eq!(plain.local, (Some(bound.ip()), 4000));
-        assert_eq!((plain.server_address, plain.data_port), (None, 0));
-        let unbound = with("", |course| course.request(([0, 0, 0, 0], 4000).into()));
-        assert_eq!(unbound.local, (None, 4000));
-        let given = asked("-- -H 127.0.0.1 -P ,12866 -S 0 -m ,500");
-        assert_eq!(given.server_address, Some(bound.ip()));
-        assert_eq!((given.data_port, given.send_bytes), (12_866, Some(500)));
-        assert_eq!((given.send_buffer, given.receive_buffer), (Some(0), Some(0)));
-    }
-
-    #[test]
-    fn one_end_sends_and_the_other_receives() {
-        let role = |line| with(line, |course| course.plan().role);
-        assert_eq!(role("-t TCP_STREAM"), Role::Send);
-        assert_eq!(role("-t UDP_STREAM"), Role::Send);
-        assert_eq!(role("-t TCP_MAERTS"), Role::Receive);
-        let reads_on = |line| with(line, |course| !course.plan().receive_linger.is_zero());
-        assert!(reads_on("-t TCP_MAERTS"));
-        assert!(!reads_on("-N -t TCP_MAERTS"));
-        let length = |line| with(line, |course| course.plan().length);
-        assert_eq!(length("-l 7"), Length::Time(Duration::from_secs(7)));
-        assert_eq!(length("-l -7"), Length::Bytes(7));
-        assert_eq!(length("-l 0"), Length::Endless);
-    }
-}
+mod tests;

@@ -10,13 +10,16 @@ use ringperf_engine::facts::SocketBuffers;
 use ringperf_engine::plan::Role;
 use ringperf_proto::Length;
 
-use super::confidence::{Confidence, Iteration};
+use super::confidence::{Confidence, Goal, Iteration};
+use super::histogram::{Histogram, Title};
 use super::measure::Run;
 use super::options::{Directions, Pair};
 use super::plan::{Course, wire_test};
+use super::selectors::{self, Selection};
 use super::tables::{Layout, MssTable, Place, RrEnd, RrTable, RrTest, TcpEnd, TcpTable, UdpTable};
 use super::traffic::TestName;
 use super::units::Unit;
+use super::values::values;
 use crate::client::interrupt::signal_name;
 use crate::record::{self, Asked, AskedEnd, Contact, Measured, Netserver, Record};
 
@@ -30,9 +33,66 @@ pub(crate) fn iteration(course: &Course<'_>, run: &Run) -> Iteration {
     }
 }
 
-/// The classic result behind the banner. Counts are those of the last run, rates and CPU figures means of all
-/// of them; `failed_sends` is of all runs.
-pub(crate) fn result(course: &Course<'_>, last: &Run, confidence: &Confidence, failed_sends: u64) -> String {
+/// What is kept of all iterations of a test.
+pub(crate) struct Findings {
+    /// What the result is the mean of.
+    pub(crate) confidence: Confidence,
+    failed_sends: u64,
+    /// `None`: nothing was timed.
+    histogram: Option<Histogram>,
+}
+
+impl Findings {
+    /// No iteration yet.
+    pub(crate) fn new(goal: Goal) -> Self {
+        Self { confidence: Confidence::new(goal), failed_sends: 0, histogram: None }
+    }
+
+    /// Adds a finished iteration.
+    pub(crate) fn add(&mut self, course: &Course<'_>, run: &Run) {
+        self.confidence.push(iteration(course, run));
+        if let Some(outcome) = &run.outcome {
+            self.failed_sends += outcome.tally.failed_sends;
+            if let Some(latency) = &outcome.latency {
+                self.histogram.get_or_insert_with(Histogram::new).add(latency);
+            }
+        }
+    }
+
+    /// Everything behind the banner, the interim results excluded. Counts are those of the last run, rates
+    /// and CPU figures means of all of them, failed sends and the histogram of all of them together.
+    pub(crate) fn result(&self, course: &Course<'_>, last: &Run, selection: Option<&Selection>) -> String {
+        let options = course.options;
+        let mut text = match (selection, &options.selectors) {
+            (Some(selection), Some(selectors)) => {
+                let latency = self.histogram.as_ref().map(Histogram::figures);
+                let names = selection.wants_congestion_control();
+                let values = values(course, last, &self.confidence, latency, names);
+                selectors::render(selection, selectors.style, &values, options.headers)
+            }
+            _ => classic(course, last, &self.confidence, self.failed_sends),
+        };
+        if let Some(histogram) = self.histogram.as_ref().filter(|_| course.has_histogram()) {
+            text.push_str(&histogram.text(title(course, selection.is_some())));
+        }
+        text
+    }
+}
+
+/// netperf words the title of a histogram for every test anew.
+fn title(course: &Course<'_>, by_selectors: bool) -> Title {
+    match course.name {
+        _ if by_selectors => Title::Omni(course.traffic.direction()),
+        TestName::TcpMaerts => Title::TcpReceive,
+        TestName::TcpCc | TestName::TcpCrr | TestName::TcpRr => Title::TcpTransactions,
+        TestName::UdpRr => Title::UdpTransactions,
+        TestName::UdpStream => Title::UdpSend,
+        _ => Title::TcpSend,
+    }
+}
+
+/// The classic table, and the warning before it where confidence was missed.
+fn classic(course: &Course<'_>, last: &Run, confidence: &Confidence, failed_sends: u64) -> String {
     let options = course.options;
     let layout = Layout {
         verbosity: options.verbosity,
@@ -48,15 +108,33 @@ pub(crate) fn result(course: &Course<'_>, last: &Run, confidence: &Confidence, f
         TestName::TcpCrr => rr(course, RrTest::Crr, last, &means).render(&layout),
         TestName::TcpRr => rr(course, RrTest::Tcp, last, &means).render(&layout),
         TestName::UdpRr => rr(course, RrTest::Udp, last, &means).render(&layout),
-        TestName::TcpMss => MssTable { segment_bytes: segment_bytes(last) }.render(&layout),
+        TestName::TcpMss => MssTable { segment_bytes: last.segment_bytes() }.render(&layout),
         TestName::UdpStream => udp(course, last, &means, failed_sends).render(&layout),
         _ => tcp(course, last, &means).render(&layout),
     };
     confidence.warning().unwrap_or_default() + &table
 }
 
-fn segment_bytes(run: &Run) -> Option<u32> {
-    Some(run.outcome.as_ref()?.transport.as_ref()?.segment_bytes)
+/// The three lines that `DUMP_TCP_INFO` in the environment asks for; `None` without a TCP connection. The
+/// misspelt name is netperf's.
+pub(crate) fn tcp_info(run: &Run) -> Option<String> {
+    let transport = run.outcome.as_ref()?.transport.as_ref()?;
+    let info = transport.info;
+    Some(format!(
+        "tcpi_rto {} tcpi_ato {} tcpi_pmtu {} tcpi_rcv_ssthresh {}\n\
+         tcpi_rtt {} tcpi_rttvar {} tcpi_snd_ssthresh {} tpci_snd_cwnd {}\n\
+         tcpi_reordering {} tcpi_total_retrans {}",
+        info.rto,
+        info.ato,
+        info.pmtu,
+        info.rcv_ssthresh,
+        transport.rtt_us,
+        info.rttvar,
+        info.snd_ssthresh,
+        info.snd_cwnd,
+        info.reordering,
+        transport.retransmits
+    ))
 }
 
 /// Where the send and the receive buffers of both ends start.
@@ -128,7 +206,7 @@ fn tcp(course: &Course<'_>, last: &Run, means: &Iteration) -> TcpTable {
         rate: means.throughput,
         local: end(course.buffers, places.local, means.local, local_bytes, local_calls),
         remote: end(last.remote_buffers(), places.remote, means.remote, remote_bytes, remote_calls),
-        segment_bytes: segment_bytes(last),
+        segment_bytes: last.segment_bytes(),
         arrived: (course.name == TestName::TcpSendfile).then(|| last.result_bytes()),
     }
 }

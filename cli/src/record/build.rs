@@ -133,9 +133,14 @@ pub(crate) fn build(measured: Measured<'_>) -> Record {
 /// A test's name in a record: that of netperf, in small letters.
 pub(crate) fn test_name(test: Test) -> &'static str {
     match test {
+        Test::TcpCc => "tcp_cc",
+        Test::TcpCrr => "tcp_crr",
         Test::TcpMaerts => "tcp_maerts",
-        Test::UdpStream => "udp_stream",
+        Test::TcpRr => "tcp_rr",
         Test::TcpStream => "tcp_stream",
+        Test::UdpMaerts => "udp_maerts",
+        Test::UdpRr => "udp_rr",
+        Test::UdpStream => "udp_stream",
     }
 }
 

@@ -11,7 +11,7 @@ use ringperf_engine::error::ErrorClass;
 use ringperf_engine::plan::{Endpoint, Length, Protocol, Role};
 use ringperf_engine::{EngineChoice, Error as EngineError, Plan, PlanOptions};
 use ringperf_proto::{
-    IpVersion, Length as WireLength, SendPath as WirePath, StreamTest, Test as WireTest, Wishes, Without,
+    IpVersion, Length as WireLength, OmniTest, SendPath as WirePath, Test as WireTest, Wishes, Without,
 };
 
 use super::args::{Args, EngineArg, SendArg, Test, TestLength};
@@ -170,7 +170,7 @@ pub(crate) fn request(
     local: SocketAddr,
     cores: &[usize],
     netserver: Netserver,
-) -> Result<StreamTest, Failure> {
+) -> Result<OmniTest, Failure> {
     let message_bytes = args.message_bytes(local.is_ipv4());
     let length = match our_role(args.test.wire()) {
         // Our connections have each a share of the bytes; it reads them to their ends.
@@ -188,7 +188,7 @@ pub(crate) fn request(
         .setting("--bytes")
         .next("give a --time instead, or run ringperf netserver on that host"));
     }
-    let mut test = StreamTest::new(args.test.wire());
+    let mut test = OmniTest::new(args.test.wire());
     match args.test {
         Test::TcpMaerts => {
             test.send_buffer = args.send_buffer();
@@ -203,7 +203,7 @@ pub(crate) fn request(
             test.dont_route = false;
         }
     }
-    Ok(StreamTest {
+    Ok(OmniTest {
         // The request has room for one core.
         cpu: if let [core] = cores { u32::try_from(*core).ok() } else { None },
         ip_version: if local.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 },

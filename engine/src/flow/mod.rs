@@ -3,7 +3,11 @@
 //! Nothing here touches a socket, a clock or the arena, so every path is tested without a kernel. The worker
 //! translates a [`Next`] into operations of a backend.
 
+mod bursts;
+mod datagram_request;
+mod datagram_respond;
 mod datagram_send;
+mod datagrams;
 mod linger;
 mod messages;
 mod receive;
@@ -16,6 +20,9 @@ use crate::outcome::{End, Tally};
 use crate::sys::Errno;
 use crate::token::Token;
 
+pub(crate) use bursts::InBursts;
+pub(crate) use datagram_request::DatagramRequest;
+pub(crate) use datagram_respond::DatagramRespond;
 pub(crate) use datagram_send::{DatagramSend, MARKS};
 pub(crate) use linger::Linger;
 pub(crate) use messages::Messages;
@@ -78,6 +85,14 @@ pub(crate) trait Flow {
     fn settle(&mut self) -> Next {
         Next::Wait
     }
+    /// Requests asked for and responses that are whole, so far.
+    fn exchanged(&self) -> (u64, u64) {
+        (0, 0)
+    }
+    /// What to send again now that nothing has come for too long.
+    fn resend(&mut self) -> Next {
+        Next::Wait
+    }
     /// Asks for an orderly end with this result; asked again, for an immediate one.
     fn stop(&mut self, end: End) -> Next;
     /// Counters so far, those of the backend left at zero.
@@ -85,6 +100,10 @@ pub(crate) trait Flow {
     /// Messages that one send carries, the last of a batch maybe fewer.
     fn per_send(&self) -> u32 {
         1
+    }
+    /// What it asks to send now has to wait for the pace: all but the rest of a burst.
+    fn is_paced(&self) -> bool {
+        true
     }
 }
 

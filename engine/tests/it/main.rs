@@ -1,5 +1,6 @@
 //! Runs of the engine over loopback, on every backend and on every degraded path of it.
 
+mod bursts;
 mod classic;
 mod datagrams;
 mod edges;

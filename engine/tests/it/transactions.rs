@@ -1,11 +1,21 @@
 //! Requests and responses over connections that are kept: every transaction counts once, whatever the engines,
 //! the sizes and the number under way, and both ends end as they should.
 
-use ringperf_engine::outcome::End;
-use ringperf_engine::plan::{Length, Role, Transaction};
-use ringperf_engine::{Outcome, Plan, PlanOptions, prepare};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
 
-use crate::support::{CLASSIC, EPOLL, URING, Way, connect, listen, uring_or_skip};
+use ringperf_engine::outcome::End;
+use ringperf_engine::plan::{Length, Protocol, Role, Transaction};
+use ringperf_engine::{EngineChoice, Outcome, Plan, PlanOptions, Prepared, prepare};
+use socket2::SockRef;
+
+use crate::support::{
+    CLASSIC, EPOLL, URING, Way, connect, datagram_ways, listen, loopback, uring_or_skip, ways,
+};
+
+const SOON: Duration = Duration::from_secs(20);
+const MS: Duration = Duration::from_millis(1);
 
 /// What a run is about, beside its engines.
 #[derive(Clone, Copy)]
@@ -36,10 +46,17 @@ impl Case {
     }
 }
 
+fn over_udp(options: PlanOptions) -> PlanOptions {
+    PlanOptions { protocol: Protocol::Udp, check_payload: false, ..options }
+}
+
+fn ready(options: PlanOptions) -> Prepared {
+    prepare(&Plan::new(options).unwrap()).unwrap()
+}
+
 /// Both outcomes: the requester's, then the responder's.
 fn run(requester: PlanOptions, responder: PlanOptions) -> (Outcome, Outcome) {
-    let responder = prepare(&Plan::new(responder).unwrap()).unwrap();
-    let requester = prepare(&Plan::new(requester).unwrap()).unwrap();
+    let (responder, requester) = (ready(responder), ready(requester));
     let target = responder.local();
     let responding = std::thread::spawn(move || responder.run(None).unwrap());
     let requested = requester.run(Some(target)).unwrap();
@@ -90,5 +107,347 @@ fn every_transaction_counts_once_between_any_two_engines() {
             counted(*ours, *theirs, Case { response_bytes: 100_000, in_flight: 4, ..one(10) });
             counted(*ours, *theirs, Case { request_bytes: 30_001, in_flight: 7, ..one(3) });
         }
+    }
+}
+
+#[test]
+fn sizes_beyond_any_socket_buffer_go_both_ways_at_once() {
+    for way in engines("sizes_beyond_any_socket_buffer_go_both_ways_at_once") {
+        for in_flight in [1, 16] {
+            let length = Length::Transactions(20);
+            counted(way, way, Case { in_flight, length, ..one(2 << 20) });
+        }
+    }
+    counted(EPOLL, EPOLL, Case { in_flight: 2, length: Length::Transactions(3), ..one(16 << 20) });
+}
+
+#[test]
+fn every_degraded_path_counts_alike() {
+    for way in ways("every_degraded_path_counts_alike").into_iter().filter(|way| *way != CLASSIC) {
+        for (bytes, in_flight, flows) in [(1, 1, 1), (1, 16, 3), (5000, 16, 2), (300_000, 4, 1)] {
+            counted(way, way, Case { in_flight, flows, ..one(bytes) });
+        }
+    }
+}
+
+#[test]
+fn many_flows_share_the_transactions() {
+    for way in engines("many_flows_share_the_transactions") {
+        for (flows, transactions, in_flight) in
+            [(16, 16 * 50, 1), (16, 1001, 3), (128, 128 * 20, 1), (5, 3, 1)]
+        {
+            counted(
+                way,
+                way,
+                Case { flows, in_flight, length: Length::Transactions(transactions), ..one(64) },
+            );
+        }
+    }
+}
+
+#[test]
+fn workers_on_both_ends_need_not_be_as_many() {
+    let case = Case { flows: 9, length: Length::Transactions(1000), ..one(100) };
+    let (ours, theirs) = (case.options(EPOLL, Role::Request), case.options(EPOLL, Role::Respond));
+    let (requested, responded) =
+        run(PlanOptions { workers: 2, ..ours }, PlanOptions { workers: 3, ..theirs });
+    assert_counted("two workers to three", case, &requested, &responded);
+    assert_eq!((requested.workers.len(), responded.workers.len()), (2, 3));
+}
+
+#[test]
+fn a_timed_requester_ends_on_time_and_the_responder_with_it() {
+    for way in ways("a_timed_requester_ends_on_time_and_the_responder_with_it") {
+        for flows in [1, 4] {
+            let case = Case { in_flight: 2, flows, ..one(64) };
+            let ours = PlanOptions { length: Length::Time(200 * MS), ..case.options(way, Role::Request) };
+            let theirs = PlanOptions { length: Length::Time(200 * MS), ..case.options(way, Role::Respond) };
+            let (requested, responded) = run(ours, theirs);
+            let name = format!("{}, {flows} flows", way.name);
+            assert_eq!((requested.end, responded.end), (End::PeerClosed, End::PeerClosed), "{name}");
+            assert!(requested.elapsed >= 200 * MS && requested.elapsed < SOON, "{name}");
+            let (done, answered) = (requested.tally.transactions, responded.tally.transactions);
+            assert!(done > 0 && answered >= done, "{name}: {done} of {answered}");
+            assert!(answered - done <= 2 * u64::from(flows), "{name}: {done} of {answered}");
+            assert_eq!(responded.tally.bytes_received, requested.tally.bytes_sent, "{name}");
+            assert_eq!((requested.tally.wrong_bytes, responded.tally.wrong_bytes), (0, 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_responder_that_is_left_alone_ends_by_its_own_time() {
+    for way in engines("a_responder_that_is_left_alone_ends_by_its_own_time") {
+        let options = PlanOptions {
+            length: Length::Time(100 * MS),
+            receive_grace: 100 * MS,
+            ..one(64).options(way, Role::Respond)
+        };
+        let responder = ready(options);
+        let mut peer = TcpStream::connect(responder.local()).unwrap();
+        let run = std::thread::spawn(move || responder.run(None).unwrap());
+        peer.write_all(&[0; 63]).unwrap();
+        let outcome = run.join().unwrap();
+        assert_eq!((outcome.end, outcome.tally.transactions), (End::Timer, 0), "{}", way.name);
+        assert_eq!(outcome.tally.bytes_received, 63, "{}", way.name);
+        assert!(outcome.elapsed >= 200 * MS, "{}", way.name);
+    }
+}
+
+#[test]
+fn a_stopped_requester_ends_its_stream_in_order() {
+    for way in ways("a_stopped_requester_ends_its_stream_in_order") {
+        let case = Case { length: Length::Endless, in_flight: 3, ..one(100) };
+        let responder = ready(case.options(way, Role::Respond));
+        let requester = ready(case.options(way, Role::Request));
+        let (stop, target) = (requester.stop(), responder.local());
+        let responding = std::thread::spawn(move || responder.run(None).unwrap());
+        let requesting = std::thread::spawn(move || requester.run(Some(target)).unwrap());
+        std::thread::sleep(100 * MS);
+        stop.stop();
+        let (requested, responded) = (requesting.join().unwrap(), responding.join().unwrap());
+        assert_eq!((requested.end, responded.end), (End::Stopped, End::PeerClosed), "{}", way.name);
+        assert!(requested.tally.transactions > 0, "{}", way.name);
+        assert_eq!(responded.tally.bytes_received, requested.tally.bytes_sent, "{}", way.name);
+    }
+}
+
+#[test]
+fn a_stopped_responder_ends_the_requester_too() {
+    for way in engines("a_stopped_responder_ends_the_requester_too") {
+        let case = Case { length: Length::Endless, ..one(100) };
+        let responder = ready(case.options(way, Role::Respond));
+        let requester = ready(case.options(way, Role::Request));
+        let (stop, target) = (responder.stop(), responder.local());
+        let responding = std::thread::spawn(move || responder.run(None).unwrap());
+        let requesting = std::thread::spawn(move || requester.run(Some(target)).unwrap());
+        std::thread::sleep(100 * MS);
+        stop.stop();
+        let (requested, responded) = (requesting.join().unwrap(), responding.join().unwrap());
+        assert_eq!(responded.end, End::Stopped, "{}", way.name);
+        // With a request unread, its close is a reset.
+        assert!(
+            matches!(requested.end, End::PeerClosed | End::Failed(_)),
+            "{}: {:?}",
+            way.name,
+            requested.end
+        );
+    }
+}
+
+/// A peer that takes a message and breaks the connection off.
+fn reset(mut stream: TcpStream) {
+    stream.read_exact(&mut [0; 10]).unwrap();
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
+fn a_reset_fails_either_end_with_its_errno() {
+    for way in ways("a_reset_fails_either_end_with_its_errno") {
+        let case = Case { length: Length::Endless, ..one(10) };
+        let listener = TcpListener::bind(loopback()).unwrap();
+        let requester = ready(case.options(way, Role::Request));
+        let target = listener.local_addr().unwrap();
+        let requesting = std::thread::spawn(move || requester.run(Some(target)).unwrap());
+        let mut peer = listener.accept().unwrap().0;
+        peer.write_all(&[0; 5]).unwrap();
+        reset(peer);
+        let requested = requesting.join().unwrap();
+        assert!(matches!(requested.end, End::Failed(104 | 32)), "{}: {:?}", way.name, requested.end);
+        assert_eq!(requested.tally.transactions, 0, "{}", way.name);
+
+        let responder = ready(case.options(way, Role::Respond));
+        let target = responder.local();
+        let responding = std::thread::spawn(move || responder.run(None).unwrap());
+        let mut peer = TcpStream::connect(target).unwrap();
+        peer.write_all(&[0; 15]).unwrap();
+        reset(peer);
+        let responded = responding.join().unwrap();
+        assert!(matches!(responded.end, End::Failed(104 | 32)), "{}: {:?}", way.name, responded.end);
+    }
+}
+
+#[test]
+fn a_responder_ends_inside_a_request_and_closes_first_by_its_count() {
+    for way in engines("a_responder_ends_inside_a_request_and_closes_first_by_its_count") {
+        let responder = ready(Case { length: Length::Endless, ..one(100) }.options(way, Role::Respond));
+        let mut peer = TcpStream::connect(responder.local()).unwrap();
+        let run = std::thread::spawn(move || responder.run(None).unwrap());
+        peer.write_all(&[0; 250]).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answers = Vec::new();
+        peer.read_to_end(&mut answers).unwrap();
+        let outcome = run.join().unwrap();
+        assert_eq!((outcome.end, answers.len()), (End::PeerClosed, 200), "{}", way.name);
+        assert_eq!((outcome.tally.transactions, outcome.tally.bytes_received), (2, 250), "{}", way.name);
+
+        let responder =
+            ready(Case { length: Length::Transactions(2), ..one(100) }.options(way, Role::Respond));
+        let mut peer = TcpStream::connect(responder.local()).unwrap();
+        let run = std::thread::spawn(move || responder.run(None).unwrap());
+        peer.write_all(&[0; 200]).unwrap();
+        let mut answers = Vec::new();
+        peer.read_to_end(&mut answers).unwrap();
+        assert_eq!((run.join().unwrap().end, answers.len()), (End::Count, 200), "{}", way.name);
+    }
+}
+
+#[test]
+fn datagrams_make_transactions_as_well() {
+    for way in datagram_ways("datagrams_make_transactions_as_well") {
+        for (request_bytes, response_bytes, in_flight) in
+            [(1, 1, 1), (64, 1400, 16), (8000, 1, 2), (1, 65_507, 1), (10, 10, 70)]
+        {
+            let case = Case { request_bytes, response_bytes, in_flight, ..one(1) };
+            let (ours, theirs) = (case.options(way, Role::Request), case.options(way, Role::Respond));
+            let (requested, responded) = run(over_udp(ours), over_udp(theirs));
+            let name = format!("{}: {request_bytes}, {response_bytes}, {in_flight}", way.name);
+            assert_counted(&name, case, &requested, &responded);
+        }
+    }
+}
+
+#[test]
+fn datagrams_end_by_the_time_and_by_empty_ones() {
+    for way in datagram_ways("datagrams_end_by_the_time_and_by_empty_ones") {
+        let length = Length::Time(200 * MS);
+        let case = Case { length, in_flight: 2, ..one(64) };
+        let (ours, theirs) = (case.options(way, Role::Request), case.options(way, Role::Respond));
+        let (requested, responded) = run(over_udp(ours), over_udp(theirs));
+        assert_eq!((requested.end, responded.end), (End::Timer, End::PeerClosed), "{}", way.name);
+        let (done, answered) = (requested.tally.transactions, responded.tally.transactions);
+        assert!(done > 0 && answered >= done && answered - done <= 2, "{}: {done} of {answered}", way.name);
+        assert!(requested.elapsed >= 200 * MS && requested.elapsed < SOON, "{}", way.name);
+        assert!(responded.elapsed < requested.elapsed + SOON, "{}", way.name);
+    }
+}
+
+/// Answers all requests but each third.
+fn forgetful(socket: &UdpSocket) -> u64 {
+    let (mut requests, mut answered) = (0, 0);
+    let mut request = [0; 100];
+    loop {
+        let (bytes, from) = socket.recv_from(&mut request).unwrap();
+        if bytes == 0 {
+            return answered;
+        }
+        requests += 1;
+        if requests % 3 != 0 {
+            socket.send_to(&request[..bytes], from).unwrap();
+            answered += 1;
+        }
+    }
+}
+
+#[test]
+fn a_lost_datagram_stalls_or_is_sent_again() {
+    for way in datagram_ways("a_lost_datagram_stalls_or_is_sent_again") {
+        for (resend_after, in_flight, length) in [
+            (Some(20 * MS), 1, Length::Transactions(10)),
+            (Some(20 * MS), 4, Length::Transactions(10)),
+            (None, 1, Length::Time(100 * MS)),
+        ] {
+            let socket = UdpSocket::bind(loopback()).unwrap();
+            let case = Case { length, in_flight, ..one(10) };
+            let mut options = over_udp(case.options(way, Role::Request));
+            options.transaction.resend_after = resend_after;
+            let (requester, target) = (ready(options), socket.local_addr().unwrap());
+            let requesting = std::thread::spawn(move || requester.run(Some(target)).unwrap());
+            let answered = forgetful(&socket);
+            drop(socket);
+            let outcome = requesting.join().unwrap();
+            let name = format!("{}, {resend_after:?}, {in_flight} in flight", way.name);
+            if resend_after.is_none() {
+                assert_eq!((outcome.end, outcome.tally.transactions), (End::Timer, 2), "{name}");
+                continue;
+            }
+            assert_eq!((outcome.end, outcome.tally.transactions), (End::Count, 10), "{name}");
+            assert!(answered >= 10 && outcome.tally.messages_sent > 10, "{name}: {:?}", outcome.tally);
+            assert!(outcome.elapsed >= 20 * MS, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_request_of_another_size_fails_a_responder_that_was_told_the_size() {
+    for way in datagram_ways("a_request_of_another_size_fails_a_responder_that_was_told_the_size") {
+        let case = Case { length: Length::Endless, ..one(10) };
+        for exact_message in [false, true] {
+            let options = PlanOptions { exact_message, ..over_udp(case.options(way, Role::Respond)) };
+            let responder = ready(options);
+            let peer = UdpSocket::bind(loopback()).unwrap();
+            peer.connect(responder.local()).unwrap();
+            let run = std::thread::spawn(move || responder.run(None).unwrap());
+            let mut answer = [0; 100];
+            peer.send(&[0; 10]).unwrap();
+            assert_eq!(peer.recv(&mut answer).unwrap(), 10, "{}", way.name);
+            peer.send(&[0; 9]).unwrap();
+            if !exact_message {
+                assert_eq!(peer.recv(&mut answer).unwrap(), 10, "{}", way.name);
+                peer.send(&[]).unwrap();
+            }
+            let outcome = run.join().unwrap();
+            let wanted = if exact_message { (End::Failed(90), 1) } else { (End::PeerClosed, 2) };
+            assert_eq!((outcome.end, outcome.tally.transactions), wanted, "{}", way.name);
+        }
+    }
+}
+
+#[test]
+fn the_time_of_every_transaction_is_measured() {
+    for way in engines("the_time_of_every_transaction_is_measured") {
+        for (flows, in_flight, udp) in [(1, 1, false), (1, 16, false), (20, 3, false), (1, 4, true)] {
+            let case = Case { flows, in_flight, length: Length::Transactions(1000), ..one(20) };
+            let (ours, theirs) = (case.options(way, Role::Request), case.options(way, Role::Respond));
+            let ours = PlanOptions { latency: true, workers: 2, ..ours };
+            let (ours, theirs) = if udp { (over_udp(ours), over_udp(theirs)) } else { (ours, theirs) };
+            let (requested, responded) = run(ours, theirs);
+            let name = format!("{}: {flows} flows, {in_flight} in flight, udp {udp}", way.name);
+            assert!(responded.latency.is_none(), "{name}");
+            let latency = requested.latency.expect("it was asked for");
+            assert_eq!(latency.histogram.len(), 1000, "{name}");
+            // So many were under way at once, for no longer than the run.
+            let most = requested.elapsed.as_nanos() * u128::from(flows * in_flight);
+            assert!(latency.sum_ns > 0 && latency.sum_ns <= most, "{name}: {} of {most}", latency.sum_ns);
+            assert!(latency.min_ns > 0 && latency.min_ns <= latency.max_ns, "{name}");
+            let mean = latency.sum_ns as f64 / 1000.0 / 1000.0;
+            assert!(latency.sum_squares_us / 1000.0 >= mean * mean * 0.999, "{name}");
+            assert!(latency.histogram.max() >= latency.max_ns, "{name}");
+        }
+    }
+}
+
+#[test]
+fn samples_tell_of_transactions() {
+    for way in engines("samples_tell_of_transactions") {
+        let case = Case { length: Length::Time(300 * MS), flows: 3, ..one(20) };
+        let ours = PlanOptions { interval: Some(50 * MS), ..case.options(way, Role::Request) };
+        let (requested, _) = run(ours, case.options(way, Role::Respond));
+        let told: Vec<u64> = requested.samples.iter().map(|sample| sample.transactions).collect();
+        assert!(told.is_sorted() && told.last() > Some(&0), "{}: {told:?}", way.name);
+        assert!(told.last() <= Some(&requested.tally.transactions), "{}: {told:?}", way.name);
+    }
+}
+
+#[test]
+fn what_is_no_transaction_is_refused() {
+    let good = one(1).options(Way { engine: EngineChoice::Epoll, ..EPOLL }, Role::Request);
+    assert!(Plan::new(good.clone()).is_ok());
+    let with = |transaction: Transaction| PlanOptions { transaction, ..good.clone() };
+    let each = Transaction::default;
+    for (bad, name) in [
+        (with(Transaction { request_bytes: 0, ..each() }), "request size"),
+        (with(Transaction { response_bytes: (16 << 20) + 1, ..each() }), "response size"),
+        (over_udp(with(Transaction { response_bytes: 65_508, ..each() })), "response size"),
+        (with(Transaction { in_flight: 0, ..each() }), "transactions in flight"),
+        (with(Transaction { resend_after: Some(Duration::ZERO), ..each() }), "sent again"),
+        (PlanOptions { length: Length::Transactions(0), ..good.clone() }, "number of transactions"),
+        (PlanOptions { length: Length::Bytes(1), ..good.clone() }, "length"),
+        (PlanOptions { endpoint: listen(), ..good.clone() }, "role"),
+        (PlanOptions { role: Role::Respond, ..good.clone() }, "role"),
+        (PlanOptions { role: Role::Send, ..good.clone() }, "length"),
+        (PlanOptions { flows: 2, ..over_udp(good.clone()) }, "flows"),
+    ] {
+        assert!(Plan::new(bad).unwrap_err().to_string().contains(name), "{name}");
     }
 }

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use ringperf_proto::{IpVersion, Length, StreamTest, Test};
+use ringperf_proto::{IpVersion, Length, OmniTest, Test};
 
 /// What a recorded command asks the client machine for.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Command {
 #[derive(Debug)]
 pub(crate) enum Action {
     Calibrate,
-    Stream(Box<StreamTest>),
+    Stream(Box<OmniTest>),
 }
 
 /// Reads a recorded command; `Err` says why it is not one for this release's client machine.
@@ -28,7 +28,7 @@ pub(crate) fn parse(command: &str) -> Result<Command, &'static str> {
     if words.next() != Some("netperf") {
         return Err("not a netperf command: a raw client");
     }
-    let mut reader = Reader { test: StreamTest::default(), ..Reader::default() };
+    let mut reader = Reader { test: OmniTest::default(), ..Reader::default() };
     while let Some(word) = words.next() {
         match word {
             "--" => break,
@@ -53,7 +53,7 @@ struct Reader {
     /// The control connection's local address, which the data connection takes over unless a data host is
     /// given.
     local_control: Option<IpAddr>,
-    test: StreamTest,
+    test: OmniTest,
 }
 
 impl Reader {
@@ -125,9 +125,9 @@ impl Reader {
         };
         let action = match test {
             None => Action::Calibrate,
-            Some(test) => Action::Stream(Box::new(StreamTest {
+            Some(test) => Action::Stream(Box::new(OmniTest {
                 test,
-                dont_route: StreamTest::new(test).dont_route && !self.routed,
+                dont_route: OmniTest::new(test).dont_route && !self.routed,
                 ..self.test
             })),
         };

@@ -2,8 +2,8 @@
 //! answers, it has to send what netperf sent.
 
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, Fault, Frame, FrameReader, RemoteOffer, RemoteResults,
-    StreamTest,
+    Client, ClientConfig, ClientInput, ClientOutput, Fault, Frame, FrameReader, OmniTest, RemoteOffer,
+    RemoteResults,
 };
 
 use crate::command::{self, Action};
@@ -180,7 +180,7 @@ fn drive(golden: &Golden) -> Result<Outcome, Mismatch> {
 }
 
 /// The port of the client's socket is the kernel's choice; it is taken from the next recorded test request.
-fn with_port_of(mut test: StreamTest, requests: &[&Message]) -> StreamTest {
+fn with_port_of(mut test: OmniTest, requests: &[&Message]) -> OmniTest {
     if let Some(request) = requests.iter().find(|request| !request.fields.is_empty()) {
         test.local.1 = u16::try_from(request.word("netperf_port")).expect("a port");
     }
@@ -191,7 +191,7 @@ struct Driver<'a> {
     client: Option<Client>,
     requests: Vec<&'a Message>,
     sent: Vec<Frame>,
-    test: Option<StreamTest>,
+    test: Option<OmniTest>,
     outcome: Outcome,
 }
 

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, FRAME_BYTES, Family, Frame, Length, Offer, Party,
-    Report, RequestCode, Results, Server, ServerInput, ServerOutput, StreamTest, Test, TestSpec, Wishes,
+    Client, ClientConfig, ClientInput, ClientOutput, FRAME_BYTES, Family, Frame, Length, Offer, OmniTest,
+    Party, Report, RequestCode, Results, Server, ServerInput, ServerOutput, Test, TestSpec, Wishes,
 };
 
 use crate::classic;
@@ -50,7 +50,7 @@ fn tests() -> Vec<Frame> {
     let classic = classic::frames().into_iter();
     let omni = [Test::TcpMaerts, Test::TcpStream, Test::UdpStream].map(|test| {
         let client = Client::new(ClientConfig::default());
-        match client.on(ClientInput::Start(StreamTest::new(test))).expect("a request").1 {
+        match client.on(ClientInput::Start(OmniTest::new(test))).expect("a request").1 {
             ClientOutput::Send(frame) => frame,
             other => panic!("{other:?}"),
         }
@@ -126,8 +126,8 @@ fn servers() -> Vec<Server> {
     servers
 }
 
-fn measured(test: Test) -> StreamTest {
-    StreamTest { measure_cpu: true, ..StreamTest::new(test) }
+fn measured(test: Test) -> OmniTest {
+    OmniTest { measure_cpu: true, ..OmniTest::new(test) }
 }
 
 /// Drives the client into each of its states, with each test.
@@ -269,7 +269,7 @@ proptest! {
                     2 => ClientInput::Probe,
                     3 => ClientInput::Ran,
                     4 => ClientInput::Sent,
-                    5 => ClientInput::Start(StreamTest::default()),
+                    5 => ClientInput::Start(OmniTest::default()),
                     6 => ClientInput::Wish(wished()),
                     _ => ClientInput::Frame(frame.clone()),
                 };

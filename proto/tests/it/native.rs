@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use proptest::prelude::*;
 use ringperf_proto::native::{NativeHello, NativeRequest, NativeWishes, VERSION, offload, verb};
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, Fault, Frame, Limits, NativeDetail, NativeReport, Party,
-    Refusal, Report, Results, SendPath, Server, ServerInput, ServerOutput, StreamTest, Test, TestSpec,
+    Client, ClientConfig, ClientInput, ClientOutput, Fault, Frame, Limits, NativeDetail, NativeReport,
+    OmniTest, Party, Refusal, Report, Results, SendPath, Server, ServerInput, ServerOutput, Test, TestSpec,
     Wishes, Without, errno,
 };
 
@@ -77,7 +77,7 @@ fn tested(wishes: Frame, test: Frame) -> Result<TestSpec, i32> {
 }
 
 fn request(test: Test) -> Frame {
-    match Client::new(ClientConfig::default()).on(ClientInput::Start(StreamTest::new(test))) {
+    match Client::new(ClientConfig::default()).on(ClientInput::Start(OmniTest::new(test))) {
         Ok((_, ClientOutput::Send(frame))) => frame,
         _ => panic!("no request"),
     }

@@ -3,20 +3,20 @@
 use ringperf_proto::layout::{AddressWords, Text};
 use ringperf_proto::omni::{OmniRequest, flag};
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, Family, Fault, Frame, IpVersion, Length, Limits, Party,
-    Refusal, StreamTest, Test, TestSpec, Wishes, errno,
+    Client, ClientConfig, ClientInput, ClientOutput, Family, Fault, Frame, IpVersion, Length, Limits,
+    OmniTest, Party, Refusal, Test, TestSpec, Wishes, errno,
 };
 
 /// What netperf 2.7.0 sends by default.
 pub(crate) fn default_request() -> OmniRequest {
-    request_of(StreamTest::default())
+    request_of(OmniTest::default())
 }
 
-fn request_of(test: StreamTest) -> OmniRequest {
+fn request_of(test: OmniTest) -> OmniRequest {
     OmniRequest::decode(&frame_of(test).expect("a test that can be sent"))
 }
 
-fn frame_of(test: StreamTest) -> Result<Frame, Fault> {
+fn frame_of(test: OmniTest) -> Result<Frame, Fault> {
     match Client::new(ClientConfig::default()).on(ClientInput::Start(test))?.1 {
         ClientOutput::Send(frame) => Ok(frame),
         other => panic!("{other:?}"),
@@ -111,7 +111,7 @@ fn receive_sizes_are_bounded_before_anything_is_allocated() {
 #[test]
 fn send_sizes_are_bounded_as_receive_sizes_are() {
     let maerts = |change: fn(&mut OmniRequest)| {
-        let mut request = request_of(StreamTest::new(Test::TcpMaerts));
+        let mut request = request_of(OmniTest::new(Test::TcpMaerts));
         change(&mut request);
         TestSpec::parse(-1, &request, &Limits::default())
             .map(|spec| {
@@ -137,16 +137,16 @@ fn send_sizes_are_bounded_as_receive_sizes_are() {
 
 #[test]
 fn datagrams_are_received_up_to_any_size_and_never_routed_unless_asked() {
-    let udp = |test: StreamTest| TestSpec::parse(-1, &request_of(test), &Limits::default()).expect("a test");
-    let spec = udp(StreamTest::new(Test::UdpStream));
+    let udp = |test: OmniTest| TestSpec::parse(-1, &request_of(test), &Limits::default()).expect("a test");
+    let spec = udp(OmniTest::new(Test::UdpStream));
     assert_eq!((spec.test, spec.family, spec.length), (Test::UdpStream, Family::Omni, Length::Seconds(10)));
     assert_eq!((spec.receive_bytes, spec.send_bytes, spec.exact_message), (None, None, None));
     assert!(spec.dont_route && !spec.want_congestion_control);
-    let routed = udp(StreamTest {
+    let routed = udp(OmniTest {
         dont_route: false,
         request_bytes: Some(150),
         receive_bytes: Some(3100),
-        ..StreamTest::new(Test::UdpStream)
+        ..OmniTest::new(Test::UdpStream)
     });
     assert!(!routed.dont_route && !routed.want_congestion_control, "UDP has no congestion control to name");
     assert_eq!((routed.receive_bytes, routed.exact_message), (Some(150), None));
@@ -254,7 +254,7 @@ fn every_word_at_its_edges_is_judged_without_a_panic() {
     let mut served = 0;
     let bounded = |size: Option<u32>| size.is_none_or(|size| (1..=16 << 20).contains(&size));
     for test in [Test::TcpMaerts, Test::TcpStream, Test::UdpStream] {
-        let usual = frame_of(StreamTest::new(test)).expect("a request");
+        let usual = frame_of(OmniTest::new(test)).expect("a request");
         for (offset, edge) in (8..208).step_by(4).flat_map(|offset| edges.map(|edge| (offset, edge))) {
             let mut bytes = *usual.as_bytes();
             bytes[offset..offset + 4].copy_from_slice(&edge.to_be_bytes());
@@ -272,7 +272,7 @@ fn every_word_at_its_edges_is_judged_without_a_panic() {
 
 #[test]
 fn what_kills_real_servers_or_does_not_fit_is_not_sent() {
-    let wrong: [fn(&mut StreamTest); 13] = [
+    let wrong: [fn(&mut OmniTest); 13] = [
         |test| test.receive_bytes = Some(0),
         |test| test.send_bytes = Some(0),
         |test| test.request_bytes = Some(0),
@@ -289,14 +289,14 @@ fn what_kills_real_servers_or_does_not_fit_is_not_sent() {
     ];
     for (index, change) in wrong.iter().enumerate() {
         for test in [Test::TcpMaerts, Test::TcpStream, Test::UdpStream] {
-            let mut test = StreamTest::new(test);
+            let mut test = OmniTest::new(test);
             change(&mut test);
             let fault = frame_of(test).expect_err("a misuse");
             assert_eq!(fault.party(), Party::Caller, "{index}: {fault}");
         }
     }
-    let longest = StreamTest { length: Length::Bytes(1 << 31), ..StreamTest::default() };
+    let longest = OmniTest { length: Length::Bytes(1 << 31), ..OmniTest::default() };
     assert_eq!(request_of(longest).test_length, i32::MIN);
-    let endless = StreamTest { length: Length::Endless, ..StreamTest::default() };
+    let endless = OmniTest { length: Length::Endless, ..OmniTest::default() };
     assert_eq!(request_of(endless).test_length, 0);
 }

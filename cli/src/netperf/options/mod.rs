@@ -17,6 +17,7 @@ use getopt::{Entry, Getopt};
 pub(crate) use size::Family;
 pub(crate) use usage::{Described, PAIRS, TESTS, global_options, test_options, tests_with};
 
+use super::selectors::Style;
 use super::traffic::{OptionSet, TestName, Traffic};
 
 mod getopt;
@@ -84,22 +85,11 @@ impl Interim {
     const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 }
 
-/// The form of a result by selectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// A line NAME=VALUE each (`-k`).
-    Keyval,
-    /// A line of names, a line of values (`-o`).
-    Csv,
-    /// Columns under words (`-O`).
-    Human,
-}
-
 /// Which figures are printed, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selectors {
     /// How.
-    pub(crate) form: Form,
+    pub(crate) style: Style,
     /// Which, or the file that says it; `None`: those that belong to the test.
     pub(crate) list: Option<String>,
 }

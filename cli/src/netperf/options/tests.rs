@@ -11,9 +11,10 @@ use ringperf_engine::plan::Protocol;
 use ringperf_proto::Length;
 
 use super::{
-    Confidence, Directions, Family, Form, Host, Interim, Options, Pair, Parsed, Selectors, Stream, global,
-    omni, parse, sockets, unknown_test, usage,
+    Confidence, Directions, Family, Host, Interim, Options, Pair, Parsed, Selectors, Stream, global, omni,
+    parse, sockets, unknown_test, usage,
 };
+use crate::netperf::selectors::Style;
 use crate::netperf::traffic::{TestName, Traffic};
 
 /// `line` read as a shell would without quotes; words that need them stand in `more`.
@@ -401,16 +402,17 @@ fn omni_goes_where_it_is_told_or_where_sizes_imply() {
 #[test]
 fn results_by_selectors() {
     let selected = |line: &str| options(line).selectors;
-    let list = |form, list: &str| Some(Selectors { form, list: (!list.is_empty()).then(|| list.to_owned()) });
+    let list =
+        |style, list: &str| Some(Selectors { style, list: (!list.is_empty()).then(|| list.to_owned()) });
     assert_eq!(selected(""), None);
-    assert_eq!(selected("-t omni"), list(Form::Human, ""));
-    assert_eq!(selected("-- -k"), list(Form::Keyval, ""));
-    assert_eq!(selected("-- -k -m 5"), list(Form::Keyval, ""));
-    assert_eq!(selected("-- -o THROUGHPUT,PROTOCOL"), list(Form::Csv, "THROUGHPUT,PROTOCOL"));
-    assert_eq!(selected("-t omni -- -k all"), list(Form::Keyval, "all"));
+    assert_eq!(selected("-t omni"), list(Style::Human, ""));
+    assert_eq!(selected("-- -k"), list(Style::KeyValue, ""));
+    assert_eq!(selected("-- -k -m 5"), list(Style::KeyValue, ""));
+    assert_eq!(selected("-- -o THROUGHPUT,PROTOCOL"), list(Style::Csv, "THROUGHPUT,PROTOCOL"));
+    assert_eq!(selected("-t omni -- -k all"), list(Style::KeyValue, "all"));
     // The last one counts, and an attached word is none.
-    assert_eq!(selected("-- -k THROUGHPUT -O"), list(Form::Human, ""));
-    assert_eq!(selected("-- -kTHROUGHPUT"), list(Form::Keyval, ""));
+    assert_eq!(selected("-- -k THROUGHPUT -O"), list(Style::Human, ""));
+    assert_eq!(selected("-- -kTHROUGHPUT"), list(Style::KeyValue, ""));
 }
 
 #[test]
@@ -576,7 +578,7 @@ fn golden_command_lines() {
         o.local_fill_file = Some("/dev/urandom".into());
         o.response_timeout = Some(Duration::from_secs(2));
         o.data.remote = at("127.0.0.1", Family::Unspecified);
-        o.selectors = Some(Selectors { form: Form::Keyval, list: Some("A,B".into()) });
+        o.selectors = Some(Selectors { style: Style::KeyValue, list: Some("A,B".into()) });
         (o.request_bytes, o.response_bytes) = (Some(1), Some(1));
     });
     silent("-F /nonexistent/file", |o| o.local_fill_file = Some("/nonexistent/file".into()));
