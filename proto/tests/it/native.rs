@@ -77,7 +77,7 @@ fn tested(wishes: Frame, test: Frame) -> Result<TestSpec, i32> {
 }
 
 fn request(test: Test) -> Frame {
-    match Client::new(ClientConfig::default()).on(ClientInput::Start(OmniTest::new(test))) {
+    match Client::new(ClientConfig::default()).on(ClientInput::Start(OmniTest::new(test).into())) {
         Ok((_, ClientOutput::Send(frame))) => frame,
         _ => panic!("no request"),
     }
