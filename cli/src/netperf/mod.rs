@@ -52,7 +52,7 @@ use self::report::Findings;
 use self::resolve::{family_of, wildcard};
 use self::say::{Ending, FAILED, Output, complain};
 use self::selectors::Selection;
-use self::traffic::{OptionSet, TestName};
+use self::traffic::TestName;
 use crate::client::control::Control;
 use crate::client::deadline::Deadlines;
 use crate::client::exchange::Exchange;
