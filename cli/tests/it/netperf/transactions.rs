@@ -43,7 +43,8 @@ behaviours! {
 fn selected(pair: Pair, words: &[&str], of_test: &[&str], names: &str) -> Vec<f64> {
     let server = Server::start(pair.server, LOOPBACK, &[]);
     let port = server.port().to_string();
-    let words = [&["-H", "127.0.0.1", "-p", &port, "-P", "0"], words, &["--"], of_test, &["-k", names]].concat();
+    let words =
+        [&["-H", "127.0.0.1", "-p", &port, "-P", "0"], words, &["--"], of_test, &["-k", names]].concat();
     let ended = Netperf::new(pair.client, &words).ended();
     assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{words:?}: {ended:?}");
     let value = |name: &str| {
@@ -204,12 +205,8 @@ fn both_halves_of_pacing_pace() {
     let paced = |words: &[&str]| selected(Pair::OURS, words, &["-m", "1000"], "LOCAL_BYTES_SENT")[0];
     let sent = paced(&["-l", "1", "-w", "100", "-b", "3"]);
     assert!((24_000.0..=33_000.0).contains(&sent), "{sent}");
-    let requests = selected(
-        Pair::OURS,
-        &["-l", "1", "-t", "UDP_RR", "-w", "100", "-b", "3"],
-        &[],
-        "LOCAL_BYTES_RECVD",
-    );
+    let requests =
+        selected(Pair::OURS, &["-l", "1", "-t", "UDP_RR", "-w", "100", "-b", "3"], &[], "LOCAL_BYTES_RECVD");
     assert!((24.0..=33.0).contains(&requests[0]), "{requests:?}");
     let server = Server::start(Maker::Ours, LOOPBACK, &[]);
     let port = server.port().to_string();
@@ -228,10 +225,16 @@ fn timings_are_counted_in_a_histogram() {
         let words = ["-H", "127.0.0.1", "-p", &port, "-l", "1", "-t", test, "-j", "-v", "2"];
         let ended = Netperf::new(Maker::Ours, words).ended();
         assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{ended:?}");
-        assert!(ended.out.lines().next().is_some_and(|line| line.contains(" : histogram : demo")), "{ended:?}");
-        let (total, rest) = ended.out.rsplit_once("HIST_TOTAL:").map(|(rest, total)| (total, rest)).expect("it ends it");
+        assert!(
+            ended.out.lines().next().is_some_and(|line| line.contains(" : histogram : demo")),
+            "{ended:?}"
+        );
+        let (total, rest) =
+            ended.out.rsplit_once("HIST_TOTAL:").map(|(rest, total)| (total, rest)).expect("it ends it");
         let total: u64 = total.trim().parse().expect("a count");
-        let cells = rest.lines().filter(|line| line.contains("USEC ") || line.contains("SEC   ") || line.contains("MSEC "));
+        let cells = rest
+            .lines()
+            .filter(|line| line.contains("USEC ") || line.contains("SEC   ") || line.contains("MSEC "));
         let cells = cells.flat_map(|line| line.split(':').skip(1));
         let sum: u64 = cells.filter_map(|cell| cell.trim().parse::<u64>().ok()).sum();
         assert!(total > 0 && sum == total, "{sum} of {total}: {}", ended.out);
