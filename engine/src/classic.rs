@@ -4,21 +4,24 @@
 //! before a call: no readiness, no low-water mark, no batch. What ends a call that would block for ever is
 //! the socket's own time limit, and only between calls are the clock and the stop event looked at.
 
+mod connections;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::error::Error;
-use crate::latency::Recorder;
+use crate::origin::Origin;
 use crate::outcome::{Latency, Operations};
 use crate::plan::{Plan, Role};
 use crate::sys::{self, Errno, Patience, Timeout};
 use crate::token::Token;
+use connections::Connections;
 
 /// Blocking calls over one socket.
 pub(crate) struct Classic {
@@ -29,6 +32,8 @@ pub(crate) struct Classic {
     to: Option<SockAddr>,
     /// Sends in order. One at a time, but for the marks at the end of a stream of datagrams.
     sends: VecDeque<(Span, Token)>,
+    /// Where each transaction has a connection of its own.
+    connections: Option<Connections>,
     /// A receive is wanted; it stays so until cancelled or the stream ends.
     receiving: bool,
     /// How long a send and a receive may block: what the socket has been told.
@@ -51,14 +56,14 @@ pub(crate) struct Classic {
 
 /// How long the calls of one kind take.
 struct CallTimes {
-    recorder: Recorder,
+    latency: Latency,
     /// When the call under way began. One that its time limit has cut short goes on with the next.
     began: Option<Instant>,
 }
 
 impl CallTimes {
     fn new() -> Self {
-        Self { recorder: Recorder::new(), began: None }
+        Self { latency: Latency::new(), began: None }
     }
 
     fn begin(&mut self) {
@@ -67,7 +72,7 @@ impl CallTimes {
 
     fn end(&mut self) {
         if let Some(began) = self.began.take() {
-            self.recorder.record(began.elapsed());
+            self.latency.record(began.elapsed());
         }
     }
 }
@@ -91,6 +96,7 @@ impl Classic {
             socket: -1,
             to: None,
             sends: VecDeque::with_capacity(8),
+            connections: None,
             receiving: false,
             send_slice: Duration::ZERO,
             receive_slice: Duration::ZERO,
@@ -186,7 +192,7 @@ impl Classic {
                 self.stop = Some(stop);
             }
         }
-        if self.receiving && !self.sends.is_empty() {
+        if self.receiving && !self.sends.is_empty() && self.connections.is_none() {
             self.make_receive(Patience::Now);
         }
         Ok(())
@@ -221,6 +227,15 @@ impl Backend for Classic {
         Ok(())
     }
 
+    fn draw(&mut self, origin: Origin) -> io::Result<()> {
+        self.connections = Some(Connections::new(origin)?);
+        Ok(())
+    }
+
+    fn connection(&self, _flow: u32) -> Option<&Socket> {
+        self.connections.as_ref()?.socket()
+    }
+
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
         self.stop = Some(stop.as_raw_fd());
         Ok(())
@@ -228,7 +243,11 @@ impl Backend for Classic {
 
     fn push(&mut self, op: Op, token: Token) {
         match op {
+            Op::Accept => self.start_accepting(),
             Op::Cancel(target) => self.cancel(target),
+            Op::Close { last } => self.hang_up(last, token),
+            Op::Connect { port, request, bytes } => self.connect(port, request, bytes, token),
+            Op::Take { bytes } => self.want(bytes),
             Op::Receive => self.receiving = true,
             Op::Offer { span } | Op::Send { span, .. } => self.sends.push_back((span, token)),
         }
@@ -241,7 +260,9 @@ impl Backend for Classic {
         if !self.ready.is_empty() {
             return Ok(());
         }
-        if let Some(&(span, token)) = self.sends.front() {
+        if self.connections.is_some() {
+            self.converse(timeout);
+        } else if let Some(&(span, token)) = self.sends.front() {
             self.limit(Timeout::Send, timeout)?;
             self.make_send(span, token);
         } else if self.receiving && self.paced {
@@ -274,7 +295,7 @@ impl Backend for Classic {
 
     fn latency(&mut self) -> Option<Latency> {
         let times = self.send_times.take().or(self.receive_times.take())?;
-        Some(times.recorder.into_latency())
+        Some(times.latency)
     }
 
     fn operations(&self) -> Operations {

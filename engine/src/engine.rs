@@ -96,6 +96,7 @@ impl AnyBackend {
             arena_backing: self.arena().backing(),
             buffers_asked: (options.socket.send_buffer, options.socket.receive_buffer),
             buffers_granted: SocketBuffers::default(),
+            busy_poll: options.busy_poll,
             segmentation: false,
             coalescing: false,
             uring,

@@ -112,6 +112,8 @@ pub struct Facts {
     pub buffers_asked: (Option<u32>, Option<u32>),
     /// What the socket had once the options were set, before any data.
     pub buffers_granted: SocketBuffers,
+    /// The workers looked for completions without sleeping.
+    pub busy_poll: bool,
     /// The sender's socket was to take sends apart into datagrams (UDP_SEGMENT).
     pub segmentation: bool,
     /// The receiver's socket may bring many datagrams at once (UDP_GRO).

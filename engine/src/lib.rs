@@ -26,6 +26,7 @@ mod drops;
 mod engine;
 mod epoll;
 pub mod error;
+mod exchange;
 pub mod facts;
 mod filter;
 mod flow;
@@ -34,6 +35,7 @@ mod layout;
 mod low_water;
 #[doc(hidden)]
 pub mod micro;
+mod origin;
 pub mod outcome;
 mod pace;
 mod pattern;

@@ -307,6 +307,10 @@ impl Sample {
 /// something, which only the classic engine measures: elsewhere many go together, and none has a time of its
 /// own. Other than netperf's, the first of these does not include the making of the connection.
 ///
+/// Of several transactions under way the oldest is the one that a response ends. A worker reads the clock once
+/// for all that a turn of its loop has brought to their end, just before it sends what follows them; so the time
+/// of one is also what the turn took for the others.
+///
 /// [`Role::Request`]: crate::plan::Role::Request
 /// [`Role::Send`]: crate::plan::Role::Send
 /// [`Role::Receive`]: crate::plan::Role::Receive
@@ -404,10 +408,10 @@ impl Outcome {
                 bytes: share.tally.bytes_sent + share.tally.bytes_received,
             });
             self.progress_units = self.progress_units.or(share.progress_units);
-            self.latency = match (self.latency.take(), &share.latency) {
-                (Some(all), Some(one)) => Some(all.plus(one)),
-                (all, one) => all.or_else(|| one.clone()),
-            };
+            match (&mut self.latency, &share.latency) {
+                (Some(all), Some(one)) => all.add(one),
+                (all, one) => *all = all.take().or_else(|| one.clone()),
+            }
             self.longest_gather = self.longest_gather.max(share.longest_gather);
             self.drops = self.drops.or(share.drops);
             self.low_water = match (self.low_water, share.low_water) {

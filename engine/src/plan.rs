@@ -3,6 +3,7 @@
 //! Opens nothing and knows nothing of rings; [`crate::prepare`] turns a plan into sockets, threads and
 //! memory.
 
+mod each;
 mod progress;
 mod sending;
 mod transactions;
@@ -243,6 +244,11 @@ pub struct PlanOptions {
     /// under way is reset, and that the sender would take for a failure. What comes then is not counted.
     /// Zero closes at once.
     pub receive_linger: Duration,
+    /// How long a responder whose transactions have a connection each goes on waiting for one after the end of
+    /// a [`Length::Time`]; then it ends as [`crate::End::PeerClosed`]. A requester whose time is over just
+    /// stops connecting, which nobody can see, and it waits for this end to get its results. `None`: as long
+    /// as [`Self::receive_grace`] says, as netperf does.
+    pub respond_linger: Option<Duration>,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
     /// How long a sender waits, after its last byte, for the peer to have read everything and closed.
@@ -315,6 +321,7 @@ impl PlanOptions {
             length: Length::Time(Duration::from_secs(10)),
             receive_grace: Duration::from_secs(4),
             receive_linger: Duration::from_secs(4),
+            respond_linger: Some(Duration::from_millis(300)),
             connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(20),
             engine: EngineChoice::Auto,
@@ -351,6 +358,12 @@ impl PlanOptions {
     /// Another way of sending is asked for than a send for each message.
     pub(crate) fn has_special_send_path(&self) -> bool {
         !matches!(self.send_path, SendPath::Auto | SendPath::Chain)
+    }
+
+    /// Each transaction has a connection of its own.
+    pub(crate) fn connects_each(&self) -> bool {
+        matches!(self.role, Role::Request | Role::Respond)
+            && self.transaction.connections == Connections::Each
     }
 
     /// Threads that the run has.
@@ -404,6 +417,7 @@ impl Plan {
             ("test length", length),
             ("receiver's grace", receive_grace),
             ("receiver's linger", receive_linger),
+            ("responder's linger", options.respond_linger.unwrap_or_default()),
             ("connect timeout", connect_timeout),
             ("drain timeout", drain_timeout),
             ("interval", options.interval.unwrap_or_default()),
@@ -447,16 +461,8 @@ impl Plan {
 
 /// What a plan can say already and nothing carries out yet.
 fn check_built(options: &PlanOptions) -> Result<(), Error> {
-    let transactions = matches!(options.role, Role::Request | Role::Respond);
-    if transactions && options.transaction.connections == Connections::Each {
-        let range = "kept: a connection for each transaction is not built";
-        return Err(Error::Plan { option: "connections", range });
-    }
     if options.file.is_some() {
         return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
-    }
-    if options.busy_poll {
-        return Err(Error::Plan { option: "busy poll", range: "off: it is not built" });
     }
     Ok(())
 }
@@ -479,6 +485,12 @@ fn check_flows(options: &PlanOptions) -> Result<(), Error> {
         let range = "left to the kernel with more than one flow that connects";
         return Err(Error::Plan { option: "local data port", range });
     }
+    if options.busy_poll && options.engine == EngineChoice::Classic {
+        return Err(Error::Plan {
+            option: "busy poll",
+            range: "off with the classic engine, whose calls block",
+        });
+    }
     if options.rate == Some(0) {
         return Err(Error::Plan { option: "rate", range: "above zero" });
     }
@@ -492,12 +504,13 @@ fn check_flows(options: &PlanOptions) -> Result<(), Error> {
 fn check_latency(options: &PlanOptions) -> Result<(), Error> {
     let range = match options.role {
         _ if !options.latency => return Ok(()),
+        Role::Request => return Ok(()),
         Role::Receive | Role::Send if options.engine == EngineChoice::Classic => return Ok(()),
         Role::Receive | Role::Send => {
             "off but with the classic engine: others move many messages together, of which none has a time of \
              its own"
         }
-        Role::Request | Role::Respond => "off: that of transactions is not built",
+        Role::Respond => "off at a responder, which does not see when a transaction begins",
     };
     Err(Error::Plan { option: "latency", range })
 }

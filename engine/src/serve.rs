@@ -19,6 +19,7 @@ use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
 use crate::flow::{DatagramSend, Flow, InBursts, Linger, Pieces, Receive, StreamSend};
+use crate::latency::Timings;
 use crate::low_water::LowWater;
 use crate::outcome::{Drops, End, Latency, LowWaterUse, Sample, Tally, Transport};
 use crate::pace::Pace;
@@ -45,8 +46,8 @@ pub(crate) struct Share {
     pub(crate) machine_cpu: MachineCpu,
     pub(crate) cpu: ThreadCpu,
     pub(crate) samples: Vec<Sample>,
-    pub(crate) progress_units: Option<u64>,
     pub(crate) latency: Option<Latency>,
+    pub(crate) progress_units: Option<u64>,
     pub(crate) low_water: Option<LowWaterUse>,
     pub(crate) longest_gather: Duration,
     pub(crate) drops: Option<Drops>,
@@ -93,6 +94,7 @@ struct Watchers<'a> {
     pace: Option<Pace>,
     resend: Option<Resend>,
     sampler: Option<Sampler>,
+    timings: Option<Timings>,
     teller: Option<Teller>,
 }
 
@@ -179,6 +181,7 @@ impl<'a> Serving<'a> {
         let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Tcp)
             && options.engine != EngineChoice::Classic
             && self.plan.layout().flows <= MARKED_FLOWS_MAX
+            && !options.busy_poll
             && !options.without.low_water;
         let policy = |connection: &Connection| {
             let fixed = options.socket.receive_buffer.map(|_| socket::buffers(&connection.socket).receive);
@@ -192,6 +195,7 @@ impl<'a> Serving<'a> {
         let options = self.plan.options();
         let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Udp)
             && options.engine != EngineChoice::Classic
+            && !options.busy_poll
             && !options.without.minimum_wait;
         // What one turn fetches, and what the buffers take without being handed back.
         let most = DONE_MAX.min(usize::from(self.plan.layout().buffers));
@@ -219,7 +223,8 @@ impl<'a> Serving<'a> {
             wakes,
             pace: self.pace(),
             resend: self.resend(),
-            sampler: self.sampler(),
+            sampler: Sampler::of(options, self.window.start),
+            timings: self.timings(),
             teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
         match (options.role, options.protocol) {
@@ -261,16 +266,6 @@ impl<'a> Serving<'a> {
             return Vec::new();
         }
         vec![Checker::new(self.plan.received_slots_bytes()); self.connections.len()]
-    }
-
-    fn sampler(&self) -> Option<Sampler> {
-        let options = self.plan.options();
-        let length = if let Length::Time(length) = options.length {
-            Some(length + options.receive_grace)
-        } else {
-            None
-        };
-        options.interval.map(|interval| Sampler::new(self.window.start, interval, length))
     }
 
     fn bursts(&self) -> InBursts {
@@ -328,8 +323,8 @@ impl<'a> Serving<'a> {
         }
         share.tally.wrong_bytes = watchers.checkers.iter().map(Checker::wrong).sum();
         share.tally.operations = share.tally.operations.plus(backend.operations());
-        share.latency = backend.latency();
         share.progress_units = watchers.teller.as_ref().and_then(Teller::units);
+        share.latency = watchers.timings.map(Timings::into_latency).or_else(|| backend.latency());
         share.samples = watchers.sampler.map_or_else(Vec::new, Sampler::into_samples);
         result
     }
@@ -374,6 +369,7 @@ impl<'a> Serving<'a> {
             wakes: watchers.wakes.take().map(|wakes| wakes as &mut dyn Wakes),
             pace: watchers.pace.take(),
             resend: watchers.resend.take(),
+            timings: watchers.timings.as_mut(),
             starved: VecDeque::with_capacity(self.connections.len()),
             unsettled: Vec::with_capacity(self.connections.len()),
             sampler: watchers.sampler.as_mut(),
@@ -508,7 +504,7 @@ fn mark(connection: &Connection, end: End) {
 }
 
 /// A backend that cannot go on.
-fn broken(source: io::Error) -> Error {
+pub(crate) fn broken(source: io::Error) -> Error {
     Error::System {
         call: "io_uring_enter, epoll_wait or setsockopt",
         doing: "moving payload",

@@ -24,6 +24,10 @@ pub(crate) use epoll::{EVENTS_MAX, Epoll, Event};
 pub(crate) struct Errno(pub(crate) i32);
 
 impl Errno {
+    pub(crate) const ABORTED: Self = Self(libc::ECONNABORTED);
+    pub(crate) const ACCESS: Self = Self(libc::EACCES);
+    pub(crate) const ADDRESS_IN_USE: Self = Self(libc::EADDRINUSE);
+    pub(crate) const ADDRESS_NOT_AVAILABLE: Self = Self(libc::EADDRNOTAVAIL);
     pub(crate) const AGAIN: Self = Self(libc::EAGAIN);
     pub(crate) const BROKEN_PIPE: Self = Self(libc::EPIPE);
     pub(crate) const CANCELED: Self = Self(libc::ECANCELED);
@@ -283,6 +287,12 @@ pub(crate) fn set_long_option(fd: RawFd, (level, name): (i32, i32), value: u64) 
 
 /// What connect answers on a non-blocking socket (EINPROGRESS).
 pub(crate) const IN_PROGRESS: i32 = libc::EINPROGRESS;
+
+/// Whether a connect has only begun, or goes on: what it answers when its time limit is over, and called
+/// again.
+pub(crate) fn is_connecting(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EALREADY | libc::EINTR))
+}
 
 /// What a connect that took too long would have answered at last.
 pub(crate) const TIMED_OUT: i32 = libc::ETIMEDOUT;

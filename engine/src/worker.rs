@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::arena::Span;
 use crate::backend::{Backend, Done, Op, Received};
 use crate::flow::{Batch, Flow, MARKS, Next};
+use crate::latency::Timings;
 use crate::layout::Layout;
 use crate::outcome::End;
 use crate::pace::Pace;
@@ -56,6 +57,8 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) pace: Option<Pace>,
     /// How long the responses to the requests of a flow may take; of one over UDP.
     pub(crate) resend: Option<Resend>,
+    /// How long transactions take, where that is measured.
+    pub(crate) timings: Option<&'a mut Timings>,
     /// Flows whose receive found no buffer, in the order in which they get another chance; with room for all.
     pub(crate) starved: VecDeque<u32>,
     /// Flows that are still to be asked what the completions of this turn amount to; with room for all.
@@ -109,7 +112,7 @@ pub(crate) fn drive<B: Backend, F: Flow>(
     done: &mut Vec<Done>,
 ) -> io::Result<()> {
     worker.start();
-    while worker.tracks.iter().any(|track| track.end.is_none()) {
+    while worker.runs() {
         let patience = worker.patience();
         worker.backend.wait(patience)?;
         worker.backend.reap(done);
@@ -126,7 +129,7 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         }
         worker.feed();
         worker.check_clock();
-        if all {
+        if all || !worker.runs() {
             worker.settle();
         }
     }
@@ -134,10 +137,18 @@ pub(crate) fn drive<B: Backend, F: Flow>(
 }
 
 impl<B: Backend, F: Flow> Worker<'_, B, F> {
+    /// Some flow is not over.
+    fn runs(&self) -> bool {
+        self.tracks.iter().any(|track| track.end.is_none())
+    }
+
     fn start(&mut self) {
         for flow in self.numbers() {
             if self.track(flow).end.is_none() {
                 let first = self.track(flow).flow.start();
+                if self.timings.is_some() {
+                    self.time(flow, Instant::now());
+                }
                 self.apply(flow, first);
             }
         }
@@ -167,16 +178,26 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
-    /// Asks the flows that something happened to what it amounts to.
+    /// Notes which transactions of a flow have begun and ended: now, as far as they are new.
+    fn time(&mut self, flow: u32, now: Instant) {
+        if let Some(timings) = &mut self.timings {
+            timings.note(flow, self.tracks[flow as usize].flow.exchanged(), now);
+        }
+    }
+
+    /// Asks the flows that something happened to what it amounts to. One look at the clock is for all of them:
+    /// it is the end of the transactions that this turn has brought to theirs, and the beginning of the next.
     fn settle(&mut self) {
+        let now = self.timings.as_ref().filter(|_| !self.unsettled.is_empty()).map(|_| Instant::now());
         for index in 0..self.unsettled.len() {
             let flow = self.unsettled[index];
             let track = self.track(flow);
             track.unsettled = false;
-            if track.end.is_none() {
-                let next = track.flow.settle();
-                self.apply(flow, next);
+            let next = if track.end.is_none() { track.flow.settle() } else { Next::Wait };
+            if let Some(now) = now {
+                self.time(flow, now);
             }
+            self.apply(flow, next);
         }
         self.unsettled.clear();
     }
@@ -364,6 +385,10 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             && !waits
         {
             let next = track.flow.resend();
+            if let Some(timings) = &mut self.timings {
+                timings.forget(0);
+            }
+            self.time(0, now);
             self.apply(0, next);
         }
     }

@@ -22,6 +22,8 @@ pub(crate) struct DatagramRequest {
     requests: Datagrams,
     /// Requests whose response is still to come, as far as is known.
     outstanding: u32,
+    /// Requests so far.
+    asked: u64,
     state: State,
     tally: Tally,
 }
@@ -43,6 +45,7 @@ impl DatagramRequest {
             limit,
             requests: Datagrams::new(requests),
             outstanding: 0,
+            asked: 0,
             state: State::Running,
             tally: Tally::default(),
         }
@@ -54,6 +57,7 @@ impl DatagramRequest {
         let wanted = u32::try_from(left).unwrap_or(u32::MAX).min(self.in_flight);
         let more = wanted.saturating_sub(self.outstanding);
         self.outstanding += more;
+        self.asked += u64::from(more);
         self.requests.owe(more.into());
     }
 
@@ -135,6 +139,10 @@ impl Flow for DatagramRequest {
 
     fn settle(&mut self) -> Next {
         if self.state == State::Running { self.requests.next().unwrap_or(Next::Wait) } else { Next::Wait }
+    }
+
+    fn exchanged(&self) -> (u64, u64) {
+        (self.asked, self.tally.transactions)
     }
 
     fn resend(&mut self) -> Next {

@@ -133,6 +133,10 @@ impl Flow for Request {
         if self.state == State::Running { self.requests.next().unwrap_or(Next::Wait) } else { Next::Wait }
     }
 
+    fn exchanged(&self) -> (u64, u64) {
+        (self.requests.asked(), self.tally.transactions)
+    }
+
     fn stop(&mut self, end: End) -> Next {
         match self.state {
             State::Running => self.drain(end),

@@ -60,6 +60,18 @@ impl Handle {
         queue.capacity() - queue.len()
     }
 
+    /// Nothing is queued, nothing has completed, and the kernel has nothing to do for the ring that an enter
+    /// would have done.
+    pub(super) fn is_idle(&mut self) -> bool {
+        let quiet = {
+            // SAFETY: this view of the queue is the only one, for `self` is borrowed exclusively and it is gone
+            // at the end of the block.
+            let queue = unsafe { self.uring().submission_shared() };
+            queue.is_empty() && !queue.taskrun() && !queue.cq_overflow()
+        };
+        quiet && self.completions().is_empty()
+    }
+
     /// What has completed.
     pub(super) fn completions(&mut self) -> CompletionQueue<'_> {
         // SAFETY: this view of the queue is the only one, for it borrows `self` exclusively.

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "hands memory to the kernel; each block says why it is sound")]
 
 mod buffers;
+mod connections;
 mod handle;
 mod nop;
 mod selftest;
@@ -18,16 +19,18 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue};
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::facts::UringFacts;
+use crate::origin::Origin;
 use crate::outcome::Operations;
 use crate::plan::SendPath;
 use crate::sys::{self, Errno};
 use crate::token::{Kind, Token};
 use buffers::BufferRing;
+use connections::Connections;
 use handle::Handle;
 use send::{Chain, Outgoing, Sending};
 
@@ -61,6 +64,8 @@ pub(crate) struct Ring {
     to: Option<Span>,
     /// The stop event is watched.
     watching: bool,
+    /// Where each transaction has a connection of its own.
+    connections: Option<Connections>,
     /// The sockets by their own numbers, for where there are no registered files; by flow.
     sockets: Vec<RawFd>,
     /// Operations of each flow that are queued or started and whose last completion has not been reaped.
@@ -72,6 +77,8 @@ pub(crate) struct Ring {
     facts: UringFacts,
     /// Most sends of a flow at once.
     batch: u32,
+    /// It looks for completions and never sleeps.
+    busy_poll: bool,
     /// Shortest sleep.
     at_least: Duration,
     /// Buffers skipped before the run.
@@ -84,6 +91,8 @@ pub(crate) struct Ring {
 /// How long a cancel may go without effect before it is repeated: much longer than the step of an operation
 /// that it can miss.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
+/// Looks at the ring in one busy wait: some microseconds, so that the clock is looked at now and then.
+const LOOKS: u32 = 256;
 /// How long a peer may take to read what zero-copy sends have under way at the end, before its connection is
 /// broken: a machine that is busy elsewhere reads on late.
 const ZERO_COPY_PATIENCE: Duration = Duration::from_secs(2);
@@ -146,8 +155,11 @@ impl Ring {
 
     /// Counts an operation that will complete. An offer need not, and is over when the kernel has begun it.
     fn count_open(&mut self, token: Token) {
-        self.in_flight += u32::from(token.kind != Kind::Offer);
-        if !matches!(token.kind, Kind::Offer | Kind::Stop) {
+        if token.kind == Kind::Offer || connections::is_silent(token) {
+            return;
+        }
+        self.in_flight += 1;
+        if token.kind != Kind::Stop {
             self.open[token.flow as usize] += 1;
         }
     }
@@ -188,6 +200,9 @@ impl Ring {
 
     /// Takes a completion, which may be one that the worker need not hear of.
     fn take(&mut self, entry: &cqueue::Entry, done: &mut Vec<Done>) {
+        if self.connections.is_some() && connections::is_own(entry) {
+            return done.extend(self.take_own(entry));
+        }
         let mut told = self.translate(entry);
         let token = told.token;
         let mut rest = None;
@@ -258,6 +273,8 @@ impl Ring {
 
     /// By name, one by one: to cancel whatever there is takes Linux 5.19.
     fn cancel_all(&mut self) {
+        let own = if self.connections.is_some() { connections::TOKENS.as_slice() } else { &[] };
+        self.connections.iter_mut().for_each(Connections::stop_accepting);
         if self.watching {
             self.cancel(Token::STOP, Token::CANCEL);
         }
@@ -266,7 +283,7 @@ impl Ring {
                 continue;
             }
             let sends = (0..self.batch).map(Token::send);
-            for target in std::iter::once(Token::RECEIVE).chain(sends) {
+            for target in std::iter::once(Token::RECEIVE).chain(sends).chain(own.iter().copied()) {
                 self.cancel(target.of(flow), Token::CANCEL.of(flow));
             }
         }
@@ -293,9 +310,38 @@ impl Ring {
         self.queue(entry, token);
     }
 
+    /// Looks for a while whether anything happens, and has it done.
+    fn poll(&mut self) -> io::Result<()> {
+        for _ in 0..LOOKS {
+            if !self.uring.is_idle() {
+                // It waits for nothing, and runs what the kernel has put off.
+                return entered(self.uring.submitter.submit_and_wait(0));
+            }
+            std::hint::spin_loop();
+        }
+        Ok(())
+    }
+
     /// Puts a flow's socket into the file table, or takes it out with -1.
     fn register_file(&self, flow: u32, fd: RawFd) -> io::Result<()> {
         self.uring.submitter.register_files_update(flow, &[fd]).map(drop)
+    }
+}
+
+/// What entering the kernel came to.
+fn entered(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        // Timed out, interrupted, or the kernel wants us to reap first: in each case, look what is there.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -313,6 +359,15 @@ impl Backend for Ring {
             self.register_file(flow, socket.as_raw_fd())?;
         }
         Ok(())
+    }
+
+    fn draw(&mut self, origin: Origin) -> io::Result<()> {
+        self.draw_from(origin);
+        Ok(())
+    }
+
+    fn connection(&self, flow: u32) -> Option<&Socket> {
+        self.connections.as_ref()?.socket(flow)
     }
 
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
@@ -349,6 +404,10 @@ impl Backend for Ring {
                     self.cancel(Token::send(index).of(flow), Token { index: index + 1, ..token });
                 }
             }
+            Op::Accept => self.start_accepting(),
+            Op::Close { last } => self.hang_up(last, token),
+            Op::Connect { port, request, bytes } => self.connect(port, request, bytes, token),
+            Op::Take { bytes } => self.take_bytes(flow, bytes),
             Op::Cancel(target) => self.cancel(target.of(flow), token),
             Op::Offer { span } => self.offer(span, token),
             Op::Receive => self.queue(self.receive_entry(flow), token),
@@ -371,6 +430,12 @@ impl Backend for Ring {
         if let Some(error) = self.refused.take() {
             return Err(error);
         }
+        if self.connections.as_ref().is_some_and(Connections::has_told) {
+            return Ok(());
+        }
+        if self.busy_poll {
+            return self.poll();
+        }
         self.operations.wakeups += 1;
         let submitter = &self.uring.submitter;
         let at_least = u32::try_from(self.at_least.as_micros()).unwrap_or(u32::MAX);
@@ -387,23 +452,16 @@ impl Backend for Ring {
                 submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
             }
         };
-        match result {
-            Ok(_) => Ok(()),
-            // Timed out, interrupted, or the kernel wants us to reap first: in each case, look what is there.
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)
-                ) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        entered(result)
     }
 
     fn reap(&mut self, done: &mut Vec<Done>) {
         self.operations.overflows = u64::from(self.uring.completions().overflow());
+        while done.len() + 1 < done.capacity()
+            && let Some(told) = self.connections.as_mut().and_then(Connections::tell)
+        {
+            done.push(told);
+        }
         // One may be told as two.
         while done.len() + 1 < done.capacity() {
             let Some(entry) = self.uring.completions().next() else { return };

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use io_uring::{IoUring, Probe, opcode};
 
 use super::buffers::{self, BufferRing};
+use super::connections;
 use super::handle::Handle;
 use super::send::{Chain, Sending};
 use super::{ReceivePath, Ring, selftest};
@@ -45,20 +46,24 @@ const MEMORY_PATIENCE: Duration = Duration::from_millis(400);
 pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Error> {
     let without = plan.options().without;
     let (uring, mut facts) =
-        build_patiently(plan.layout(), without, degraded).map_err(|error| refusal(&error))?;
+        build_patiently(plan.layout(), plan.options(), degraded).map_err(|error| refusal(&error))?;
     note_minimum_wait(plan.options(), &facts, degraded);
-    if let Err(missing) = probe(&uring) {
+    if let Err(missing) = probe(&uring, plan.options()) {
         let reason = format!("the kernel lacks {missing}");
         return Err(Error::UringRefused { errno: None, reason, hint: "use --engine epoll" });
     }
     let arena = map_arena(plan).map_err(Error::memory)?;
     let mut uring = Handle::new(uring);
     register_ring(&mut uring, &mut facts, degraded);
-    register_file_table(&uring, plan.layout(), without, &mut facts, degraded);
+    if !plan.options().connects_each() {
+        register_file_table(&uring, plan.layout(), without, &mut facts, degraded);
+    }
     let layout = plan.layout();
     let options = plan.options();
     let sending = first_sending(&uring, &arena, plan, &mut facts, degraded);
     let buffers = match plan.options().role {
+        // Receives of connections that come and go have each a place of their own.
+        _ if options.connects_each() => None,
         Role::Receive | Role::Request | Role::Respond => {
             register_buffer_ring(&uring, &arena, layout, without, &mut facts, degraded)
         }
@@ -77,12 +82,14 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         address: layout.address,
         to: None,
         watching: false,
+        connections: None,
         sockets: vec![-1; layout.flows as usize],
         open: vec![0; layout.flows as usize],
         chains: vec![Chain::default(); layout.flows as usize],
         in_flight: 0,
         facts,
         batch: layout.batch,
+        busy_poll: options.busy_poll,
         at_least: Duration::ZERO,
         skipped_before: 0,
         refused: None,
@@ -113,7 +120,7 @@ struct Flag {
 
 /// Newest first: an older kernel refuses a flag it does not know with a bare EINVAL, so they are dropped in
 /// this order until it agrees. Bits are those of the kernel's uapi header io_uring.h.
-const FLAGS: [Flag; 4] = [
+static FLAGS: [Flag; 4] = [
     Flag {
         name: "DEFER_TASKRUN",
         bit: 1 << 13,
@@ -135,6 +142,23 @@ const FLAGS: [Flag; 4] = [
     },
 ];
 
+/// Place of COOP_TASKRUN on the ladder. With it, or with what comes before it, the kernel puts off what it has to
+/// do for the ring until it is entered.
+const COOP: usize = 2;
+
+/// It then says in the queue that there is something, which who never sleeps has to see. As old as COOP_TASKRUN.
+static TASK_RUN_FLAG: Flag = Flag {
+    name: "TASKRUN_FLAG",
+    bit: 1 << 9,
+    set: |b| b.setup_taskrun_flag(),
+    without: "an enter for each look",
+};
+
+/// The flags of a ring from one of the ladder on.
+fn rung(from: usize, busy_poll: bool) -> impl Iterator<Item = &'static Flag> {
+    FLAGS[from..].iter().chain((busy_poll && from <= COOP).then_some(&TASK_RUN_FLAG))
+}
+
 /// Every provided buffer could complete by itself, and every send, twice over. Of zero-copy sends the
 /// notifications of many batches may come with one acknowledgement of the peer's. No more, because the queues
 /// count as locked memory on some kernels, whose limit may be 64 KiB for all rings of a user.
@@ -153,12 +177,12 @@ fn submission_entries(layout: &Layout) -> u32 {
 /// not taken at once.
 fn build_patiently(
     layout: &Layout,
-    without: Without,
+    options: &PlanOptions,
     degraded: &mut Vec<Degraded>,
 ) -> io::Result<(IoUring, UringFacts)> {
     let deadline = Instant::now() + MEMORY_PATIENCE;
     loop {
-        match build(layout, without, degraded) {
+        match build(layout, options, degraded) {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < deadline => {
                 std::thread::sleep(MEMORY_PATIENCE / 20);
             }
@@ -169,19 +193,20 @@ fn build_patiently(
 
 fn build(
     layout: &Layout,
-    without: Without,
+    options: &PlanOptions,
     degraded: &mut Vec<Degraded>,
 ) -> io::Result<(IoUring, UringFacts)> {
+    let without = options.without;
     let start = usize::from(without.deferred_task_run);
-    let (uring, from, refused) = climb(submission_entries(layout), completion_entries(layout), start)?;
+    let (submissions, completions) = (submission_entries(layout), completion_entries(layout));
+    let (uring, from, refused) = climb(submissions, completions, start, options.busy_poll)?;
     for flag in &FLAGS[start..from] {
         let reason = refused.as_ref().map_or_else(String::new, error_name);
         degraded.push(Degraded { feature: flag.name, reason, instead: flag.without });
     }
-    let granted = &FLAGS[from..];
     let facts = UringFacts {
-        setup_flags: granted.iter().map(|flag| flag.name).collect(),
-        setup_bits: granted.iter().map(|flag| flag.bit).sum(),
+        setup_flags: rung(from, options.busy_poll).map(|flag| flag.name).collect(),
+        setup_bits: rung(from, options.busy_poll).map(|flag| flag.bit).sum(),
         submission_entries: uring.params().sq_entries(),
         completion_entries: uring.params().cq_entries(),
         minimum_wait: uring.params().is_feature_min_timeout() && !without.minimum_wait,
@@ -196,12 +221,13 @@ fn climb(
     submissions: u32,
     completions: u32,
     start: usize,
+    busy_poll: bool,
 ) -> io::Result<(IoUring, usize, Option<io::Error>)> {
     let mut refused = None;
     for from in start..=FLAGS.len() {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(completions).setup_clamp().dontfork();
-        for flag in &FLAGS[from..] {
+        for flag in rung(from, busy_poll) {
             (flag.set)(&mut builder);
         }
         match builder.build(submissions) {
@@ -218,7 +244,7 @@ fn climb(
 /// # Errors
 /// [`Error::UringRefused`] says who refuses.
 pub(super) fn bare() -> Result<IoUring, Error> {
-    climb(SUBMISSION_ENTRIES, 2 * SUBMISSION_ENTRIES, 0)
+    climb(SUBMISSION_ENTRIES, 2 * SUBMISSION_ENTRIES, 0, false)
         .map(|(uring, ..)| uring)
         .map_err(|error| refusal(&error))
 }
@@ -236,7 +262,7 @@ fn note_minimum_wait(options: &PlanOptions, facts: &UringFacts, degraded: &mut V
 }
 
 /// What no flow can do without.
-fn probe(uring: &IoUring) -> Result<(), &'static str> {
+fn probe(uring: &IoUring, options: &PlanOptions) -> Result<(), &'static str> {
     if !uring.params().is_feature_ext_arg() {
         return Err("timeouts in io_uring_enter (EXT_ARG, Linux 5.11)");
     }
@@ -246,6 +272,9 @@ fn probe(uring: &IoUring) -> Result<(), &'static str> {
     let mut probe = Probe::new();
     if uring.submitter().register_probe(&mut probe).is_err() {
         return Err("the opcode probe (Linux 5.6)");
+    }
+    if let Some(missing) = connections::lacks(uring, &probe).filter(|_| options.connects_each()) {
+        return Err(missing);
     }
     let needed = [
         (opcode::Send::CODE, "IORING_OP_SEND"),

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::{Serving, Share, Watchers};
 use crate::backend::{Backend, Done};
 use crate::flow::{DatagramRequest, DatagramRespond, Messages, Request, Respond};
+use crate::latency::Timings;
 use crate::plan::{EngineChoice, Length, Protocol, Role};
 use crate::resend::Resend;
 
@@ -76,6 +77,13 @@ impl Serving<'_> {
         let options = self.plan.options();
         let Length::Transactions(all) = options.length else { return None };
         Some(all.div_ceil(u64::from(options.flows)))
+    }
+
+    /// How long transactions take, where that is to be measured.
+    pub(super) fn timings(&self) -> Option<Timings> {
+        let options = self.plan.options();
+        let wanted = options.latency && options.role == Role::Request;
+        wanted.then(|| Timings::new(self.connections.len(), options.transaction.in_flight))
     }
 
     /// How long responses may take, where somebody wants to know.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use ringperf_engine::plan::{Endpoint, Every, Length, Progress, Protocol, Role};
+use ringperf_engine::plan::{Endpoint, Every, Length, Progress, Protocol, Role, Transaction};
 use ringperf_engine::{EngineChoice, Error, Outcome, Plan, PlanOptions, prepare};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -28,6 +28,8 @@ struct Case {
     interval: Option<Duration>,
     /// Both ends tell of their progress, the sender to somebody who does not keep up.
     told: bool,
+    /// Requests and responses, whose times are measured.
+    transactions: bool,
 }
 
 /// Allocations of both ends from the start of the run to their outcomes.
@@ -45,12 +47,16 @@ fn run(case: &Case, length: Duration) -> Result<(usize, Outcome), Error> {
         length,
         progress: case.told.then_some(progress(to)),
         message_bytes: if udp { 1472 } else { 16 << 10 },
+        transaction: Transaction { in_flight: 4, ..Transaction::default() },
+        latency: role == Role::Request,
         ..PlanOptions::new(role, endpoint)
     };
     let listen = Endpoint::Listen { local, peers: Vec::new() };
-    let receiver = prepare(&Plan::new(options(Role::Receive, listen, Length::Endless, to))?)?;
+    let (first, second) =
+        if case.transactions { (Role::Request, Role::Respond) } else { (Role::Send, Role::Receive) };
+    let receiver = prepare(&Plan::new(options(second, listen, Length::Endless, to))?)?;
     let connect = Endpoint::Connect { local };
-    let sender = prepare(&Plan::new(options(Role::Send, connect, Length::Time(length), to_slow))?)?;
+    let sender = prepare(&Plan::new(options(first, connect, Length::Time(length), to_slow))?)?;
     let target = receiver.local();
     let region = Region::new(ALLOCATOR);
     let receiving = std::thread::spawn(move || receiver.run(None));
@@ -70,15 +76,18 @@ fn skip(case: &Case, error: &Error) {
 #[test]
 fn a_longer_run_allocates_no_more() {
     for engine in [EngineChoice::Classic, EngineChoice::Epoll, EngineChoice::Uring] {
-        for (protocol, flows, interval, told) in [
-            (Protocol::Tcp, 1, None, false),
-            (Protocol::Tcp, 1, None, true),
-            (Protocol::Tcp, 3, Some(Duration::from_millis(50)), false),
-            (Protocol::Udp, 1, None, false),
-            (Protocol::Udp, 1, None, true),
+        for (protocol, flows, interval, told, transactions) in [
+            (Protocol::Tcp, 1, None, false, false),
+            (Protocol::Tcp, 1, None, true, false),
+            (Protocol::Tcp, 3, Some(Duration::from_millis(50)), false, false),
+            (Protocol::Udp, 1, None, false, false),
+            (Protocol::Udp, 1, None, true, false),
+            (Protocol::Tcp, 1, None, false, true),
+            (Protocol::Tcp, 3, Some(Duration::from_millis(50)), false, true),
+            (Protocol::Udp, 1, None, false, true),
         ] {
-            let case = Case { engine, protocol, flows, interval, told };
-            let name = format!("{engine:?} {protocol:?}, {flows} flows, told {told}");
+            let case = Case { engine, protocol, flows, interval, told, transactions };
+            let name = format!("{engine:?} {protocol:?}, {flows} flows, told {told}, in turn {transactions}");
             let (short, few) = match run(&case, Duration::from_millis(100)) {
                 Ok(done) => done,
                 Err(error) => {

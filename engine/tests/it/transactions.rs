@@ -11,7 +11,7 @@ use ringperf_engine::{EngineChoice, Outcome, Plan, PlanOptions, Prepared, prepar
 use socket2::SockRef;
 
 use crate::support::{
-    CLASSIC, EPOLL, URING, Way, connect, datagram_ways, listen, loopback, uring_or_skip, ways,
+    CLASSIC, EPOLL, URING, Way, connect, datagram_ways, listen, loopback, run_pair, uring_or_skip, ways,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -390,6 +390,105 @@ fn a_request_of_another_size_fails_a_responder_that_was_told_the_size() {
             let wanted = if exact_message { (End::Failed(90), 1) } else { (End::PeerClosed, 2) };
             assert_eq!((outcome.end, outcome.tally.transactions), wanted, "{}", way.name);
         }
+    }
+}
+
+#[test]
+fn the_time_of_every_transaction_is_measured() {
+    for way in engines("the_time_of_every_transaction_is_measured") {
+        for (flows, in_flight, udp) in [(1, 1, false), (1, 16, false), (20, 3, false), (1, 4, true)] {
+            let case = Case { flows, in_flight, length: Length::Transactions(1000), ..one(20) };
+            let (ours, theirs) = (case.options(way, Role::Request), case.options(way, Role::Respond));
+            let ours = PlanOptions { latency: true, workers: 2, ..ours };
+            let (ours, theirs) = if udp { (over_udp(ours), over_udp(theirs)) } else { (ours, theirs) };
+            let (requested, responded) = run(ours, theirs);
+            let name = format!("{}: {flows} flows, {in_flight} in flight, udp {udp}", way.name);
+            assert!(responded.latency.is_none(), "{name}");
+            let latency = requested.latency.expect("it was asked for");
+            assert_eq!(latency.histogram.len(), 1000, "{name}");
+            // So many were under way at once, for no longer than the run.
+            let most = requested.elapsed.as_nanos() * u128::from(flows * in_flight);
+            assert!(latency.sum_ns > 0 && latency.sum_ns <= most, "{name}: {} of {most}", latency.sum_ns);
+            assert!(latency.min_ns > 0 && latency.min_ns <= latency.max_ns, "{name}");
+            let mean = latency.sum_ns as f64 / 1000.0 / 1000.0;
+            assert!(latency.sum_squares_us / 1000.0 >= mean * mean * 0.999, "{name}");
+            assert!(latency.histogram.max() >= latency.max_ns, "{name}");
+        }
+    }
+}
+
+#[test]
+fn who_never_sleeps_counts_alike() {
+    for way in ways("who_never_sleeps_counts_alike").into_iter().filter(|way| *way != CLASSIC) {
+        let busy = |options| PlanOptions { busy_poll: true, ..options };
+        for (bytes, in_flight, flows, udp) in
+            [(1, 1, 1, false), (300, 4, 20, false), (100_000, 2, 1, false), (1, 3, 1, true)]
+        {
+            let case = Case { in_flight, flows, ..one(bytes) };
+            let (ours, theirs) = (case.options(way, Role::Request), case.options(way, Role::Respond));
+            let (ours, theirs) = if udp { (over_udp(ours), over_udp(theirs)) } else { (ours, theirs) };
+            let name =
+                format!("{}: {bytes} bytes, {in_flight} in flight, {flows} flows, udp {udp}", way.name);
+            let (requested, responded) = run(busy(ours), busy(theirs));
+            assert_counted(&name, case, &requested, &responded);
+            for outcome in [requested, responded] {
+                assert!(outcome.facts.busy_poll && outcome.tally.operations.wakeups == 0, "{name}");
+                let flags = outcome.facts.uring.map(|uring| uring.setup_flags).unwrap_or_default();
+                let tells = flags.iter().any(|flag| flag.contains("COOP") || flag.contains("DEFER"));
+                assert_eq!(flags.contains(&"TASKRUN_FLAG"), tells, "{name}");
+            }
+        }
+    }
+    let classic = one(1).options(CLASSIC, Role::Request);
+    let refused = Plan::new(PlanOptions { busy_poll: true, ..classic }).unwrap_err();
+    assert!(refused.to_string().contains("busy poll"));
+}
+
+#[test]
+fn who_never_sleeps_is_stopped_and_ends_by_the_clock() {
+    for way in
+        engines("who_never_sleeps_is_stopped_and_ends_by_the_clock").into_iter().filter(|way| *way != CLASSIC)
+    {
+        let case = Case { length: Length::Endless, ..one(10) };
+        let options = PlanOptions { busy_poll: true, ..case.options(way, Role::Respond) };
+        let responder = ready(options.clone());
+        let _silent = TcpStream::connect(responder.local()).unwrap();
+        let stop = responder.stop();
+        let run = std::thread::spawn(move || responder.run(None).unwrap());
+        std::thread::sleep(50 * MS);
+        stop.stop();
+        assert_eq!(run.join().unwrap().end, End::Stopped, "{}", way.name);
+        let options = PlanOptions { length: Length::Time(50 * MS), receive_grace: 50 * MS, ..options };
+        let responder = ready(options);
+        let _silent = TcpStream::connect(responder.local()).unwrap();
+        assert_eq!(responder.run(None).unwrap().end, End::Timer, "{}", way.name);
+    }
+}
+
+#[test]
+fn streams_and_datagrams_arrive_where_nobody_sleeps() {
+    for way in
+        ways("streams_and_datagrams_arrive_where_nobody_sleeps").into_iter().filter(|way| *way != CLASSIC)
+    {
+        let busy = |role, endpoint| PlanOptions { busy_poll: true, ..way.options(role, endpoint) };
+        let receiver = PlanOptions { check_payload: true, ..busy(Role::Receive, listen()) };
+        let (sent, received) = run_pair(busy(Role::Send, connect()), receiver);
+        assert_eq!((sent.end, received.end), (End::PeerClosed, End::PeerClosed), "{}", way.name);
+        assert_eq!(received.tally.bytes_received, sent.tally.bytes_sent, "{}", way.name);
+        assert_eq!(received.tally.wrong_bytes, 0, "{}", way.name);
+        assert!(received.low_water.is_none() && sent.tally.bytes_sent > 0, "{}", way.name);
+    }
+}
+
+#[test]
+fn samples_tell_of_transactions() {
+    for way in engines("samples_tell_of_transactions") {
+        let case = Case { length: Length::Time(300 * MS), flows: 3, ..one(20) };
+        let ours = PlanOptions { interval: Some(50 * MS), ..case.options(way, Role::Request) };
+        let (requested, _) = run(ours, case.options(way, Role::Respond));
+        let told: Vec<u64> = requested.samples.iter().map(|sample| sample.transactions).collect();
+        assert!(told.is_sorted() && told.last() > Some(&0), "{}: {told:?}", way.name);
+        assert!(told.last() <= Some(&requested.tally.transactions), "{}: {told:?}", way.name);
     }
 }
 
