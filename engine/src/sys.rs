@@ -24,6 +24,7 @@ pub(crate) use epoll::{EVENTS_MAX, Epoll, Event};
 pub(crate) struct Errno(pub(crate) i32);
 
 impl Errno {
+    pub(crate) const ABORTED: Self = Self(libc::ECONNABORTED);
     pub(crate) const ACCESS: Self = Self(libc::EACCES);
     pub(crate) const ADDRESS_IN_USE: Self = Self(libc::EADDRINUSE);
     pub(crate) const ADDRESS_NOT_AVAILABLE: Self = Self(libc::EADDRNOTAVAIL);
