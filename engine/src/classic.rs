@@ -4,20 +4,24 @@
 //! before a call: no readiness, no low-water mark, no batch. What ends a call that would block for ever is
 //! the socket's own time limit, and only between calls are the clock and the stop event looked at.
 
+mod connections;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::error::Error;
-use crate::outcome::Operations;
-use crate::plan::Plan;
+use crate::origin::Origin;
+use crate::outcome::{Latency, Operations};
+use crate::plan::{Plan, Role};
 use crate::sys::{self, Errno, Patience, Timeout};
 use crate::token::Token;
+use connections::Connections;
 
 /// Blocking calls over one socket.
 pub(crate) struct Classic {
@@ -28,11 +32,16 @@ pub(crate) struct Classic {
     to: Option<SockAddr>,
     /// Sends in order. One at a time, but for the marks at the end of a stream of datagrams.
     sends: VecDeque<(Span, Token)>,
+    /// Where each transaction has a connection of its own.
+    connections: Option<Connections>,
     /// A receive is wanted; it stays so until cancelled or the stream ends.
     receiving: bool,
     /// How long a send and a receive may block: what the socket has been told.
     send_slice: Duration,
     receive_slice: Duration,
+    /// A send may have to wait for its time, and be on time then, which a receive's own time limit is not: it
+    /// counts in the kernel's ticks.
+    paced: bool,
     /// The stop event, until it is signalled.
     stop: Option<RawFd>,
     /// When the stop event, and the peer's end while sending, are looked at next.
@@ -40,6 +49,32 @@ pub(crate) struct Classic {
     /// Completions to be reaped.
     ready: VecDeque<Done>,
     operations: Operations,
+    /// The times of calls that send, or of those that receive, where they are measured.
+    send_times: Option<CallTimes>,
+    receive_times: Option<CallTimes>,
+}
+
+/// How long the calls of one kind take.
+struct CallTimes {
+    latency: Latency,
+    /// When the call under way began. One that its time limit has cut short goes on with the next.
+    began: Option<Instant>,
+}
+
+impl CallTimes {
+    fn new() -> Self {
+        Self { latency: Latency::new(), began: None }
+    }
+
+    fn begin(&mut self) {
+        self.began.get_or_insert_with(Instant::now);
+    }
+
+    fn end(&mut self) {
+        if let Some(began) = self.began.take() {
+            self.latency.record(began.elapsed());
+        }
+    }
 }
 
 /// Longest time in one call, and between two looks at what else there is.
@@ -54,19 +89,24 @@ impl Classic {
         let layout = plan.layout();
         let mut arena = Arena::map(layout.arena_bytes).map_err(Error::memory)?;
         arena.fill(layout.send, plan.options().payload.as_deref());
+        let times = |role| (plan.options().latency && plan.options().role == role).then(CallTimes::new);
         Ok(Self {
             arena,
             slot: layout.single,
             socket: -1,
             to: None,
             sends: VecDeque::with_capacity(8),
+            connections: None,
             receiving: false,
             send_slice: Duration::ZERO,
             receive_slice: Duration::ZERO,
+            paced: plan.options().bursts.is_some(),
             stop: None,
             next_look: Instant::now(),
             ready: VecDeque::with_capacity(16),
             operations: Operations::default(),
+            send_times: times(Role::Send),
+            receive_times: times(Role::Receive),
         })
     }
 
@@ -83,9 +123,17 @@ impl Classic {
     /// Sends the first message, or as much of it as goes within the time limit.
     fn make_send(&mut self, span: Span, token: Token) {
         self.operations.sends_syscall += 1;
+        // The marks at the end of a stream of datagrams are no messages.
+        let mut times = self.send_times.as_mut().filter(|_| span.length > 0);
+        times.iter_mut().for_each(|times| times.begin());
         let result = sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait);
         let result = match result {
-            Ok(bytes) => Ok(bytes as u32),
+            Ok(bytes) => {
+                if bytes == span.length as usize {
+                    times.iter_mut().for_each(|times| times.end());
+                }
+                Ok(bytes as u32)
+            }
             // Nothing has gone out; it is tried again, once the clock has been looked at.
             Err(error) if is_no_answer(&error) => return,
             Err(error) => Err(Errno::of(&error)),
@@ -97,6 +145,7 @@ impl Classic {
     /// Receives once. The slot is free: the worker has seen and released the last receive before it waits
     /// again.
     fn make_receive(&mut self, patience: Patience) {
+        self.receive_times.iter_mut().for_each(CallTimes::begin);
         match sys::receive(self.socket, self.arena.bytes_mut(self.slot), patience) {
             Ok(0) => {
                 self.receiving = false;
@@ -105,6 +154,7 @@ impl Classic {
             Ok(bytes) => {
                 let bytes = bytes as u32;
                 self.operations.receives_syscall += 1;
+                self.receive_times.iter_mut().for_each(CallTimes::end);
                 self.complete(Token::RECEIVE, Ok(bytes), true, Received::Slot { flow: 0, bytes });
             }
             Err(error) if is_no_answer(&error) => {}
@@ -142,7 +192,7 @@ impl Classic {
                 self.stop = Some(stop);
             }
         }
-        if self.receiving && !self.sends.is_empty() {
+        if self.receiving && !self.sends.is_empty() && self.connections.is_none() {
             self.make_receive(Patience::Now);
         }
         Ok(())
@@ -177,6 +227,15 @@ impl Backend for Classic {
         Ok(())
     }
 
+    fn draw(&mut self, origin: Origin) -> io::Result<()> {
+        self.connections = Some(Connections::new(origin)?);
+        Ok(())
+    }
+
+    fn connection(&self, _flow: u32) -> Option<&Socket> {
+        self.connections.as_ref()?.socket()
+    }
+
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
         self.stop = Some(stop.as_raw_fd());
         Ok(())
@@ -184,7 +243,11 @@ impl Backend for Classic {
 
     fn push(&mut self, op: Op, token: Token) {
         match op {
+            Op::Accept => self.start_accepting(),
             Op::Cancel(target) => self.cancel(target),
+            Op::Close { last } => self.hang_up(last, token),
+            Op::Connect { port, request, bytes } => self.connect(port, request, bytes, token),
+            Op::Take { bytes } => self.want(bytes),
             Op::Receive => self.receiving = true,
             Op::Offer { span } | Op::Send { span, .. } => self.sends.push_back((span, token)),
         }
@@ -197,9 +260,15 @@ impl Backend for Classic {
         if !self.ready.is_empty() {
             return Ok(());
         }
-        if let Some(&(span, token)) = self.sends.front() {
+        if self.connections.is_some() {
+            self.converse(timeout);
+        } else if let Some(&(span, token)) = self.sends.front() {
             self.limit(Timeout::Send, timeout)?;
             self.make_send(span, token);
+        } else if self.receiving && self.paced {
+            if sys::becomes_readable(&self.socket, timeout.unwrap_or(SLICE).min(SLICE))? {
+                self.make_receive(Patience::Now);
+            }
         } else if self.receiving {
             self.limit(Timeout::Receive, timeout)?;
             self.make_receive(Patience::Wait);
@@ -223,6 +292,11 @@ impl Backend for Classic {
     }
 
     fn release(&mut self, _received: Received) {}
+
+    fn latency(&mut self) -> Option<Latency> {
+        let times = self.send_times.take().or(self.receive_times.take())?;
+        Some(times.latency)
+    }
 
     fn operations(&self) -> Operations {
         self.operations

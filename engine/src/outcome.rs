@@ -169,6 +169,30 @@ pub struct Transport {
     pub segment_bytes: u32,
     /// Name of the congestion control in force.
     pub congestion_control: String,
+    /// More of it. A serialized outcome leaves it out.
+    #[serde(skip)]
+    pub info: TransportInfo,
+}
+
+/// Figures of TCP_INFO that nothing here is computed from, under the kernel's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransportInfo {
+    /// Retransmission timeout in microseconds.
+    pub rto: u32,
+    /// Timeout of delayed acknowledgements in microseconds.
+    pub ato: u32,
+    /// Path MTU in bytes.
+    pub pmtu: u32,
+    /// Limit of the receive window in bytes.
+    pub rcv_ssthresh: u32,
+    /// Variation of the round-trip time in microseconds.
+    pub rttvar: u32,
+    /// Slow-start threshold in segments.
+    pub snd_ssthresh: u32,
+    /// Congestion window in segments.
+    pub snd_cwnd: u32,
+    /// Segments that may come out of order before one is taken for lost.
+    pub reordering: u32,
 }
 
 /// What reached a receiver of datagrams and was dropped there.
@@ -279,8 +303,9 @@ impl Sample {
 
 /// How long operations took. What one is follows from the role, as netperf has it: at [`Role::Request`] a
 /// transaction, from before its request is sent to its whole response, connection and close included where
-/// each has its own; at [`Role::Send`] a send and at [`Role::Receive`] a receive, which only the classic
-/// engine measures: elsewhere many go together, and none has a time of its own.
+/// each has its own; at [`Role::Send`] the sending of a message and at [`Role::Receive`] a receive that brings
+/// something, which only the classic engine measures: elsewhere many go together, and none has a time of its
+/// own. Other than netperf's, the first of these does not include the making of the connection.
 ///
 /// Of several transactions under way the oldest is the one that a response ends. A worker reads the clock once
 /// for all that a turn of its loop has brought to their end, just before it sends what follows them; so the time

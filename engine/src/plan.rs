@@ -3,7 +3,9 @@
 //! Opens nothing and knows nothing of rings; [`crate::prepare`] turns a plan into sockets, threads and
 //! memory.
 
+mod each;
 mod progress;
+mod sending;
 mod transactions;
 
 use std::fs::File;
@@ -18,6 +20,7 @@ use crate::error::Error;
 use crate::layout::Layout;
 
 pub use progress::{Every, Progress, WorkUnit};
+pub use sending::{Bursts, SendPath};
 
 /// Largest message of a stream, in bytes. The arena is sized from it before the clock starts.
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
@@ -128,15 +131,6 @@ pub enum Connections {
     Kept,
 }
 
-/// Sends in bursts: netperf's `-b` and `-w`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Bursts {
-    /// Messages, or requests, of a burst.
-    pub messages: u32,
-    /// From the beginning of one burst to that of the next.
-    pub every: Duration,
-}
-
 /// How the data connection comes about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -221,37 +215,6 @@ pub struct Without {
     pub low_water: bool,
 }
 
-/// How a TCP sender hands its messages to the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SendPath {
-    /// Whichever is fastest for the size of the messages, of those with one send a message and a copy into
-    /// the socket buffer.
-    #[default]
-    Auto,
-    /// Chains of linked sends.
-    Chain,
-    /// One message at a time, from registered memory.
-    Registered,
-    /// As many messages as there are slots for in one send.
-    Bundle,
-    /// Chains of sends without a copy into the socket buffer, where the kernel manages that;
-    /// [`crate::outcome::Operations::zero_copy_copied`] counts where it did not.
-    ZeroCopy,
-}
-
-impl SendPath {
-    /// What a run that cannot have it is said to lack.
-    pub(crate) fn feature(self) -> &'static str {
-        match self {
-            Self::Auto | Self::Chain => "linked sends",
-            Self::Bundle => "send bundles",
-            Self::Registered => "registered send buffers",
-            Self::ZeroCopy => "zero-copy send",
-        }
-    }
-}
-
 /// Everything a [`Plan`] is made from. Start from [`PlanOptions::new`] and change fields.
 #[derive(Clone, Debug)]
 pub struct PlanOptions {
@@ -281,6 +244,11 @@ pub struct PlanOptions {
     /// under way is reset, and that the sender would take for a failure. What comes then is not counted.
     /// Zero closes at once.
     pub receive_linger: Duration,
+    /// How long a responder whose transactions have a connection each goes on waiting for one after the end of
+    /// a [`Length::Time`]; then it ends as [`crate::End::PeerClosed`]. A requester whose time is over just
+    /// stops connecting, which nobody can see, and it waits for this end to get its results. `None`: as long
+    /// as [`Self::receive_grace`] says, as netperf does.
+    pub respond_linger: Option<Duration>,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
     /// How long a sender waits, after its last byte, for the peer to have read everything and closed.
@@ -323,7 +291,8 @@ pub struct PlanOptions {
     pub file: Option<Arc<File>>,
     /// What a transaction is.
     pub transaction: Transaction,
-    /// A TCP or UDP sender's messages, or a requester's requests, go out in bursts.
+    /// A TCP or UDP sender's messages, or a requester's requests, go out in bursts; of one flow only. Over UDP
+    /// there is no rate beside them.
     pub bursts: Option<Bursts>,
     /// The worker looks for completions without ever sleeping, at the cost of its core. It wins where one
     /// waits for the other, and nowhere else. The classic engine cannot.
@@ -352,6 +321,7 @@ impl PlanOptions {
             length: Length::Time(Duration::from_secs(10)),
             receive_grace: Duration::from_secs(4),
             receive_linger: Duration::from_secs(4),
+            respond_linger: Some(Duration::from_millis(300)),
             connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(20),
             engine: EngineChoice::Auto,
@@ -388,6 +358,12 @@ impl PlanOptions {
     /// Another way of sending is asked for than a send for each message.
     pub(crate) fn has_special_send_path(&self) -> bool {
         !matches!(self.send_path, SendPath::Auto | SendPath::Chain)
+    }
+
+    /// Each transaction has a connection of its own.
+    pub(crate) fn connects_each(&self) -> bool {
+        matches!(self.role, Role::Request | Role::Respond)
+            && self.transaction.connections == Connections::Each
     }
 
     /// Threads that the run has.
@@ -432,8 +408,8 @@ impl Plan {
         }
         transactions::check(&options)?;
         check_flows(&options)?;
-        check_offloads(&options)?;
-        check_send_path(&options)?;
+        check_latency(&options)?;
+        sending::check(&options)?;
         let told_every = progress::check(&options)?;
         let PlanOptions { receive_grace, receive_linger, connect_timeout, drain_timeout, .. } = options;
         let length = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
@@ -441,10 +417,12 @@ impl Plan {
             ("test length", length),
             ("receiver's grace", receive_grace),
             ("receiver's linger", receive_linger),
+            ("responder's linger", options.respond_linger.unwrap_or_default()),
             ("connect timeout", connect_timeout),
             ("drain timeout", drain_timeout),
             ("interval", options.interval.unwrap_or_default()),
             ("interval of progress", told_every),
+            ("time between bursts", options.bursts.map_or(Duration::ZERO, |bursts| bursts.every)),
         ] {
             if time > TIME_MAX {
                 return Err(Error::Plan { option, range: "at most 4294967295 seconds" });
@@ -483,22 +461,8 @@ impl Plan {
 
 /// What a plan can say already and nothing carries out yet.
 fn check_built(options: &PlanOptions) -> Result<(), Error> {
-    let transactions = matches!(options.role, Role::Request | Role::Respond);
-    if transactions && options.transaction.connections == Connections::Each {
-        let range = "kept: a connection for each transaction is not built";
-        return Err(Error::Plan { option: "connections", range });
-    }
-    if options.bursts.is_some() {
-        return Err(Error::Plan { option: "bursts", range: "off: they are not built" });
-    }
     if options.file.is_some() {
         return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
-    }
-    if options.latency && options.role != Role::Request {
-        return Err(Error::Plan {
-            option: "latency",
-            range: "off but at a requester: it is not built elsewhere",
-        });
     }
     Ok(())
 }
@@ -536,34 +500,19 @@ fn check_flows(options: &PlanOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// Segmentation is for who sends datagrams, coalescing for who receives them and need not tell them apart.
-fn check_offloads(options: &PlanOptions) -> Result<(), Error> {
-    let part = (options.role, options.protocol);
-    if options.gso && part != (Role::Send, Protocol::Udp) {
-        return Err(Error::Plan { option: "segmentation of sends (gso)", range: "on at UDP senders only" });
-    }
-    if options.gro && part != (Role::Receive, Protocol::Udp) {
-        return Err(Error::Plan {
-            option: "coalescing of receives (gro)",
-            range: "on at UDP receivers only",
-        });
-    }
-    if options.gro && options.exact_message {
-        let range = "off where a datagram of another size is the end (exact message)";
-        return Err(Error::Plan { option: "coalescing of receives (gro)", range });
-    }
-    Ok(())
-}
-
-/// The other ways than a send for each message are io_uring's, and of streams.
-fn check_send_path(options: &PlanOptions) -> Result<(), Error> {
-    let may = matches!(options.engine, EngineChoice::Auto | EngineChoice::Uring)
-        && options.protocol == Protocol::Tcp;
-    if options.role == Role::Send && options.has_special_send_path() && !may {
-        let range = "auto or chain over UDP and with the epoll and classic engines";
-        return Err(Error::Plan { option: "send path", range });
-    }
-    Ok(())
+/// Whether what is to be measured has a time of its own.
+fn check_latency(options: &PlanOptions) -> Result<(), Error> {
+    let range = match options.role {
+        _ if !options.latency => return Ok(()),
+        Role::Request => return Ok(()),
+        Role::Receive | Role::Send if options.engine == EngineChoice::Classic => return Ok(()),
+        Role::Receive | Role::Send => {
+            "off but with the classic engine: others move many messages together, of which none has a time of \
+             its own"
+        }
+        Role::Respond => "off at a responder, which does not see when a transaction begins",
+    };
+    Err(Error::Plan { option: "latency", range })
 }
 
 /// What is special about UDP.
@@ -603,6 +552,7 @@ mod tests {
             (PlanOptions { payload: Some(Arc::default()), ..good.clone() }, "payload"),
             (PlanOptions { length: Length::Bytes(0), ..good.clone() }, "byte count"),
             (PlanOptions { rate: Some(0), ..good.clone() }, "rate"),
+            (PlanOptions { latency: true, ..good.clone() }, "latency"),
             (PlanOptions { length: Length::Time(Duration::ZERO), ..good.clone() }, "test length"),
             (PlanOptions { length: Length::Time(Duration::MAX), ..good.clone() }, "test length"),
             (PlanOptions { receive_grace: Duration::MAX, ..good.clone() }, "receiver's grace"),

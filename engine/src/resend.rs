@@ -24,6 +24,11 @@ impl Resend {
         self.due
     }
 
+    /// Requests go out only now, and cannot have been answered before.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.due = now + self.after;
+    }
+
     /// Whether nothing has come for too long; so many responses have by now.
     pub(crate) fn is_due(&mut self, heard: u64, now: Instant) -> bool {
         let late = heard == self.heard && now >= self.due;
@@ -50,5 +55,7 @@ mod tests {
         assert!(resend.is_due(1, start + 21 * MS));
         assert!(!resend.is_due(1, start + 22 * MS));
         assert_eq!(resend.due(), start + 31 * MS);
+        resend.restart(start + 30 * MS);
+        assert!(!resend.is_due(1, start + 39 * MS));
     }
 }

@@ -18,7 +18,7 @@ use crate::backend::{Backend, Done};
 use crate::cpu::{MachineCpu, ThreadCpu};
 use crate::error::Error;
 use crate::facts::{CoreFacts, Degraded, SocketBuffers};
-use crate::flow::{DatagramSend, Flow, Linger, Pieces, Receive, StreamSend};
+use crate::flow::{DatagramSend, Flow, InBursts, Linger, Pieces, Receive, StreamSend};
 use crate::latency::Timings;
 use crate::low_water::LowWater;
 use crate::outcome::{Drops, End, Latency, LowWaterUse, Sample, Tally, Transport};
@@ -135,7 +135,7 @@ impl<'a> Serving<'a> {
             backend.attach(flow, socket.as_fd(), to.as_ref()).map_err(broken)?;
         }
         backend.watch(self.stop).map_err(broken)?;
-        if options.rate.is_some() {
+        if options.rate.is_some() || options.bursts.is_some() {
             sys::sleep_precisely();
         }
         let mut done = Vec::with_capacity(DONE_MAX);
@@ -217,12 +217,13 @@ impl<'a> Serving<'a> {
             Length::Endless | Length::Time(_) | Length::Transactions(_) => None,
         };
         let (bytes, slots) = (options.message_bytes, layout.slots);
+        let bursts = self.bursts();
         let watchers = Watchers {
             checkers: self.checkers(),
             wakes,
-            pace: self.rate().map(|rate| Pace::new(rate, layout.flows, Instant::now())),
+            pace: self.pace(),
             resend: self.resend(),
-            sampler: self.sampler(),
+            sampler: Sampler::of(options, self.window.start),
             timings: self.timings(),
             teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
@@ -240,7 +241,7 @@ impl<'a> Serving<'a> {
                 let segments = socket::segments(self.socket(0));
                 let (batch, per_send) = self.batch(if segments { layout.per_send } else { 1 });
                 let flow = |_| {
-                    let flow = DatagramSend::new(bytes, slots, batch, limit);
+                    let flow = DatagramSend::new(bytes, slots, batch, limit).in_bursts(bursts);
                     if segments { flow.segmented(per_send) } else { flow }
                 };
                 self.follow(flow, backend, watchers, done, share)
@@ -251,7 +252,7 @@ impl<'a> Serving<'a> {
                 let path = backend.send_path();
                 let together = layout.messages_together(path);
                 let flow = |_| {
-                    let flow = StreamSend::new(bytes, slots, together, limit);
+                    let flow = StreamSend::new(bytes, slots, together, limit).in_bursts(bursts);
                     let flow = if path == SendPath::Bundle { flow.bundling() } else { flow };
                     if watches { flow.watching_peer() } else { flow }
                 };
@@ -267,14 +268,15 @@ impl<'a> Serving<'a> {
         vec![Checker::new(self.plan.received_slots_bytes()); self.connections.len()]
     }
 
-    fn sampler(&self) -> Option<Sampler> {
-        let options = self.plan.options();
-        let length = if let Length::Time(length) = options.length {
-            Some(length + options.receive_grace)
-        } else {
-            None
-        };
-        options.interval.map(|interval| Sampler::new(self.window.start, interval, length))
+    fn bursts(&self) -> InBursts {
+        InBursts::of(self.plan.options().bursts.map_or(0, |bursts| bursts.messages))
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        let now = Instant::now();
+        let rate = self.rate().map(|rate| Pace::at_rate(rate, self.plan.layout().flows, now));
+        // A plan has no more than one of them.
+        self.plan.options().bursts.map(|bursts| Pace::in_bursts(bursts, now)).or(rate)
     }
 
     /// The share of the rate that this worker keeps to; the kernel keeps to it for TCP.
@@ -322,7 +324,7 @@ impl<'a> Serving<'a> {
         share.tally.wrong_bytes = watchers.checkers.iter().map(Checker::wrong).sum();
         share.tally.operations = share.tally.operations.plus(backend.operations());
         share.progress_units = watchers.teller.as_ref().and_then(Teller::units);
-        share.latency = watchers.timings.map(Timings::into_latency);
+        share.latency = watchers.timings.map(Timings::into_latency).or_else(|| backend.latency());
         share.samples = watchers.sampler.map_or_else(Vec::new, Sampler::into_samples);
         result
     }
@@ -504,7 +506,7 @@ fn mark(connection: &Connection, end: End) {
 }
 
 /// A backend that cannot go on.
-fn broken(source: io::Error) -> Error {
+pub(crate) fn broken(source: io::Error) -> Error {
     Error::System {
         call: "io_uring_enter, epoll_wait or setsockopt",
         doing: "moving payload",

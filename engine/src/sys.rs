@@ -5,6 +5,8 @@
 //! libc for anything but memory and rings.
 #![expect(unsafe_code, reason = "system calls without a safe wrapper; each block says why it is sound")]
 
+mod epoll;
+
 use std::io;
 use std::mem::{MaybeUninit, size_of, size_of_val};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -13,13 +15,18 @@ use std::time::Duration;
 use socket2::SockAddr;
 
 use crate::cpu::ThreadCpu;
-use crate::outcome::Transport;
+use crate::outcome::{Transport, TransportInfo};
+
+pub(crate) use epoll::{EVENTS_MAX, Epoll, Event};
 
 /// An errno as the kernel gave it, positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Errno(pub(crate) i32);
 
 impl Errno {
+    pub(crate) const ACCESS: Self = Self(libc::EACCES);
+    pub(crate) const ADDRESS_IN_USE: Self = Self(libc::EADDRINUSE);
+    pub(crate) const ADDRESS_NOT_AVAILABLE: Self = Self(libc::EADDRNOTAVAIL);
     pub(crate) const AGAIN: Self = Self(libc::EAGAIN);
     pub(crate) const BROKEN_PIPE: Self = Self(libc::EPIPE);
     pub(crate) const CANCELED: Self = Self(libc::ECANCELED);
@@ -155,92 +162,6 @@ fn milliseconds(timeout: Option<Duration>) -> libc::c_int {
     timeout.map_or(-1, |t| libc::c_int::try_from(t.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX))
 }
 
-/// An epoll instance.
-pub(crate) struct Epoll(OwnedFd);
-
-/// Readiness reported by [`Epoll::wait`]: the number a descriptor was added under, and whether it can be read
-/// or written (errors count as both, so that the next call fetches them).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Event {
-    pub(crate) id: u64,
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-}
-
-/// Most events one [`Epoll::wait`] fetches.
-pub(crate) const EVENTS_MAX: usize = 64;
-
-impl Epoll {
-    pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: no pointers; the descriptor it returns is ours alone.
-        unsafe {
-            let fd = check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?;
-            Ok(Self(OwnedFd::from_raw_fd(fd)))
-        }
-    }
-
-    /// Adds a descriptor under a number.
-    pub(crate) fn add(&self, fd: RawFd, id: u64, read: bool, write: bool) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, id, read, write)
-    }
-
-    /// Changes what a descriptor is watched for.
-    pub(crate) fn modify(&self, fd: RawFd, id: u64, read: bool, write: bool) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, fd, id, read, write)
-    }
-
-    /// Takes a descriptor out.
-    pub(crate) fn remove(&self, fd: RawFd) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_DEL, fd, 0, false, false)
-    }
-
-    fn control(&self, call: libc::c_int, fd: RawFd, id: u64, read: bool, write: bool) -> io::Result<()> {
-        let mut events = 0;
-        if read {
-            events |= libc::EPOLLIN as u32;
-        }
-        if write {
-            events |= libc::EPOLLOUT as u32;
-        }
-        let mut event = libc::epoll_event { events, u64: id };
-        // SAFETY: the event lives through the call; a wrong descriptor is an error, not undefined.
-        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), call, fd, &raw mut event) }).map(drop)
-    }
-
-    /// Waits for events; an interrupted wait returns none.
-    pub(crate) fn wait(
-        &self,
-        into: &mut [Event; EVENTS_MAX],
-        timeout: Option<Duration>,
-    ) -> io::Result<usize> {
-        let mut raw = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
-        // SAFETY: the array lives through the call and its length is the one given.
-        let result = unsafe {
-            libc::epoll_wait(
-                self.0.as_raw_fd(),
-                raw.as_mut_ptr(),
-                EVENTS_MAX as libc::c_int,
-                milliseconds(timeout),
-            )
-        };
-        let count = match check(result) {
-            Ok(count) => usize::try_from(count).unwrap_or(0),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            Err(error) => return Err(error),
-        };
-        let either = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
-        for (event, raw) in into.iter_mut().zip(&raw).take(count) {
-            let bits = raw.events;
-            *event = Event {
-                id: raw.u64,
-                readable: bits & (libc::EPOLLIN as u32 | either) != 0,
-                writable: bits & (libc::EPOLLOUT as u32 | either) != 0,
-            };
-        }
-        Ok(count)
-    }
-}
-
 /// Takes the signals off an event counter, so that it can be waited for again; how many there were.
 pub(crate) fn take_signals(event: BorrowedFd<'_>) -> u64 {
     let mut count = 0u64;
@@ -322,9 +243,18 @@ pub(crate) fn disconnect(fd: RawFd) -> io::Result<()> {
 
 /// Whether a descriptor can be read right now.
 pub(crate) fn is_readable(descriptor: &impl AsRawFd) -> io::Result<bool> {
+    becomes_readable(descriptor, Duration::ZERO)
+}
+
+/// Waits until a descriptor can be read or the time is over, to the nanosecond; whether it can.
+pub(crate) fn becomes_readable(descriptor: &impl AsRawFd, within: Duration) -> io::Result<bool> {
     let mut polled = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: the one entry lives through the call.
-    match check(unsafe { libc::poll(&raw mut polled, 1, 0) }) {
+    let time = libc::timespec {
+        tv_sec: libc::time_t::try_from(within.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: within.subsec_nanos().into(),
+    };
+    // SAFETY: the one entry and the time live through the call, and there is no mask.
+    match check(unsafe { libc::ppoll(&raw mut polled, 1, &raw const time, std::ptr::null()) }) {
         Ok(ready) => Ok(ready > 0),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
         Err(error) => Err(error),
@@ -356,6 +286,12 @@ pub(crate) fn set_long_option(fd: RawFd, (level, name): (i32, i32), value: u64) 
 
 /// What connect answers on a non-blocking socket (EINPROGRESS).
 pub(crate) const IN_PROGRESS: i32 = libc::EINPROGRESS;
+
+/// Whether a connect has only begun, or goes on: what it answers when its time limit is over, and called
+/// again.
+pub(crate) fn is_connecting(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EALREADY | libc::EINTR))
+}
 
 /// What a connect that took too long would have answered at last.
 pub(crate) const TIMED_OUT: i32 = libc::ETIMEDOUT;
@@ -396,6 +332,16 @@ pub(crate) fn tcp_info(fd: RawFd) -> io::Result<Transport> {
         rtt_us: info.tcpi_rtt,
         segment_bytes: 0,
         congestion_control: String::new(),
+        info: TransportInfo {
+            rto: info.tcpi_rto,
+            ato: info.tcpi_ato,
+            pmtu: info.tcpi_pmtu,
+            rcv_ssthresh: info.tcpi_rcv_ssthresh,
+            rttvar: info.tcpi_rttvar,
+            snd_ssthresh: info.tcpi_snd_ssthresh,
+            snd_cwnd: info.tcpi_snd_cwnd,
+            reordering: info.tcpi_reordering,
+        },
     })
 }
 
@@ -469,7 +415,7 @@ pub(crate) fn current_cpu() -> Option<usize> {
 }
 
 /// Clock ticks a second, the unit of /proc/stat.
-pub(crate) fn clock_ticks() -> u32 {
+pub fn clock_ticks() -> u32 {
     // SAFETY: no pointers.
     u32::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::arena::Span;
-use crate::backend::{Backend, Done, Op};
+use crate::backend::{Backend, Done, Op, Received};
 use crate::flow::{Batch, Flow, MARKS, Next};
 use crate::latency::Timings;
 use crate::layout::Layout;
@@ -241,6 +241,8 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.send(flow, batch);
                 self.limit(flow);
             }
+            // What waits for its time is not begun any more.
+            Next::Cancel(Token { kind: Kind::Send, .. }) if self.withdraw(flow) => {}
             Next::Cancel(target) => {
                 self.backend.push(Op::Cancel(target), Token::CANCEL.of(flow));
                 self.limit(flow);
@@ -261,21 +263,43 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.limit(flow);
             }
             Next::EndStream { receive } => {
+                self.forget(flow);
                 (self.end_stream)(flow);
                 if receive {
                     self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
                 }
                 self.grant(flow);
             }
-            Next::Finish(end) => self.track(flow).end = Some(end),
+            Next::Finish(end) => {
+                self.forget(flow);
+                self.track(flow).end = Some(end);
+            }
         }
     }
 
     /// Sends now, or when the pace allows it.
     fn send_in_time(&mut self, flow: u32, batch: Batch) {
+        let paced = self.track(flow).flow.is_paced();
         match &mut self.pace {
-            Some(pace) if !pace.allows(Instant::now()) => pace.hold(flow, batch),
+            Some(pace) if paced && !pace.allows(Instant::now()) => pace.hold(flow, batch),
             _ => self.send(flow, batch),
+        }
+    }
+
+    /// Has the sends of a flow's batch complete as if they had been cancelled, if it waits for its time.
+    fn withdraw(&mut self, flow: u32) -> bool {
+        let Some(batch) = self.pace.as_mut().and_then(|pace| pace.withdraw(flow)) else { return false };
+        let (result, received) = (Err(Errno::CANCELED), Received::Nothing);
+        for index in 0..batch.messages.div_ceil(self.track(flow).flow.per_send()) {
+            self.step(&Done { token: Token::send(index).of(flow), result, more: false, received });
+        }
+        true
+    }
+
+    /// A flow that has ended sends nothing that waits for its time.
+    fn forget(&mut self, flow: u32) {
+        if let Some(pace) = &mut self.pace {
+            pace.withdraw(flow);
         }
     }
 
@@ -303,7 +327,8 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             };
             self.backend.push(op, token.of(flow));
         }
-        if let Some(pace) = &mut self.pace {
+        let paced = self.track(flow).flow.is_paced();
+        if let Some(pace) = self.pace.as_mut().filter(|_| paced) {
             pace.spend(bytes, Instant::now());
         }
     }
@@ -352,6 +377,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if let Some(pace) = &mut self.pace
             && let Some((flow, batch)) = pace.next(now)
         {
+            self.resend.iter_mut().for_each(|resend| resend.restart(now));
             self.send(flow, batch);
         }
         self.resend_late(now);
@@ -374,10 +400,13 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
-    /// Has requests sent again that nobody answers: over UDP, where there is one flow.
+    /// Has requests sent again that nobody answers: over UDP, where there is one flow. Those that wait for their
+    /// time have not been sent yet.
     fn resend_late(&mut self, now: Instant) {
+        let waits = self.pace.as_ref().is_some_and(|pace| pace.due().is_some());
         if let (Some(resend), Some(track)) = (&mut self.resend, self.tracks.first_mut())
             && resend.is_due(track.flow.tally().transactions, now)
+            && !waits
         {
             let next = track.flow.resend();
             if let Some(timings) = &mut self.timings {
@@ -420,11 +449,6 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
 
     /// Asks every flow to end that has not been given time to do so already.
     fn stop_all(&mut self, end: End) {
-        // What waited for its time goes out: a flow takes it to be under way.
-        while let Some((flow, batch)) = self.pace.as_mut().and_then(Pace::take) {
-            self.send(flow, batch);
-        }
-        self.pace = None;
         while let Some(flow) = self.starved.pop_front() {
             self.backend.push(Op::Receive, Token::RECEIVE.of(flow));
         }
@@ -434,6 +458,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
                 self.grant(flow);
                 let next = self.track(flow).flow.stop(end);
                 self.apply(flow, next);
+                self.withdraw(flow);
             }
         }
     }

@@ -168,19 +168,24 @@ impl Flow for DatagramRequest {
         self.requests.count(&mut tally);
         tally
     }
+
+    fn is_paced(&self) -> bool {
+        self.requests.begins_burst()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Batch;
     use super::super::testing::{done, received, sent};
+    use super::super::{Batch, InBursts};
     use super::*;
     use crate::token::Token;
 
     const REFUSED: Result<u32, Errno> = Err(Errno(111));
 
     fn requester(in_flight: u32, limit: Option<u64>) -> DatagramRequest {
-        let messages = Messages { message_bytes: 10, slots: 8, together: 8, offers: true };
+        let messages =
+            Messages { message_bytes: 10, slots: 8, together: 8, offers: true, bursts: InBursts::default() };
         let mut flow = DatagramRequest::new(messages, in_flight, limit);
         let Next::SendAndReceive(batch) = flow.start() else { panic!("it sends and receives") };
         for index in 0..batch.messages {
@@ -246,6 +251,28 @@ mod tests {
         let mut twice = requester(1, None);
         assert_eq!(twice.stop(End::Timer), Next::SendMarks);
         assert_eq!(twice.stop(End::DrainTimeout), Next::Finish(End::DrainTimeout));
+    }
+
+    #[test]
+    fn in_bursts_requests_are_paced_where_one_begins() {
+        let bursts = InBursts::of(3);
+        let messages = Messages { message_bytes: 10, slots: 8, together: 8, offers: false, bursts };
+        let mut flow = DatagramRequest::new(messages, 2, None);
+        let batch = |slot, messages| Batch { slot, skip: 0, messages };
+        assert_eq!((flow.start(), flow.is_paced()), (Next::SendAndReceive(batch(0, 2)), true));
+        flow.step(&sent(0, 10));
+        flow.step(&sent(1, 10));
+        flow.step(&received(20, true));
+        flow.step(&received(20, true));
+        assert_eq!((flow.settle(), flow.is_paced()), (Next::Send(batch(2, 1)), false));
+        // One that a full queue refuses is one of the burst.
+        flow.step(&done(Token::send(0), Err(Errno::NO_BUFFERS), false));
+        assert_eq!((flow.settle(), flow.is_paced()), (Next::Send(batch(3, 1)), true));
+        // Held until its time, and withdrawn.
+        assert_eq!(flow.stop(End::Timer), Next::Wait);
+        assert_eq!(flow.step(&done(Token::send(0), Err(Errno::CANCELED), false)), Next::SendMarks);
+        ends(&mut flow, End::Timer);
+        assert_eq!((flow.tally().messages_sent, flow.tally().transactions), (2, 2));
     }
 
     #[test]

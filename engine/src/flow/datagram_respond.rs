@@ -123,13 +123,14 @@ impl Flow for DatagramRespond {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Batch;
     use super::super::testing::{done, received, sent};
+    use super::super::{Batch, InBursts};
     use super::*;
     use crate::token::Token;
 
     fn responder(exact: Option<u32>, limit: Option<u64>) -> DatagramRespond {
-        let messages = Messages { message_bytes: 20, slots: 4, together: 4, offers: true };
+        let messages =
+            Messages { message_bytes: 20, slots: 4, together: 4, offers: true, bursts: InBursts::default() };
         let mut flow = DatagramRespond::new(messages, exact, limit);
         assert_eq!(flow.start(), Next::Receive);
         flow

@@ -4,7 +4,7 @@
 //! themselves and complete in any order. One send may carry several datagrams, which the kernel takes apart;
 //! all counts are of datagrams. The end are empty datagrams: nothing comes back that could be waited for.
 
-use super::{Batch, Flow, Next, retry_cancel};
+use super::{Batch, Flow, InBursts, Next, retry_cancel};
 use crate::backend::Done;
 use crate::outcome::{End, Tally};
 use crate::sys::Errno;
@@ -21,6 +21,7 @@ pub(crate) struct DatagramSend {
     batch_max: u32,
     /// Bytes to reach, in whole datagrams; `None` goes on until stopped.
     limit: Option<u64>,
+    bursts: InBursts,
     state: State,
     /// Messages of each send.
     per_send: u32,
@@ -57,6 +58,7 @@ impl DatagramSend {
             slots,
             batch_max: batch_max.min(u64::BITS),
             limit,
+            bursts: InBursts::default(),
             state: State::Sending,
             per_send: 1,
             segmented: false,
@@ -75,6 +77,16 @@ impl DatagramSend {
         Self { per_send, segmented: true, ..self }
     }
 
+    /// Sends in bursts.
+    pub(crate) fn in_bursts(self, bursts: InBursts) -> Self {
+        Self { bursts, ..self }
+    }
+
+    /// Datagrams that the kernel has taken or refused.
+    fn gone(&self) -> u64 {
+        self.tally.messages_sent + self.tally.failed_sends
+    }
+
     /// How many datagrams a send of the batch carries.
     fn datagrams(&self, index: u32) -> u32 {
         self.per_send.min(self.batch.messages.saturating_sub(index.saturating_mul(self.per_send)))
@@ -86,7 +98,7 @@ impl DatagramSend {
 
     /// The next batch, from this slot on.
     fn next_batch(&mut self, slot: u32) -> Batch {
-        let most = self.batch_max * self.per_send;
+        let most = (self.batch_max * self.per_send).min(self.bursts.left(self.gone()));
         let messages = match self.limit {
             None => most,
             Some(limit) => {
@@ -227,6 +239,10 @@ impl Flow for DatagramSend {
     fn per_send(&self) -> u32 {
         self.per_send
     }
+
+    fn is_paced(&self) -> bool {
+        self.bursts.begins(self.gone())
+    }
 }
 
 #[cfg(test)]
@@ -347,6 +363,19 @@ mod tests {
         let tally = flow.tally();
         assert_eq!((tally.messages_sent, tally.bytes_sent), (13, 1300));
         assert_eq!(tally.operations.segmented_sends, 3);
+    }
+
+    #[test]
+    fn no_batch_exceeds_a_burst_of_which_a_refused_datagram_is_one() {
+        let mut flow = DatagramSend::new(100, 8, 2, None).in_bursts(InBursts::of(3));
+        assert_eq!((flow.start(), flow.is_paced()), (batch(0, 2), true));
+        flow.step(&sent(0, 100));
+        assert_eq!((flow.step(&done(Token::send(1), FULL, false)), flow.is_paced()), (batch(2, 1), false));
+        assert_eq!((flow.step(&sent(0, 100)), flow.is_paced()), (batch(3, 2), true));
+        let mut segmented = DatagramSend::new(100, 8, 2, None).segmented(4).in_bursts(InBursts::of(6));
+        assert_eq!(segmented.start(), batch(0, 6));
+        segmented.step(&sent(0, 400));
+        assert_eq!((segmented.step(&sent(1, 200)), segmented.is_paced()), (batch(0, 6), true));
     }
 
     #[test]

@@ -72,11 +72,22 @@ impl Datagrams {
         Some(batch)
     }
 
+    /// Those that the kernel has taken or refused.
+    fn over(&self) -> u64 {
+        self.gone + self.failed
+    }
+
+    /// What is to go now begins a burst.
+    pub(super) fn begins_burst(&self) -> bool {
+        self.messages.bursts.begins(self.over())
+    }
+
     fn batch(&mut self) -> Option<Batch> {
         if self.owed == 0 || self.sending() {
             return None;
         }
-        let messages = u32::try_from(self.owed).unwrap_or(u32::MAX).min(self.messages.together);
+        let messages = u32::try_from(self.owed).unwrap_or(u32::MAX);
+        let messages = messages.min(self.messages.together).min(self.messages.bursts.left(self.over()));
         let batch = Batch { slot: self.slot, skip: 0, messages };
         self.slot = batch.place(messages, self.messages.slots, 1);
         self.owed -= u64::from(messages);
@@ -117,6 +128,7 @@ impl Datagrams {
 
 #[cfg(test)]
 mod tests {
+    use super::super::InBursts;
     use super::super::testing::{done, sent};
     use super::*;
     use crate::token::Token;
@@ -124,7 +136,13 @@ mod tests {
     const REFUSED: Result<u32, Errno> = Err(Errno(111));
 
     fn datagrams(together: u32, offers: bool) -> Datagrams {
-        Datagrams::new(Messages { message_bytes: 10, slots: 5, together, offers })
+        Datagrams::new(Messages {
+            message_bytes: 10,
+            slots: 5,
+            together,
+            offers,
+            bursts: InBursts::default(),
+        })
     }
 
     fn offered(index: u32, result: Result<u32, Errno>) -> Done {

@@ -3,7 +3,7 @@
 //! A receive may bring a part of a message or many, so what comes is counted by bytes. What goes out keeps its
 //! order: one send at a time, with as many messages as are owed by then.
 
-use super::{Batch, Next};
+use super::{Batch, InBursts, Next};
 use crate::backend::Done;
 use crate::outcome::Tally;
 use crate::sys::Errno;
@@ -44,6 +44,7 @@ pub(crate) struct Messages {
     pub(crate) together: u32,
     /// Sends may be offered to the kernel.
     pub(crate) offers: bool,
+    pub(crate) bursts: InBursts,
 }
 
 /// Sends the messages that are owed.
@@ -77,6 +78,12 @@ const OFFER_BYTES_MAX: u32 = 64 << 10;
 impl Outbox {
     pub(super) fn new(messages: Messages) -> Self {
         Self { messages, owed: 0, sent: 0, handed: Handed::Nothing, fell_short: false, short_sends: 0 }
+    }
+
+    /// What is to go now begins a burst.
+    pub(super) fn begins_burst(&self) -> bool {
+        self.sent.is_multiple_of(self.messages.message_bytes.into())
+            && self.messages.bursts.begins(self.whole())
     }
 
     /// So many more messages are to go out.
@@ -133,12 +140,13 @@ impl Outbox {
         if self.sent == self.owed || matches!(self.handed, Handed::Sending(_)) {
             return None;
         }
-        let Messages { message_bytes, slots, together, .. } = self.messages;
+        let Messages { message_bytes, slots, together, bursts, .. } = self.messages;
         let each = u64::from(message_bytes);
         let slot = (self.sent / each % u64::from(slots)) as u32;
         let skip = (self.sent % each) as u32;
         let left = (self.owed - self.sent).div_ceil(each);
-        let messages = u32::try_from(left).unwrap_or(u32::MAX).min(together).min(slots - slot);
+        let together = together.min(slots - slot).min(bursts.left(self.whole()));
+        let messages = u32::try_from(left).unwrap_or(u32::MAX).min(together);
         Some(Batch { slot, skip, messages })
     }
 
@@ -189,7 +197,7 @@ mod tests {
     use crate::token::Token;
 
     fn outgoing(message_bytes: u32, slots: u32, offers: bool) -> Messages {
-        Messages { message_bytes, slots, together: slots, offers }
+        Messages { message_bytes, slots, together: slots, offers, bursts: InBursts::default() }
     }
 
     fn offer(slot: u32, skip: u32, messages: u32) -> Option<Next> {
@@ -262,6 +270,19 @@ mod tests {
         assert_eq!(single.next(), None);
         assert_eq!(single.completed(&sent(0, 10)), Ok(()));
         assert_eq!(single.next(), send(1, 0, 1));
+    }
+
+    #[test]
+    fn bursts_go_by_sends_that_do_not_exceed_them() {
+        let mut outbox = Outbox::new(Messages { bursts: InBursts::of(3), ..outgoing(10, 8, false) });
+        outbox.owe(5);
+        assert_eq!((outbox.next(), outbox.begins_burst()), (send(0, 0, 3), true));
+        assert_eq!(outbox.completed(&sent(0, 4)), Ok(()));
+        assert_eq!((outbox.next(), outbox.begins_burst()), (send(0, 4, 3), false));
+        assert_eq!(outbox.completed(&sent(0, 16)), Ok(()));
+        assert_eq!((outbox.next(), outbox.begins_burst()), (send(2, 0, 1), false));
+        assert_eq!(outbox.completed(&sent(0, 10)), Ok(()));
+        assert_eq!((outbox.next(), outbox.begins_burst()), (send(3, 0, 2), true));
     }
 
     #[test]

@@ -154,17 +154,22 @@ impl Flow for Request {
     fn per_send(&self) -> u32 {
         self.requests.together()
     }
+
+    fn is_paced(&self) -> bool {
+        self.requests.begins_burst()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Batch;
     use super::super::testing::{RESET, done, received, sent};
+    use super::super::{Batch, InBursts};
     use super::*;
     use crate::token::Token;
 
     fn requester(in_flight: u32, limit: Option<u64>) -> Request {
-        let messages = Messages { message_bytes: 10, slots: 8, together: 8, offers: true };
+        let messages =
+            Messages { message_bytes: 10, slots: 8, together: 8, offers: true, bursts: InBursts::default() };
         Request::new(messages, 20, in_flight, limit)
     }
 
@@ -273,6 +278,21 @@ mod tests {
         flow.step(&sent(0, 5));
         assert_eq!(flow.settle(), Next::Offer(batch(4, 1)));
         assert_eq!((flow.tally().short_sends, counts(&flow)), (1, (3, 5, 60)));
+    }
+
+    #[test]
+    fn in_bursts_requests_are_paced_where_one_begins_and_forgotten_with_the_end() {
+        let messages =
+            Messages { message_bytes: 10, slots: 8, together: 8, offers: false, bursts: InBursts::of(3) };
+        let mut flow = Request::new(messages, 20, 2, None);
+        assert_eq!((flow.start(), flow.is_paced()), (Next::SendAndReceive(batch(0, 2)), true));
+        flow.step(&sent(0, 20));
+        flow.step(&received(40, true));
+        assert_eq!((flow.settle(), flow.is_paced()), (Next::Send(batch(2, 1)), false));
+        flow.step(&sent(0, 10));
+        assert_eq!((flow.settle(), flow.is_paced()), (Next::Send(batch(3, 1)), true));
+        assert_eq!(flow.stop(End::PeerClosed), Next::EndStream { receive: false });
+        assert_eq!((flow.settle(), counts(&flow)), (Next::Wait, (2, 3, 40)));
     }
 
     #[test]

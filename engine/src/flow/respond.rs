@@ -135,13 +135,14 @@ impl Flow for Respond {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Batch;
     use super::super::testing::{RESET, done, received, sent};
+    use super::super::{Batch, InBursts};
     use super::*;
     use crate::token::Token;
 
     fn responder(limit: Option<u64>) -> Respond {
-        let messages = Messages { message_bytes: 20, slots: 4, together: 4, offers: true };
+        let messages =
+            Messages { message_bytes: 20, slots: 4, together: 4, offers: true, bursts: InBursts::default() };
         let mut flow = Respond::new(10, messages, limit);
         assert_eq!(flow.start(), Next::Receive);
         flow

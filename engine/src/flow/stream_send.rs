@@ -3,7 +3,7 @@
 //! Whole messages in order, one batch after the other, whatever a batch's sends return; then the end of the
 //! stream, and the wait for the peer's.
 
-use super::{Batch, Flow, Next, retry_cancel};
+use super::{Batch, Flow, InBursts, Next, retry_cancel};
 use crate::backend::Done;
 use crate::outcome::{End, Tally};
 use crate::sys::Errno;
@@ -18,6 +18,7 @@ pub(crate) struct StreamSend {
     batch_max: u32,
     /// Bytes to reach, in whole messages; `None` goes on until stopped.
     limit: Option<u64>,
+    bursts: InBursts,
     state: SendState,
     /// A batch is one send.
     bundles: bool,
@@ -56,6 +57,7 @@ impl StreamSend {
             slots,
             batch_max,
             limit,
+            bursts: InBursts::default(),
             state: SendState::Sending,
             bundles: false,
             batch: Batch::default(),
@@ -81,6 +83,11 @@ impl StreamSend {
         Self { bundles: true, ..self }
     }
 
+    /// Sends in bursts.
+    pub(crate) fn in_bursts(self, bursts: InBursts) -> Self {
+        Self { bursts, ..self }
+    }
+
     /// Sends of the batch.
     fn sends(&self) -> u32 {
         if self.bundles { self.batch.messages.min(1) } else { self.batch.messages }
@@ -103,12 +110,13 @@ impl StreamSend {
 
     /// The next batch, from where the last one stopped.
     fn next_batch(&mut self) -> Batch {
+        let most = self.batch_max.min(self.bursts.left(self.tally.messages_sent));
         let messages = match self.limit {
-            None => self.batch_max,
+            None => most,
             Some(limit) => {
                 let started = self.tally.bytes_sent - u64::from(self.batch.skip);
                 let left = limit.saturating_sub(started).div_ceil(u64::from(self.message_bytes));
-                u32::try_from(left).unwrap_or(u32::MAX).min(self.batch_max)
+                u32::try_from(left).unwrap_or(u32::MAX).min(most)
             }
         };
         self.batch.messages =
@@ -264,6 +272,10 @@ impl Flow for StreamSend {
 
     fn per_send(&self) -> u32 {
         if self.bundles { self.slots } else { 1 }
+    }
+
+    fn is_paced(&self) -> bool {
+        self.batch.skip == 0 && self.bursts.begins(self.tally.messages_sent)
     }
 }
 
@@ -466,6 +478,35 @@ mod tests {
         assert_eq!(flow.step(&sent(0, 150)), END_STREAM);
         assert_eq!((flow.tally().messages_sent, flow.tally().bytes_sent), (11, 1150));
         assert_eq!((flow.tally().short_sends, flow.tally().operations.stale), (3, 1));
+    }
+
+    #[test]
+    fn no_batch_exceeds_a_burst_and_what_goes_on_with_one_is_not_paced() {
+        let mut flow = StreamSend::new(100, 5, 3, Some(600)).in_bursts(InBursts::of(4));
+        assert_eq!(
+            (flow.start(), flow.is_paced()),
+            (Next::Send(Batch { slot: 0, skip: 0, messages: 3 }), true)
+        );
+        flow.step(&sent(0, 100));
+        flow.step(&sent(1, 30));
+        let next = flow.step(&done(Token::send(2), CANCELED, false));
+        assert_eq!((next, flow.is_paced()), (Next::Send(Batch { slot: 1, skip: 30, messages: 3 }), false));
+        flow.step(&sent(0, 70));
+        flow.step(&sent(1, 100));
+        let next = flow.step(&sent(2, 99));
+        assert_eq!((next, flow.is_paced()), (Next::Send(Batch { slot: 3, skip: 99, messages: 1 }), false));
+        let next = flow.step(&sent(0, 1));
+        assert_eq!((next, flow.is_paced()), (Next::Send(Batch { slot: 4, skip: 0, messages: 2 }), true));
+        // Cut off within its first message, a burst has begun.
+        let next = flow.step(&sent(0, 1));
+        assert_eq!((next, flow.is_paced()), (Next::Wait, true));
+        let next = flow.step(&done(Token::send(1), CANCELED, false));
+        assert_eq!((next, flow.is_paced()), (Next::Send(Batch { slot: 4, skip: 1, messages: 2 }), false));
+        let mut bundle = StreamSend::new(100, 5, 5, None).bundling().in_bursts(InBursts::of(3));
+        assert_eq!(bundle.start(), Next::Send(Batch { slot: 0, skip: 0, messages: 3 }));
+        assert_eq!(bundle.step(&sent(0, 300)), Next::Send(Batch { slot: 3, skip: 0, messages: 2 }));
+        assert_eq!(bundle.step(&sent(0, 200)), Next::Send(Batch { slot: 0, skip: 0, messages: 1 }));
+        assert!(!bundle.is_paced());
     }
 
     #[test]

@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue};
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::facts::UringFacts;
+use crate::origin::Origin;
 use crate::outcome::Operations;
 use crate::plan::SendPath;
 use crate::sys::{self, Errno};
@@ -348,6 +349,16 @@ impl Backend for Ring {
         Ok(())
     }
 
+    fn draw(&mut self, origin: Origin) -> io::Result<()> {
+        let _ = origin;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn connection(&self, flow: u32) -> Option<&Socket> {
+        let _ = flow;
+        None
+    }
+
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
         if !self.watching {
             let poll = opcode::PollAdd::new(Fd(stop.as_raw_fd()), libc::POLLIN as u32).build();
@@ -382,6 +393,7 @@ impl Backend for Ring {
                     self.cancel(Token::send(index).of(flow), Token { index: index + 1, ..token });
                 }
             }
+            Op::Accept | Op::Close { .. } | Op::Connect { .. } | Op::Take { .. } => {}
             Op::Cancel(target) => self.cancel(target.of(flow), token),
             Op::Offer { span } => self.offer(span, token),
             Op::Receive => self.queue(self.receive_entry(flow), token),

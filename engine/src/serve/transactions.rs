@@ -56,7 +56,9 @@ impl Serving<'_> {
             (_, Protocol::Udp) => layout.batch,
         };
         let message_bytes = options.message_sizes().0;
-        Messages { message_bytes, slots: layout.slots, together, offers: backend.offers() }
+        // What may have to wait for its time completes in any case.
+        let offers = backend.offers() && options.bursts.is_none();
+        Messages { message_bytes, slots: layout.slots, together, offers, bursts: self.bursts() }
     }
 
     /// A flow's share of the transactions, where they are counted: the first flows of the run have one more if

@@ -71,3 +71,48 @@ fn segments_are_as_large_as_asked_and_a_cork_is_the_senders() {
     assert!(refused.contains(&"TCP_MAXSEG") && !refused.contains(&"TCP_CORK"), "{refused:?}");
     assert!(sent.facts.degraded.iter().all(|d| !d.feature.starts_with("TCP_")), "{:?}", sent.facts);
 }
+
+#[test]
+fn each_call_has_its_time() {
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let length = Length::Bytes(100 << 12);
+        let mut sender = CLASSIC.options(Role::Send, connect());
+        (sender.message_bytes, sender.length, sender.latency) = (1 << 12, length, true);
+        let mut receiver = CLASSIC.options(Role::Receive, listen());
+        (receiver.message_bytes, receiver.latency) = (1 << 12, true);
+        (sender.protocol, receiver.protocol) = (protocol, protocol);
+        let (sent, received) = run_pair(sender, receiver);
+        let count = sent.tally.messages_sent;
+        for (outcome, operations) in [(sent, count), (received.clone(), received.tally.receives)] {
+            let latency = outcome.latency.expect("it was asked for");
+            assert_eq!((latency.histogram.len(), operations > 0), (operations, true), "{protocol:?}");
+            let elapsed = outcome.elapsed.as_nanos();
+            assert!(latency.min_ns > 0 && latency.min_ns <= latency.max_ns, "{latency:?}");
+            assert!(latency.sum_ns <= elapsed, "{protocol:?}: {} of {elapsed} ns", latency.sum_ns);
+        }
+    }
+}
+
+/// A peer that reads nothing for a while: one call that blocks, however often its own time limit cuts it short.
+#[test]
+fn a_call_that_blocks_is_timed_as_one() {
+    const PAUSE: Duration = Duration::from_millis(300);
+    let listener = std::net::TcpListener::bind(crate::support::loopback()).unwrap();
+    let remote = listener.local_addr().unwrap();
+    let mut sender = CLASSIC.options(Role::Send, connect());
+    (sender.message_bytes, sender.length, sender.latency) = (16 << 20, Length::Bytes(16 << 20), true);
+    sender.socket.send_buffer = Some(1 << 16);
+    let prepared = prepare(&Plan::new(sender).unwrap()).unwrap();
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stream = listener.accept().unwrap().0;
+            std::thread::sleep(PAUSE);
+            std::io::copy(&mut stream, &mut std::io::sink()).unwrap()
+        });
+        prepared.run(Some(remote)).unwrap()
+    });
+    assert!(outcome.tally.operations.sends_syscall > 1, "{:?}", outcome.tally);
+    let latency = outcome.latency.expect("it was asked for");
+    assert_eq!(latency.histogram.len(), 1);
+    assert!(u128::from(latency.max_ns) >= PAUSE.as_nanos() * 2 / 3, "{latency:?}");
+}

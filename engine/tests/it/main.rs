@@ -1,6 +1,8 @@
 //! Runs of the engine over loopback, on every backend and on every degraded path of it.
 
+mod bursts;
 mod classic;
+mod connections;
 mod datagrams;
 mod edges;
 mod flows;
