@@ -365,6 +365,8 @@ impl<'a> Serving<'a> {
             message_bytes: self.plan.options().message_sizes().0,
             in_order: self.plan.options().protocol == Protocol::Tcp,
             timing,
+            busy_poll: self.plan.options().busy_poll,
+            turns: 0,
             drained_by: None,
             end_stream: &end_stream,
             unsegment: &unsegment,
