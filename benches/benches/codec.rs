@@ -7,14 +7,15 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, Frame, FrameReader, Limits, Offer, OmniRequest, Results,
-    Server, ServerConfig, ServerInput, ServerOutput, StreamTest, TestSpec,
+    Client, ClientConfig, ClientInput, ClientOutput, Frame, FrameReader, Limits, Offer, OmniRequest,
+    OmniTest, Results, Server, ServerConfig, ServerInput, ServerOutput, TestSpec,
 };
 
 /// The request that a client with netperf's defaults sends.
 fn request() -> Frame {
     let client = Client::new(ClientConfig { passphrase: None });
-    let (_, output) = client.on(ClientInput::Start(StreamTest::default())).expect("a default test starts");
+    let (_, output) =
+        client.on(ClientInput::Start(OmniTest::default().into())).expect("a default test starts");
     let ClientOutput::Send(frame) = output else { panic!("the first output is the request, not {output:?}") };
     frame
 }

@@ -9,7 +9,8 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use ringperf_engine::plan::{
-    Endpoint, Length, MESSAGE_BYTES_MAX, Protocol, Role, SendPath, SocketOptions, Without,
+    Bursts, Connections, DATAGRAM_BYTES_MAX, Endpoint, Length, MESSAGE_BYTES_MAX, Protocol, Role, SendPath,
+    SocketOptions, Transaction, Without,
 };
 use ringperf_engine::{End, EngineChoice, Error, Outcome, Plan, PlanOptions, Prepared, granted_buffers};
 use ringperf_proto as proto;
@@ -60,10 +61,12 @@ pub(crate) struct Ends {
 impl Ends {
     /// Takes IPv4 addresses out of their IPv6 clothes.
     pub(crate) fn new(local: SocketAddr, peer: SocketAddr) -> Self {
-        Self {
-            local: local.ip().to_canonical(),
-            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-        }
+        let peer = match peer.ip().to_canonical() {
+            IpAddr::V4(address) => SocketAddr::new(address.into(), peer.port()),
+            // With its scope, without which an address of one link is none.
+            IpAddr::V6(_) => peer,
+        };
+        Self { local: local.ip().to_canonical(), peer }
     }
 }
 
@@ -73,19 +76,22 @@ impl Ends {
 /// [`Error::Plan`] for a value that the engine's limits exclude, [`Error::System`] where no socket can be had
 /// to ask for the sizes that netperf derives from its buffers.
 pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -> Result<Plan, Error> {
-    let address = spec.data_address.unwrap_or(match spec.ip_version {
-        proto::IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
-        proto::IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
-    });
     let role = role(spec.test);
-    let peers = peers(spec, control);
-    let endpoint = Endpoint::Listen { local: SocketAddr::new(address, spec.data_port), peers };
+    let local = SocketAddr::new(data_address(spec, control), spec.data_port);
+    let endpoint = if spec.test == proto::Test::UdpMaerts {
+        Endpoint::Connect { local }
+    } else {
+        Endpoint::Listen { local, peers: peers(spec, control) }
+    };
     let mut options = PlanOptions::new(role, endpoint);
     options.protocol = protocol(spec.test);
     options.socket = socket_options(spec);
     options.message_bytes = message_bytes(spec, options.protocol, &options.socket)?;
     options.exact_message = spec.exact_message.is_some();
+    options.transaction = transaction(spec);
+    options.bursts = spec.pacing.map(bursts);
     options.gro = spec.wishes.coalescing;
+    options.gso = spec.wishes.segmentation;
     options.receive_grace = GRACE;
     options.engine = defaults.engine;
     options.without = defaults.without;
@@ -96,6 +102,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     };
     options.flows = spec.wishes.flows;
     options.workers = spec.wishes.workers;
+    options.busy_poll = spec.wishes.busy_poll;
     options.rate = spec.wishes.bits_per_second.map(NonZeroU64::get);
     options.send_path = match spec.wishes.send_path {
         proto::SendPath::Auto => SendPath::Auto,
@@ -111,6 +118,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
             let time = Duration::from_secs(seconds.into());
             (Length::Time(time), time + grace(role))
         }
+        proto::Length::Transactions(count) => (Length::Transactions(count), UNTIMED_CONNECT),
     };
     Plan::new(options)
 }
@@ -140,17 +148,32 @@ fn leave_out(ours: &mut Without, wished: proto::Without) {
 /// Our part in a test, which is named as the client sees it.
 pub(crate) fn role(test: proto::Test) -> Role {
     match test {
-        proto::Test::TcpMaerts => Role::Send,
+        proto::Test::TcpCc | proto::Test::TcpCrr | proto::Test::TcpRr | proto::Test::UdpRr => Role::Respond,
+        proto::Test::TcpMaerts | proto::Test::UdpMaerts => Role::Send,
         proto::Test::TcpStream | proto::Test::UdpStream => Role::Receive,
     }
 }
 
 /// What carries a test's data.
 pub(crate) fn protocol(test: proto::Test) -> Protocol {
-    match test {
-        proto::Test::UdpStream => Protocol::Udp,
-        proto::Test::TcpMaerts | proto::Test::TcpStream => Protocol::Tcp,
+    if test.over_udp() { Protocol::Udp } else { Protocol::Tcp }
+}
+
+/// What a transaction is to our engine; of a stream nothing.
+fn transaction(spec: &proto::TestSpec) -> Transaction {
+    if !spec.test.has_transactions() {
+        return Transaction::default();
     }
+    Transaction {
+        request_bytes: spec.request_bytes,
+        response_bytes: spec.response_bytes,
+        connections: if spec.test.connects_each_time() { Connections::Each } else { Connections::Kept },
+        ..Transaction::default()
+    }
+}
+
+fn bursts(pacing: proto::Pacing) -> Bursts {
+    Bursts { messages: pacing.sends, every: Duration::from_micros(pacing.every_us.into()) }
 }
 
 /// What our timer gives on top of the time that was asked for.
@@ -161,6 +184,50 @@ fn grace(role: Role) -> Duration {
     }
 }
 
+/// The address to bind.
+fn data_address(spec: &proto::TestSpec, control: Ends) -> IpAddr {
+    let any = unspecified(spec.ip_version);
+    // Responses over UDP come from the address that the route prefers, which of a host with several need not
+    // be the one that the requests go to. netperf reads the latter off each request where it is asked to; to
+    // bind the one that the client knows us by does the same.
+    let asked_at = Some(control.local).filter(|ours| ours.is_ipv4() == any.is_ipv4());
+    let answers = spec.test == proto::Test::UdpRr && spec.packet_info;
+    spec.data_address.or(asked_at.filter(|_| answers)).unwrap_or(any)
+}
+
+/// The address that stands for all of a version.
+pub(crate) fn unspecified(version: proto::IpVersion) -> IpAddr {
+    match version {
+        proto::IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        proto::IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Where datagrams go that nobody asks for one by one: to the control peer, at the port that the client
+/// declares. `None` where the other end comes to us.
+///
+/// # Errors
+/// EACCES for a client that declares another address: datagrams sent there would hit whom it likes, and sent
+/// to its own nobody would take them. EAFNOSUPPORT where the data is of another IP version than the control
+/// connection.
+pub(crate) fn target(spec: &proto::TestSpec, control: Ends) -> Result<Option<SocketAddr>, i32> {
+    if spec.test != proto::Test::UdpMaerts {
+        return Ok(None);
+    }
+    let (declared, port) = spec.client_data;
+    if declared.is_some_and(|declared| declared.to_canonical() != control.peer.ip()) {
+        return Err(proto::errno::EACCES);
+    }
+    match (spec.ip_version, control.peer.ip()) {
+        (proto::IpVersion::V4, IpAddr::V4(_)) | (proto::IpVersion::V6, IpAddr::V6(_)) => {
+            let mut target = control.peer;
+            target.set_port(port);
+            Ok(Some(target))
+        }
+        _ => Err(proto::errno::EAFNOSUPPORT),
+    }
+}
+
 /// Who may be the other end of the data connection; empty: anybody.
 ///
 /// Data is sent to the control peer alone, so that nobody can point a netserver at a third host. Receiving
@@ -168,7 +235,7 @@ fn grace(role: Role) -> Duration {
 /// beside that of the control connection, data has a network of its own, whose addresses are not known here.
 fn peers(spec: &proto::TestSpec, control: Ends) -> Vec<IpAddr> {
     let peer = control.peer.ip();
-    if role(spec.test) == Role::Send {
+    if spec.test.server_sends() {
         return vec![peer];
     }
     if spec.data_address.is_some_and(|named| named.to_canonical() != control.local) {
@@ -196,19 +263,13 @@ fn socket_options(spec: &proto::TestSpec) -> SocketOptions {
 /// grants. The engine's buffers are no smaller than what such a socket buffer holds, so a small one costs no
 /// more system calls than it does anyway.
 fn message_bytes(spec: &proto::TestSpec, protocol: Protocol, options: &SocketOptions) -> Result<u32, Error> {
-    let role = role(spec.test);
-    let asked = match role {
-        Role::Receive | Role::Respond => spec.receive_bytes,
-        Role::Request | Role::Send => spec.send_bytes,
-    };
-    if let Some(bytes) = asked {
-        return Ok(bytes);
-    }
-    let v4 = spec.ip_version == proto::IpVersion::V4;
-    let granted = granted_buffers(protocol, v4, options)?;
-    let bytes = match role {
-        Role::Receive | Role::Respond => granted.receive,
-        Role::Request | Role::Send => granted.send,
+    let granted = || granted_buffers(protocol, spec.ip_version == proto::IpVersion::V4, options);
+    let bytes = match (role(spec.test), spec.receive_bytes, spec.send_bytes) {
+        (Role::Receive, Some(bytes), _) | (Role::Send, _, Some(bytes)) => bytes,
+        (Role::Receive, None, _) => granted()?.receive,
+        (Role::Send, _, None) if spec.test.over_udp() => granted()?.send.min(DATAGRAM_BYTES_MAX),
+        (Role::Send, _, None) => granted()?.send,
+        (Role::Request | Role::Respond, ..) => spec.request_bytes.max(spec.response_bytes),
     };
     Ok(bytes.clamp(1, MESSAGE_BYTES_MAX))
 }
@@ -216,12 +277,17 @@ fn message_bytes(spec: &proto::TestSpec, protocol: Protocol, options: &SocketOpt
 /// What the peer is told before it connects: the port and buffers in force.
 pub(crate) fn offer(spec: &proto::TestSpec, plan: &Plan, prepared: &Prepared) -> proto::Offer {
     let buffers = prepared.buffers();
+    let message_bytes = plan.options().message_bytes;
+    let (receive_bytes, send_bytes) = match plan.options().role {
+        Role::Receive | Role::Send => (message_bytes, message_bytes),
+        Role::Request | Role::Respond => (spec.request_bytes, spec.response_bytes),
+    };
     proto::Offer {
         port: prepared.local().port(),
         send_buffer: buffers.send,
         receive_buffer: buffers.receive,
-        receive_bytes: plan.options().message_bytes,
-        send_bytes: plan.options().message_bytes,
+        receive_bytes,
+        send_bytes,
         no_delay: spec.no_delay,
         priority: spec.priority,
         type_of_service: spec.type_of_service,
@@ -239,43 +305,62 @@ pub(crate) fn errno(error: &Error) -> i32 {
 /// What the machine is told after a run: figures, or the errno the data connection died of.
 pub(crate) fn ran(spec: &proto::TestSpec, outcome: &Outcome, message_bytes: u32) -> proto::ServerInput {
     match outcome.end {
-        End::Failed(errno) => proto::ServerInput::Failed { errno },
-        End::Count | End::DrainTimeout | End::NoConnection | End::PeerClosed | End::Stopped | End::Timer => {
-            proto::ServerInput::Ran(
-                results(spec, outcome, message_bytes),
-                Some(report::of(spec.test, outcome)),
-            )
-        }
+        End::Failed(errno) if !is_clients_end(spec.test, errno) => proto::ServerInput::Failed { errno },
+        End::Count
+        | End::DrainTimeout
+        | End::Failed(_)
+        | End::NoConnection
+        | End::PeerClosed
+        | End::Stopped
+        | End::Timer => proto::ServerInput::Ran(
+            results(spec, outcome, message_bytes),
+            Some(report::of(spec.test, outcome)),
+        ),
     }
 }
 
-/// A finished test as a line of the log: direction, rate while connected, bytes, and datagrams where there
-/// are such.
-pub(crate) fn line(test: proto::Test, outcome: &Outcome) -> String {
-    let seconds = outcome.connected_for().as_secs_f64();
-    let (direction, bytes) = match role(test) {
-        Role::Receive | Role::Respond => ("received", outcome.tally.bytes_received),
-        Role::Request | Role::Send => ("sent", outcome.tally.bytes_sent),
+/// A client that receives datagrams says that it has had enough by closing its socket, as netperf does when
+/// its clock comes first. netperf's server does not notice.
+fn is_clients_end(test: proto::Test, errno: i32) -> bool {
+    test == proto::Test::UdpMaerts && errno == proto::errno::ECONNREFUSED
+}
+
+/// A finished test as a line of the log: what was done, how fast while connected, and how much.
+pub(crate) fn line(spec: &proto::TestSpec, outcome: &Outcome) -> String {
+    let (test, tally) = (spec.test, &outcome.tally);
+    let per_second = |count: u64, time: Duration| match time.as_secs_f64() {
+        seconds if seconds > 0.0 => count as f64 / seconds,
+        _ => 0.0,
     };
-    let megabits = if seconds > 0.0 { bytes as f64 * 8.0 / seconds / 1e6 } else { 0.0 };
-    let (name, datagrams) = match protocol(test) {
-        Protocol::Tcp => ("TCP", String::new()),
-        Protocol::Udp => ("UDP", format!(" in {} datagrams", outcome.tally.receives)),
+    let transport = if test.over_udp() { "UDP" } else { "TCP" };
+    let (direction, bytes, datagrams) = match role(test) {
+        Role::Receive => ("received", tally.bytes_received, tally.receives),
+        Role::Request | Role::Send => ("sent", tally.bytes_sent, tally.messages_sent),
+        Role::Respond => {
+            let what = if test == proto::Test::TcpCc { "connections taken" } else { "requests answered" };
+            let kept = !test.connects_each_time();
+            let time = if kept { outcome.connected_for() } else { reported(spec, outcome) };
+            let (count, seconds) = (tally.transactions, time.as_secs_f64());
+            let rate = per_second(count, time);
+            return format!("{transport} {what}: {rate:.2} a second, {count} in {seconds:.3} s");
+        }
     };
-    format!("{name} stream {direction}: {megabits:.2} Mbit/s, {bytes} bytes{datagrams} in {seconds:.3} s")
+    let time = outcome.connected_for();
+    let (megabits, seconds) = (per_second(bytes, time) * 8.0 / 1e6, time.as_secs_f64());
+    let datagrams = if test.over_udp() { format!(" in {datagrams} datagrams") } else { String::new() };
+    format!(
+        "{transport} stream {direction}: {megabits:.2} Mbit/s, {bytes} bytes{datagrams} in {seconds:.3} s"
+    )
 }
 
 /// What may be behind a test without a data connection.
 pub(crate) fn nobody_came(test: proto::Test) -> &'static str {
-    match role(test) {
-        Role::Receive | Role::Respond => {
-            "no data came; a firewall on the data port, or a client whose data address is neither that of \
-             its control connection nor one that it declares"
-        }
-        Role::Request | Role::Send => {
-            "nobody came for the data; a firewall on the data port, or a client whose data address is not \
-             that of its control connection"
-        }
+    if test.server_sends() {
+        "nobody came for the data; a firewall on the data port, or a client whose data address is not that of \
+         its control connection"
+    } else {
+        "no data came; a firewall on the data port, or a client whose data address is neither that of its \
+         control connection nor one that it declares"
     }
 }
 
@@ -288,12 +373,17 @@ fn results(spec: &proto::TestSpec, outcome: &Outcome, message_bytes: u32) -> pro
         Role::Request | Role::Send => outcome.elapsed,
     };
     let cpu = spec.measure_cpu.then(|| cpu(outcome, charged)).flatten();
-    let transport = outcome.transport.as_ref();
+    // Of connections that have come and gone there is none left to ask.
+    let transport = outcome.transport.as_ref().filter(|_| !spec.test.connects_each_time());
     proto::Results {
         bytes_received: outcome.tally.bytes_received,
         receives: outcome.tally.receives,
-        bytes_sent: whole_bytes_sent(outcome, message_bytes),
+        bytes_sent: match role(spec.test) {
+            Role::Receive | Role::Send => whole_bytes_sent(outcome, message_bytes),
+            Role::Request | Role::Respond => outcome.tally.bytes_sent,
+        },
         sends: outcome.tally.messages_sent,
+        transactions: outcome.tally.transactions,
         send_buffer: outcome.buffers_at_end.send,
         receive_buffer: outcome.buffers_at_end.receive,
         elapsed_seconds: reported.as_secs_f32(),
@@ -314,8 +404,11 @@ fn whole_bytes_sent(outcome: &Outcome, message_bytes: u32) -> u64 {
 /// we sent, neither was the wait for the peer to read what was under way.
 fn reported(spec: &proto::TestSpec, outcome: &Outcome) -> Duration {
     let proto::Length::Seconds(seconds) = spec.length else { return outcome.elapsed };
+    let length = Duration::from_secs(seconds.into());
     match role(spec.test) {
-        Role::Request | Role::Send => outcome.elapsed.min(Duration::from_secs(seconds.into())),
+        Role::Request | Role::Send => outcome.elapsed.min(length),
+        // Nobody can see the end of such a test: what lies behind its time was spent on waiting for it.
+        Role::Respond if spec.test.connects_each_time() => outcome.elapsed.min(length),
         Role::Receive | Role::Respond if matches!(outcome.end, End::NoConnection | End::Timer) => {
             outcome.elapsed.saturating_sub(GRACE)
         }
@@ -352,16 +445,20 @@ mod tests {
     fn spec(test: proto::Test, change: impl FnOnce(&mut proto::omni::OmniRequest)) -> proto::TestSpec {
         let frame = proto::Frame::request(proto::RequestCode::Omni, -1);
         let mut request = proto::omni::OmniRequest::decode(&frame);
-        (request.socket_type, request.protocol) = match test {
-            proto::Test::UdpStream => (proto::omni::SOCKET_DATAGRAM, proto::omni::PROTOCOL_UDP),
-            proto::Test::TcpMaerts | proto::Test::TcpStream => {
-                (proto::omni::SOCKET_STREAM, proto::omni::PROTOCOL_TCP)
-            }
+        (request.socket_type, request.protocol) = if test.over_udp() {
+            (proto::omni::SOCKET_DATAGRAM, proto::omni::PROTOCOL_UDP)
+        } else {
+            (proto::omni::SOCKET_STREAM, proto::omni::PROTOCOL_TCP)
         };
-        request.direction = match test {
-            proto::Test::TcpMaerts => proto::omni::direction::TRANSMIT,
-            proto::Test::TcpStream | proto::Test::UdpStream => proto::omni::direction::RECEIVE,
+        request.direction = match role(test) {
+            Role::Send => proto::omni::direction::TRANSMIT,
+            Role::Receive => proto::omni::direction::RECEIVE,
+            Role::Request | Role::Respond if test == proto::Test::TcpCc => proto::omni::direction::CONNECT,
+            Role::Request | Role::Respond => proto::omni::direction::REQUEST_RESPONSE,
         };
+        if test.connects_each_time() {
+            request.flags |= proto::omni::flag::CONNECT_TEST;
+        }
         request.ipfamily = proto::omni::FAMILY_V4;
         (request.test_length, request.receive_size, request.send_size) = (7, 1000, 2000);
         change(&mut request);

@@ -7,10 +7,11 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 
 use crate::arena::Span;
 use crate::file::FilePart;
+use crate::origin::Origin;
 use crate::outcome::{Latency, Operations};
 use crate::plan::SendPath;
 use crate::sys::Errno;
@@ -19,6 +20,18 @@ use crate::token::Token;
 /// One operation on the socket of the flow that its token names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
+    /// Take connections from the run's listener until the end. Each completes as [`Token::ACCEPT`] of the flow
+    /// that it has become, which the backend chooses among those that have none; a stranger's is closed and
+    /// completes as [`Errno::ACCESS`], of any flow.
+    Accept,
+    /// Send this part of the arena, if there is any of it, then end and close the flow's own connection. It
+    /// completes as [`Token::CLOSE`] with the bytes sent or an errno, and in either case the flow has no
+    /// connection from then on.
+    Close { last: Span },
+    /// Make a connection to the run's target, from this local port or with 0 from any, send this part of the
+    /// arena, if there is any of it, and then do what [`Self::Take`] does. If all goes well it completes as
+    /// that; otherwise as [`Token::CONNECT`] with an errno, and the flow has no connection.
+    Connect { port: u16, request: Span, bytes: u32 },
     /// End the operation named by the token, of the same flow; it completes as cancelled, or with what it had
     /// done.
     Cancel(Token),
@@ -31,6 +44,9 @@ pub(crate) enum Op {
     /// Send this part of the arena. `linked` holds the next pushed send back until this one is done in full,
     /// and cancels it where this one falls short: two sends of one stream must never overtake each other.
     Send { span: Span, linked: bool },
+    /// Receive so many bytes over the flow's own connection, of which nobody wants to see the contents. It
+    /// completes once as [`Token::RECEIVE`], with fewer only where the stream has ended or failed.
+    Take { bytes: u32 },
     /// The same of the plan's file. For backends of calls, not for a ring.
     SendFile { part: FilePart, linked: bool },
 }
@@ -72,6 +88,15 @@ pub(crate) trait Backend {
     /// # Errors
     /// As the kernel says.
     fn attach(&mut self, flow: u32, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()>;
+
+    /// Has a run's connections come from here: what [`Op::Accept`] or [`Op::Connect`] makes them of.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    fn draw(&mut self, origin: Origin) -> io::Result<()>;
+
+    /// The connection that a flow has of its own just now.
+    fn connection(&self, flow: u32) -> Option<&Socket>;
 
     /// Watches an event, whose next signal completes as [`Token::STOP`], once. Nothing to do where it is
     /// watched already.

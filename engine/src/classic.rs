@@ -4,6 +4,8 @@
 //! before a call: no readiness, no low-water mark, no batch. What ends a call that would block for ever is
 //! the socket's own time limit, and only between calls are the clock and the stop event looked at.
 
+mod connections;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -11,16 +13,18 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::error::Error;
 use crate::file::Piece;
+use crate::origin::Origin;
 use crate::outcome::{Latency, Operations};
 use crate::plan::{Plan, Role};
 use crate::sys::{self, Errno, Patience, Timeout};
 use crate::token::Token;
+use connections::Connections;
 
 /// Blocking calls over one socket.
 pub(crate) struct Classic {
@@ -33,6 +37,8 @@ pub(crate) struct Classic {
     sends: VecDeque<(Piece, Token)>,
     /// Where messages come from if not from the arena.
     file: Option<Arc<File>>,
+    /// Where each transaction has a connection of its own.
+    connections: Option<Connections>,
     /// A receive is wanted; it stays so until cancelled or the stream ends.
     receiving: bool,
     /// How long a send and a receive may block: what the socket has been told.
@@ -95,6 +101,7 @@ impl Classic {
             socket: -1,
             to: None,
             sends: VecDeque::with_capacity(8),
+            connections: None,
             file: plan.options().file.clone(),
             receiving: false,
             send_slice: Duration::ZERO,
@@ -200,7 +207,7 @@ impl Classic {
                 self.stop = Some(stop);
             }
         }
-        if self.receiving && !self.sends.is_empty() {
+        if self.receiving && !self.sends.is_empty() && self.connections.is_none() {
             self.make_receive(Patience::Now);
         }
         Ok(())
@@ -235,6 +242,15 @@ impl Backend for Classic {
         Ok(())
     }
 
+    fn draw(&mut self, origin: Origin) -> io::Result<()> {
+        self.connections = Some(Connections::new(origin)?);
+        Ok(())
+    }
+
+    fn connection(&self, _flow: u32) -> Option<&Socket> {
+        self.connections.as_ref()?.socket()
+    }
+
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
         self.stop = Some(stop.as_raw_fd());
         Ok(())
@@ -242,7 +258,11 @@ impl Backend for Classic {
 
     fn push(&mut self, op: Op, token: Token) {
         match op {
+            Op::Accept => self.start_accepting(),
             Op::Cancel(target) => self.cancel(target),
+            Op::Close { last } => self.hang_up(last, token),
+            Op::Connect { port, request, bytes } => self.connect(port, request, bytes, token),
+            Op::Take { bytes } => self.want(bytes),
             Op::Receive => self.receiving = true,
             Op::Offer { span } | Op::Send { span, .. } => self.sends.push_back((Piece::Arena(span), token)),
             Op::SendFile { part, .. } => self.sends.push_back((Piece::File(part), token)),
@@ -256,7 +276,9 @@ impl Backend for Classic {
         if !self.ready.is_empty() {
             return Ok(());
         }
-        if let Some(&(piece, token)) = self.sends.front() {
+        if self.connections.is_some() {
+            self.converse(timeout);
+        } else if let Some(&(piece, token)) = self.sends.front() {
             self.limit(Timeout::Send, timeout)?;
             self.make_send(piece, token);
         } else if self.receiving && self.paced {

@@ -3,6 +3,8 @@
 //! For kernels and sandboxes that refuse io_uring, and as the control that shows what the ring buys. Not a
 //! netperf look-alike: it never blocks in a call, and it receives into one large slot, which all flows share.
 
+mod connections;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -10,16 +12,18 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{SockAddr, SockRef};
+use socket2::{SockAddr, SockRef, Socket as OwnedSocket};
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::error::Error;
 use crate::file::Piece;
+use crate::origin::Origin;
 use crate::outcome::Operations;
 use crate::plan::{Plan, Protocol};
 use crate::sys::{self, EVENTS_MAX, Errno, Event, Patience};
 use crate::token::Token;
+use connections::{Connections, LISTENER};
 
 /// Emulates completion by readiness, over the sockets of a worker's flows.
 pub(crate) struct Epoll {
@@ -28,6 +32,8 @@ pub(crate) struct Epoll {
     slot: Span,
     /// By flow.
     sockets: Vec<Socket>,
+    /// Where each transaction has a connection of its own.
+    connections: Option<Connections>,
     /// Flows whose socket may have something to do, each of them once.
     active: VecDeque<u32>,
     /// Where messages come from if not from the arena.
@@ -118,6 +124,7 @@ impl Epoll {
             arena,
             slot: layout.single,
             sockets: (0..flows).map(|_| Socket::new(layout.batch)).collect(),
+            connections: None,
             active: VecDeque::with_capacity(flows),
             file: plan.options().file.clone(),
             datagrams: plan.options().protocol == Protocol::Udp,
@@ -155,10 +162,14 @@ impl Epoll {
 
     /// Does what can be done for one flow after the other, until something has completed.
     fn work(&mut self) -> io::Result<()> {
+        self.accept()?;
         while self.ready.is_empty()
             && let Some(flow) = self.active.pop_front()
         {
             self.socket(flow).active = false;
+            if self.converse(flow)? {
+                continue;
+            }
             self.make_sends(flow);
             self.make_receive(flow);
             if self.sockets[flow as usize].can_go_on() {
@@ -318,6 +329,8 @@ impl Epoll {
                     self.epoll.modify(stop, STOP, false, false)?;
                     self.complete(Token::STOP, Ok(0), false, Received::Nothing);
                 }
+            } else if event.id == LISTENER {
+                self.connections.iter_mut().for_each(Connections::ring);
             } else if let Ok(flow) = u32::try_from(event.id) {
                 let socket = self.socket(flow);
                 socket.readable |= event.readable;
@@ -346,6 +359,15 @@ impl Backend for Epoll {
         Ok(())
     }
 
+    fn draw(&mut self, origin: Origin) -> io::Result<()> {
+        self.connections = Some(Connections::new(origin, self.sockets.len() as u32)?);
+        Ok(())
+    }
+
+    fn connection(&self, flow: u32) -> Option<&OwnedSocket> {
+        self.connections.as_ref()?.socket(flow)
+    }
+
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
         let stop = stop.as_raw_fd();
         if self.stop_added {
@@ -365,9 +387,13 @@ impl Backend for Epoll {
     fn push(&mut self, op: Op, token: Token) {
         let flow = token.flow;
         match op {
+            Op::Accept => return self.start_accepting(),
             Op::Cancel(target) => return self.cancel(target.of(flow)),
+            Op::Close { last } => return self.hang_up(last, token),
+            Op::Connect { port, request, bytes } => return self.connect(port, request, bytes, token),
             Op::Offer { span } => return self.offer(span, token),
             Op::Receive => self.socket(flow).receiving = true,
+            Op::Take { bytes } => return self.want(flow, bytes),
             Op::Send { span, linked } => self.queue(Piece::Arena(span), linked, token),
             Op::SendFile { part, linked } => self.queue(Piece::File(part), linked, token),
         }

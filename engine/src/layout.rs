@@ -2,6 +2,8 @@
 //!
 //! Pure arithmetic; the memory itself is the arena's.
 
+mod each;
+
 use crate::arena::Span;
 use crate::plan::{DATAGRAM_BYTES_MAX, EngineChoice, PlanOptions, Protocol, Role, SendPath};
 
@@ -75,6 +77,9 @@ const BUFFER_ENTRY_BYTES: u32 = 16;
 
 impl Layout {
     pub(crate) fn new(options: &PlanOptions) -> Self {
+        if options.connects_each() {
+            return Self::each(options);
+        }
         let PlanOptions { role, protocol, engine, message_bytes, .. } = *options;
         let (sent_bytes, received_bytes) = options.message_sizes();
         let flows = options.flows.div_ceil(options.worker_count());

@@ -172,6 +172,30 @@ pub struct Transport {
     pub segment_bytes: u32,
     /// Name of the congestion control in force.
     pub congestion_control: String,
+    /// More of it. A serialized outcome leaves it out.
+    #[serde(skip)]
+    pub info: TransportInfo,
+}
+
+/// Figures of TCP_INFO that nothing here is computed from, under the kernel's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransportInfo {
+    /// Retransmission timeout in microseconds.
+    pub rto: u32,
+    /// Timeout of delayed acknowledgements in microseconds.
+    pub ato: u32,
+    /// Path MTU in bytes.
+    pub pmtu: u32,
+    /// Limit of the receive window in bytes.
+    pub rcv_ssthresh: u32,
+    /// Variation of the round-trip time in microseconds.
+    pub rttvar: u32,
+    /// Slow-start threshold in segments.
+    pub snd_ssthresh: u32,
+    /// Congestion window in segments.
+    pub snd_cwnd: u32,
+    /// Segments that may come out of order before one is taken for lost.
+    pub reordering: u32,
 }
 
 /// What reached a receiver of datagrams and was dropped there.

@@ -3,6 +3,7 @@
 //! Opens nothing and knows nothing of rings; [`crate::prepare`] turns a plan into sockets, threads and
 //! memory.
 
+mod each;
 mod progress;
 mod sending;
 mod transactions;
@@ -244,6 +245,11 @@ pub struct PlanOptions {
     /// under way is reset, and that the sender would take for a failure. What comes then is not counted.
     /// Zero closes at once.
     pub receive_linger: Duration,
+    /// How long a responder whose transactions have a connection each goes on waiting for one after the end of
+    /// a [`Length::Time`]; then it ends as [`crate::End::PeerClosed`]. A requester whose time is over just
+    /// stops connecting, which nobody can see, and it waits for this end to get its results. `None`: as long
+    /// as [`Self::receive_grace`] says, as netperf does.
+    pub respond_linger: Option<Duration>,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
     /// How long a sender waits, after its last byte, for the peer to have read everything and closed.
@@ -317,6 +323,7 @@ impl PlanOptions {
             length: Length::Time(Duration::from_secs(10)),
             receive_grace: Duration::from_secs(4),
             receive_linger: Duration::from_secs(4),
+            respond_linger: Some(Duration::from_millis(300)),
             connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(20),
             engine: EngineChoice::Auto,
@@ -355,6 +362,12 @@ impl PlanOptions {
         !matches!(self.send_path, SendPath::Auto | SendPath::Chain)
     }
 
+    /// Each transaction has a connection of its own.
+    pub(crate) fn connects_each(&self) -> bool {
+        matches!(self.role, Role::Request | Role::Respond)
+            && self.transaction.connections == Connections::Each
+    }
+
     /// Threads that the run has.
     pub(crate) fn worker_count(&self) -> u32 {
         match self.engine {
@@ -388,7 +401,6 @@ impl Plan {
         if options.payload.as_ref().is_some_and(|payload| payload.is_empty()) {
             return Err(Error::Plan { option: "payload", range: "at least 1 byte" });
         }
-        check_built(&options)?;
         if options.length == Length::Bytes(0) {
             return Err(Error::Plan { option: "byte count", range: "at least 1" });
         }
@@ -406,6 +418,7 @@ impl Plan {
             ("test length", length),
             ("receiver's grace", receive_grace),
             ("receiver's linger", receive_linger),
+            ("responder's linger", options.respond_linger.unwrap_or_default()),
             ("connect timeout", connect_timeout),
             ("drain timeout", drain_timeout),
             ("interval", options.interval.unwrap_or_default()),
@@ -451,16 +464,6 @@ impl Plan {
     }
 }
 
-/// What a plan can say already and nothing carries out yet.
-fn check_built(options: &PlanOptions) -> Result<(), Error> {
-    let transactions = matches!(options.role, Role::Request | Role::Respond);
-    if transactions && options.transaction.connections == Connections::Each {
-        let range = "kept: a connection for each transaction is not built";
-        return Err(Error::Plan { option: "connections", range });
-    }
-    Ok(())
-}
-
 /// How many there are of what.
 fn check_flows(options: &PlanOptions) -> Result<(), Error> {
     if !(1..=FLOWS_MAX).contains(&options.flows) {
@@ -504,7 +507,7 @@ fn check_latency(options: &PlanOptions) -> Result<(), Error> {
             "off but with the classic engine: others move many messages together, of which none has a time of \
              its own"
         }
-        Role::Respond => "off at a responder, which does not know when a request was sent",
+        Role::Respond => "off at a responder, which does not see when a transaction begins",
     };
     Err(Error::Plan { option: "latency", range })
 }

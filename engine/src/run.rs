@@ -16,7 +16,9 @@ use crate::cpu::MachineSnapshot;
 use crate::drops::BufferErrors;
 use crate::engine::{self, AnyBackend};
 use crate::error::Error;
+use crate::exchange::Exchanging;
 use crate::facts::{Degraded, Facts, SocketBuffers};
+use crate::origin::{Listener, Origin, Target};
 use crate::outcome::{End, Outcome};
 use crate::plan::{Endpoint, Plan, Protocol};
 use crate::serve::{Serving, Share};
@@ -37,8 +39,9 @@ const OTHER_FILES: u64 = 256;
 /// See [`Error`]. Nothing is left open.
 pub fn prepare(plan: &Plan) -> Result<Prepared, Error> {
     let options = plan.options();
-    if options.flows > 1 {
-        sys::allow_open_files(u64::from(options.flows) + OTHER_FILES);
+    let files = plan.layout().flows.max(options.flows);
+    if files > 1 {
+        sys::allow_open_files(u64::from(files) + OTHER_FILES);
     }
     let mut degraded = Vec::new();
     let bound = Bound::open(options, &mut degraded)?;
@@ -108,6 +111,13 @@ impl Prepared {
         let Self { plan, bound, local, facts, stop, mut crew, buffer_errors, .. } = self;
         let window = Window::open(buffer_errors);
         let mut outcome = Outcome::never_ran(local, facts);
+        if plan.options().connects_each() {
+            let hand = origin(bound, &plan, remote)?;
+            start(&mut crew, [hand], &window);
+            gather(crew, &plan, &mut outcome)?;
+            outcome.connected_after = Some(Duration::ZERO).filter(|_| outcome.end != End::NoConnection);
+            return Ok(outcome);
+        }
         let met = meet(bound, &plan, remote, &stop, &mut outcome.tally.strangers);
         let connections = match met? {
             Met::All(connections) => connections,
@@ -124,15 +134,44 @@ impl Prepared {
         for (number, connection) in connections.into_iter().enumerate() {
             hands[number % workers].push(connection);
         }
-        for (member, connections) in crew.iter_mut().zip(hands) {
-            member.start(Start { connections, window: window.clone() });
-        }
-        // Each is waited for, whatever the others say.
-        let shares: Vec<Result<Share, Error>> = crew.into_iter().map(Member::share).collect();
-        outcome.gather(shares.into_iter().collect::<Result<_, _>>()?, plan.options().interval);
+        start(&mut crew, hands.into_iter().map(Hand::Connections), &window);
+        gather(crew, &plan, &mut outcome)?;
         Ok(outcome)
     }
 }
+
+/// Sends the workers on their way, each with its hand.
+fn start(crew: &mut [Member], hands: impl IntoIterator<Item = Hand>, window: &Window) {
+    for (member, hand) in crew.iter_mut().zip(hands) {
+        member.start(Start { hand, window: window.clone() });
+    }
+}
+
+/// Waits for each of them, whatever the others say, and puts together what they found.
+fn gather(crew: Vec<Member>, plan: &Plan, outcome: &mut Outcome) -> Result<(), Error> {
+    let shares: Vec<Result<Share, Error>> = crew.into_iter().map(Member::share).collect();
+    outcome.gather(shares.into_iter().collect::<Result<_, _>>()?, plan.options().interval);
+    Ok(())
+}
+
+/// Where the only worker's connections come from whose transactions have one each. There is none to be made
+/// beforehand.
+fn origin(bound: Vec<Bound>, plan: &Plan, remote: Option<SocketAddr>) -> Result<Hand, Error> {
+    let options = plan.options();
+    let origin = match &options.endpoint {
+        Endpoint::Listen { peers, .. } => {
+            let listener = bound.into_iter().next().expect("a plan that listens has a listener");
+            Origin::Listener(Listener::new(listener.into_socket(), peers.clone()))
+        }
+        Endpoint::Connect { local } => {
+            Origin::Target(Target::new(*local, remote.ok_or(NO_REMOTE)?, options.clone()))
+        }
+    };
+    Ok(Hand::Origin(origin, remote))
+}
+
+/// What a requester or sender cannot do without.
+const NO_REMOTE: Error = Error::Plan { option: "remote address", range: "any, but it has to be given" };
 
 /// Ends a run early. Cheap to clone; stopping twice, or after the end, does nothing.
 #[derive(Clone)]
@@ -157,8 +196,15 @@ struct Member {
 
 /// What a worker starts with.
 struct Start {
-    connections: Vec<Connection>,
+    hand: Hand,
     window: Window,
+}
+
+/// What a worker works with.
+enum Hand {
+    Connections(Vec<Connection>),
+    /// Where they come from, one for each transaction, and where a requester connects to.
+    Origin(Origin, Option<SocketAddr>),
 }
 
 impl Member {
@@ -248,10 +294,19 @@ impl Job {
     }
 
     fn run<B: Backend>(self, mut backend: B, mut seat: Seat, start: Start) -> Result<Share, Error> {
-        let Start { connections, window } = start;
-        // Their sockets stay open until the backend is closed: an operation may still name one by its number.
-        let serving = Serving::new(&self.plan, self.number, &connections, self.stop.as_fd(), window);
-        let served = serving.serve(&mut backend);
+        let Start { hand, window } = start;
+        let stop = self.stop.as_fd();
+        // Sockets stay open until the backend is closed: an operation may still name one by its number.
+        let connections;
+        let served = match hand {
+            Hand::Connections(met) => {
+                connections = met;
+                Serving::new(&self.plan, self.number, &connections, stop, window).serve(&mut backend)
+            }
+            Hand::Origin(origin, remote) => {
+                Exchanging { plan: &self.plan, remote, stop, window }.serve(&mut backend, origin)
+            }
+        };
         seat.verify();
         let undrained = backend.close(CLOSE_PATIENCE).err();
         let mut share = served?;
@@ -303,7 +358,7 @@ fn meet(
                 }
             }
             (Endpoint::Connect { .. }, _, None) => {
-                return Err(Error::Plan { option: "remote address", range: "any, but it has to be given" });
+                return Err(NO_REMOTE);
             }
         };
         match meeting {

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::outcome::{Sample, Tally};
+use crate::plan::{Length, PlanOptions};
 
 /// Most samples of a run; later ones are left out, for there is no room made for them.
 pub(crate) const SAMPLES_MAX: usize = 100_000;
@@ -25,6 +26,16 @@ impl Sampler {
             length.map_or(SAMPLES_MAX as u128, |length| length.as_nanos() / interval.as_nanos() + 64);
         let room = usize::try_from(wanted).unwrap_or(SAMPLES_MAX).min(SAMPLES_MAX);
         Self { start, interval, next: start + interval, samples: Vec::with_capacity(room) }
+    }
+
+    /// Those that a plan asks for, from `start` on.
+    pub(crate) fn of(options: &PlanOptions, start: Instant) -> Option<Self> {
+        let length = if let Length::Time(length) = options.length {
+            Some(length + options.receive_grace)
+        } else {
+            None
+        };
+        options.interval.map(|interval| Self::new(start, interval, length))
     }
 
     /// When the next one is to be taken.

@@ -226,7 +226,7 @@ impl<'a> Serving<'a> {
             wakes,
             pace: self.pace(),
             resend: self.resend(),
-            sampler: self.sampler(),
+            sampler: Sampler::of(options, self.window.start),
             timings: self.timings(),
             teller: options.progress.as_ref().map(|progress| Teller::new(progress, self.window.start)),
         };
@@ -269,16 +269,6 @@ impl<'a> Serving<'a> {
             return Vec::new();
         }
         vec![Checker::new(self.plan.received_slots_bytes()); self.connections.len()]
-    }
-
-    fn sampler(&self) -> Option<Sampler> {
-        let options = self.plan.options();
-        let length = if let Length::Time(length) = options.length {
-            Some(length + options.receive_grace)
-        } else {
-            None
-        };
-        options.interval.map(|interval| Sampler::new(self.window.start, interval, length))
     }
 
     fn bursts(&self) -> InBursts {
@@ -375,6 +365,8 @@ impl<'a> Serving<'a> {
             message_bytes: self.plan.options().message_sizes().0,
             in_order: self.plan.options().protocol == Protocol::Tcp,
             timing,
+            busy_poll: self.plan.options().busy_poll,
+            turns: 0,
             drained_by: None,
             end_stream: &end_stream,
             unsegment: &unsegment,
@@ -517,7 +509,7 @@ fn mark(connection: &Connection, end: End) {
 }
 
 /// A backend that cannot go on.
-fn broken(source: io::Error) -> Error {
+pub(crate) fn broken(source: io::Error) -> Error {
     Error::System {
         call: "io_uring_enter, epoll_wait or setsockopt",
         doing: "moving payload",

@@ -20,6 +20,10 @@ use crate::sys::{self, Errno, Readiness, Ready, errno_name, error_name, option};
 /// Connections that may wait to be taken beside those of the test: strangers that are turned away.
 const BACKLOG: u32 = 128;
 
+/// The same where connections come back to back and nobody knows how many of them at once; the kernel takes
+/// as many as net.core.somaxconn says.
+const BACKLOG_EACH: u32 = 4096;
+
 /// A socket that is bound, and listening where the plan says so.
 pub(crate) struct Bound {
     socket: Socket,
@@ -62,7 +66,7 @@ impl Bound {
                     // All are refused the same options, which is told once.
                     degraded.clear();
                     let socket = new_socket(local, options, degraded)?;
-                    if options.flows > 1 {
+                    if options.flows > 1 || options.connects_each() {
                         // To find a free port for each of many takes the kernel milliseconds; when it
                         // connects it has less to look at. Where it does not know that, it takes them.
                         let _ = sys::set_option(socket.as_raw_fd(), option::BIND_ADDRESS_NO_PORT, 1);
@@ -108,6 +112,11 @@ impl Bound {
     /// Whether its receives may bring many datagrams.
     pub(crate) fn coalesces(&self) -> bool {
         sys::get_option(self.socket.as_raw_fd(), option::UDP_GRO).is_ok_and(|on| on != 0)
+    }
+
+    /// The socket itself.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
     }
 
     /// Connects, within the timeout.
@@ -276,7 +285,7 @@ impl Bound {
 }
 
 /// Whether `address` is among the peers, of which an empty list names everybody.
-fn admits(peers: &[IpAddr], address: IpAddr) -> bool {
+pub(crate) fn admits(peers: &[IpAddr], address: IpAddr) -> bool {
     peers.is_empty() || peers.iter().any(|peer| peer.to_canonical() == address.to_canonical())
 }
 
@@ -294,7 +303,7 @@ fn wait(socket: &Socket, readiness: Readiness, stop: BorrowedFd<'_>, timeout: Du
 
 /// A connection that was gone again before it was taken, or a signal: accept(2) says to treat these as
 /// nothing.
-fn is_passing(error: &io::Error) -> bool {
+pub(crate) fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | WouldBlock)
 }
@@ -308,10 +317,11 @@ fn new_socket(
     if !chooses_port(options.protocol, local) {
         note("SO_REUSEADDR", socket.set_reuse_address(true), degraded);
     }
-    set_options(&socket, local.is_ipv4(), &options.socket, degraded);
+    let mut told = |feature, result| note(feature, result, degraded);
+    set_options(&socket, local.is_ipv4(), &options.socket, &mut told);
     match (options.protocol, options.role) {
         (Protocol::Tcp, role) => {
-            set_tcp_options(&socket, role, &options.socket, degraded);
+            set_tcp_options(&socket, role, &options.socket, &mut told);
             if let (Role::Send, Some(rate)) = (role, options.rate) {
                 let bytes = (rate / 8 / u64::from(options.flows)).max(1);
                 let result = sys::set_long_option(socket.as_raw_fd(), option::MAX_PACING_RATE, bytes);
@@ -337,6 +347,25 @@ fn new_socket(
         }
         (Protocol::Udp, Role::Receive | Role::Request | Role::Respond) => {}
     }
+    Ok(socket)
+}
+
+/// A socket of TCP like the one that was opened before the run, for one connection more. What was refused then
+/// is so again, and not told again. `waits` says whether its calls block.
+pub(crate) fn fresh(local: SocketAddr, options: &PlanOptions, waits: bool) -> io::Result<Socket> {
+    let kind = if waits { Type::STREAM } else { Type::STREAM.nonblocking() };
+    let socket = Socket::new(Domain::for_address(local), kind, Some(socket2::Protocol::TCP))?;
+    let mut silent = |_, _| {};
+    set_options(&socket, local.is_ipv4(), &options.socket, &mut silent);
+    set_tcp_options(&socket, options.role, &options.socket, &mut silent);
+    if local.port() != 0 {
+        socket.set_reuse_address(true)?;
+    } else if !local.ip().is_unspecified() {
+        let _ = sys::set_option(socket.as_raw_fd(), option::BIND_ADDRESS_NO_PORT, 1);
+    } else {
+        return Ok(socket);
+    }
+    socket.bind(&SockAddr::from(local))?;
     Ok(socket)
 }
 
@@ -395,7 +424,7 @@ pub fn granted_buffers(
 ) -> Result<SocketBuffers, Error> {
     let socket = open(protocol, v4)?;
     // A data socket of the same options will say what was refused.
-    set_options(&socket, v4, options, &mut Vec::new());
+    set_options(&socket, v4, options, &mut |_, _| {});
     Ok(buffers(&socket))
 }
 
@@ -407,10 +436,12 @@ pub fn set_low_water(socket: &impl AsRawFd, bytes: u32) -> io::Result<()> {
     sys::set_option(socket.as_raw_fd(), option::RECEIVE_LOW_WATER, bytes.cast_signed())
 }
 
-/// Sets every option that was asked for; what the kernel refuses is recorded, as its effect can be read back.
-fn set_options(socket: &Socket, v4: bool, options: &SocketOptions, degraded: &mut Vec<Degraded>) {
+/// Who is told how each option went.
+type Told<'a> = dyn FnMut(&'static str, io::Result<()>) + 'a;
+
+/// Sets every option that was asked for; one that the kernel refuses stays as it was.
+fn set_options(socket: &Socket, v4: bool, options: &SocketOptions, tried: &mut Told<'_>) {
     let fd = socket.as_raw_fd();
-    let mut tried = |feature, result| note(feature, result, degraded);
     if let Some(bytes) = options.send_buffer {
         tried("SO_SNDBUF", socket.set_send_buffer_size(bytes as usize));
     }
@@ -433,8 +464,7 @@ fn set_options(socket: &Socket, v4: bool, options: &SocketOptions, degraded: &mu
 }
 
 /// The options that only TCP has. An accepted connection inherits them from its listener.
-fn set_tcp_options(socket: &Socket, role: Role, options: &SocketOptions, degraded: &mut Vec<Degraded>) {
-    let mut tried = |feature, result| note(feature, result, degraded);
+fn set_tcp_options(socket: &Socket, role: Role, options: &SocketOptions, tried: &mut Told<'_>) {
     if options.no_delay {
         tried("TCP_NODELAY", socket.set_tcp_nodelay(true));
     }
@@ -460,11 +490,16 @@ fn listen(local: SocketAddr, options: &PlanOptions, degraded: &mut Vec<Degraded>
     let socket = new_socket(local, options, degraded)?;
     bind(&socket, local)
         .and_then(|()| match options.protocol {
-            Protocol::Tcp => socket.listen((BACKLOG + options.flows).cast_signed()),
+            Protocol::Tcp => socket.listen(backlog(options).cast_signed()),
             Protocol::Udp => Ok(()),
         })
         .map_err(|source| Error::Bind { address: local, source })?;
     Bound::named(socket, local, options.role)
+}
+
+/// Connections that may wait to be taken.
+fn backlog(options: &PlanOptions) -> u32 {
+    if options.connects_each() { BACKLOG_EACH } else { BACKLOG + options.flows }
 }
 
 fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {

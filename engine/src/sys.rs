@@ -17,7 +17,7 @@ use socket2::SockAddr;
 
 use crate::cpu::ThreadCpu;
 use crate::file::FilePart;
-use crate::outcome::Transport;
+use crate::outcome::{Transport, TransportInfo};
 
 pub(crate) use epoll::{EVENTS_MAX, Epoll, Event};
 
@@ -26,6 +26,10 @@ pub(crate) use epoll::{EVENTS_MAX, Epoll, Event};
 pub(crate) struct Errno(pub(crate) i32);
 
 impl Errno {
+    pub(crate) const ABORTED: Self = Self(libc::ECONNABORTED);
+    pub(crate) const ACCESS: Self = Self(libc::EACCES);
+    pub(crate) const ADDRESS_IN_USE: Self = Self(libc::EADDRINUSE);
+    pub(crate) const ADDRESS_NOT_AVAILABLE: Self = Self(libc::EADDRNOTAVAIL);
     pub(crate) const AGAIN: Self = Self(libc::EAGAIN);
     pub(crate) const BROKEN_PIPE: Self = Self(libc::EPIPE);
     pub(crate) const CANCELED: Self = Self(libc::ECANCELED);
@@ -310,6 +314,12 @@ pub(crate) fn set_long_option(fd: RawFd, (level, name): (i32, i32), value: u64) 
 /// What connect answers on a non-blocking socket (EINPROGRESS).
 pub(crate) const IN_PROGRESS: i32 = libc::EINPROGRESS;
 
+/// Whether a connect has only begun, or goes on: what it answers when its time limit is over, and called
+/// again.
+pub(crate) fn is_connecting(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EALREADY | libc::EINTR))
+}
+
 /// What a connect that took too long would have answered at last.
 pub(crate) const TIMED_OUT: i32 = libc::ETIMEDOUT;
 
@@ -349,6 +359,16 @@ pub(crate) fn tcp_info(fd: RawFd) -> io::Result<Transport> {
         rtt_us: info.tcpi_rtt,
         segment_bytes: 0,
         congestion_control: String::new(),
+        info: TransportInfo {
+            rto: info.tcpi_rto,
+            ato: info.tcpi_ato,
+            pmtu: info.tcpi_pmtu,
+            rcv_ssthresh: info.tcpi_rcv_ssthresh,
+            rttvar: info.tcpi_rttvar,
+            snd_ssthresh: info.tcpi_snd_ssthresh,
+            snd_cwnd: info.tcpi_snd_cwnd,
+            reordering: info.tcpi_reordering,
+        },
     })
 }
 
@@ -422,7 +442,7 @@ pub(crate) fn current_cpu() -> Option<usize> {
 }
 
 /// Clock ticks a second, the unit of /proc/stat.
-pub(crate) fn clock_ticks() -> u32 {
+pub fn clock_ticks() -> u32 {
     // SAFETY: no pointers.
     u32::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)
 }

@@ -5,7 +5,10 @@
 /// What kind of operation a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Accept,
     Cancel,
+    Close,
+    Connect,
     /// A send that completes only if it does not go whole.
     Offer,
     Receive,
@@ -29,7 +32,10 @@ pub(crate) const FLOWS_MAX: u32 = 1 << 24;
 
 impl Token {
     /// Those of the first flow: a flow knows no other, and the worker adds which one it is.
+    pub(crate) const ACCEPT: Self = Self { kind: Kind::Accept, flow: 0, index: 0 };
     pub(crate) const CANCEL: Self = Self { kind: Kind::Cancel, flow: 0, index: 0 };
+    pub(crate) const CLOSE: Self = Self { kind: Kind::Close, flow: 0, index: 0 };
+    pub(crate) const CONNECT: Self = Self { kind: Kind::Connect, flow: 0, index: 0 };
     pub(crate) const RECEIVE: Self = Self { kind: Kind::Receive, flow: 0, index: 0 };
     pub(crate) const STOP: Self = Self { kind: Kind::Stop, flow: 0, index: 0 };
 
@@ -54,6 +60,9 @@ impl Token {
             Kind::Send => 3,
             Kind::Stop => 4,
             Kind::Offer => 5,
+            Kind::Accept => 6,
+            Kind::Close => 7,
+            Kind::Connect => 8,
         };
         kind << 56 | u64::from(self.flow % FLOWS_MAX) << 32 | u64::from(self.index)
     }
@@ -65,6 +74,9 @@ impl Token {
             3 => Kind::Send,
             4 => Kind::Stop,
             5 => Kind::Offer,
+            6 => Kind::Accept,
+            7 => Kind::Close,
+            8 => Kind::Connect,
             _ => Kind::Unknown,
         };
         let flow = (bits >> 32) as u32 % FLOWS_MAX;
@@ -78,7 +90,17 @@ mod tests {
 
     #[test]
     fn every_token_survives_the_kernel() {
-        for kind in [Kind::Cancel, Kind::Offer, Kind::Receive, Kind::Send, Kind::Stop, Kind::Unknown] {
+        for kind in [
+            Kind::Accept,
+            Kind::Cancel,
+            Kind::Close,
+            Kind::Connect,
+            Kind::Offer,
+            Kind::Receive,
+            Kind::Send,
+            Kind::Stop,
+            Kind::Unknown,
+        ] {
             for flow in [0, 1, 9_999, FLOWS_MAX - 1] {
                 for index in [0, 1, 255, 1 << 24, u32::MAX] {
                     let token = Token { kind, flow, index };

@@ -32,6 +32,10 @@ pub(crate) struct Timing {
     pub(crate) drain: Duration,
 }
 
+/// Turns between two looks at the clock where nobody sleeps and each turn brings something: to look takes as
+/// long as much of what else a turn does.
+const CLOCK_TURNS: u32 = 16;
+
 /// Completions fetched in one turn; more wait in the kernel for the next.
 pub(crate) const DONE_MAX: usize = 256;
 
@@ -46,6 +50,10 @@ pub(crate) struct Worker<'a, B, F> {
     /// Sends of a batch must not overtake each other.
     pub(crate) in_order: bool,
     pub(crate) timing: Timing,
+    /// The backend never sleeps.
+    pub(crate) busy_poll: bool,
+    /// Turns since the last look at the clock.
+    pub(crate) turns: u32,
     /// By when flows that were given time to end have to be over.
     pub(crate) drained_by: Option<Instant>,
     /// Shuts down the write side of a flow's connection.
@@ -120,6 +128,7 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         worker.adjust(done);
         // There may be more than there was room for.
         let all = done.len() + 1 < done.capacity();
+        let idle = done.is_empty();
         for completion in done.drain(..) {
             worker.look(&completion);
             match completion.token.kind {
@@ -129,7 +138,9 @@ pub(crate) fn drive<B: Backend, F: Flow>(
             worker.backend.release(completion.received);
         }
         worker.feed();
-        worker.check_clock();
+        if worker.minds_clock(idle) {
+            worker.check_clock();
+        }
         if all || !worker.runs() {
             worker.settle();
         }
@@ -327,8 +338,21 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
+    /// Whether the clock is to be looked at in this turn.
+    fn minds_clock(&mut self, idle: bool) -> bool {
+        self.turns += 1;
+        let minds = !self.busy_poll || idle || self.turns >= CLOCK_TURNS;
+        if minds {
+            self.turns = 0;
+        }
+        minds
+    }
+
     /// How long the next sleep may last.
     fn patience(&self) -> Option<Duration> {
+        if self.busy_poll {
+            return Some(Duration::ZERO);
+        }
         let stop = self.timing.stop.map(|(at, _)| at);
         let paced = self.pace.as_ref().and_then(Pace::due);
         let sample = self.sampler.as_ref().map(|sampler| sampler.due());

@@ -5,8 +5,8 @@
 //! machine's business.
 
 use crate::classic::{
-    TcpMaertsResponse, TcpMaertsResults, TcpStreamResponse, TcpStreamResults, UdpStreamResponse,
-    UdpStreamResults,
+    RrResponse, RrResults, TcpMaertsResponse, TcpMaertsResults, TcpStreamResponse, TcpStreamResults,
+    UdpStreamResponse, UdpStreamResults,
 };
 use crate::code::ResponseCode;
 use crate::frame::Frame;
@@ -27,9 +27,14 @@ pub(crate) const fn response_code(spec: &TestSpec) -> ResponseCode {
 /// The type of the response to the classic request for `test`.
 pub(crate) const fn classic_response_code(test: Test) -> ResponseCode {
     match test {
+        Test::TcpCc => ResponseCode::TcpCcResponse,
+        Test::TcpCrr => ResponseCode::TcpCrrResponse,
         Test::TcpMaerts => ResponseCode::TcpMaertsResponse,
+        Test::TcpRr => ResponseCode::TcpRrResponse,
         Test::TcpStream => ResponseCode::TcpStreamResponse,
-        Test::UdpStream => ResponseCode::UdpStreamResponse,
+        Test::UdpRr => ResponseCode::UdpRrResponse,
+        // No classic message asks for datagrams to the client.
+        Test::UdpMaerts | Test::UdpStream => ResponseCode::UdpStreamResponse,
     }
 }
 
@@ -67,7 +72,19 @@ pub(crate) fn write_response(spec: &TestSpec, offer: &Offer, own_rate: f32, fram
             ..TcpStreamResponse::default()
         }
         .encode(frame),
-        (Family::Classic, Test::UdpStream) => UdpStreamResponse {
+        (Family::Classic, Test::TcpCc | Test::TcpCrr | Test::TcpRr | Test::UdpRr) => RrResponse {
+            recv_buf_size: saturated(offer.receive_buffer),
+            no_delay: i32::from(offer.no_delay && !spec.test.over_udp()),
+            measure_cpu: i32::from(spec.measure_cpu),
+            test_length: if spec.test == Test::TcpRr { spec.echo.test_length } else { 0 },
+            send_buf_size: saturated(offer.send_buffer),
+            data_port_number: i32::from(offer.port),
+            cpu_rate,
+            so_rcvavoid: i32::from(spec.echo.avoids_receive_copies),
+            so_sndavoid: i32::from(spec.echo.avoids_send_copies),
+        }
+        .encode(frame),
+        (Family::Classic, Test::UdpMaerts | Test::UdpStream) => UdpStreamResponse {
             recv_buf_size: saturated(offer.receive_buffer),
             send_buf_size: saturated(offer.send_buffer),
             measure_cpu: i32::from(spec.measure_cpu),
@@ -89,16 +106,19 @@ pub(crate) fn write_results(spec: &TestSpec, results: &Results, client: PeerRele
         (Family::Omni, _, PeerRelease::V270) => results_270(spec, results).encode(frame),
         (Family::Classic, Test::TcpMaerts, _) => classic_maerts(results, cpu).encode(frame),
         (Family::Classic, Test::TcpStream, _) => classic_stream(results, cpu).encode(frame),
-        (Family::Classic, Test::UdpStream, _) => classic_udp(results, cpu).encode(frame),
+        (Family::Classic, Test::TcpCc | Test::TcpCrr | Test::TcpRr | Test::UdpRr, _) => {
+            classic_transactions(spec, results, cpu).encode(frame);
+        }
+        (Family::Classic, Test::UdpMaerts | Test::UdpStream, _) => classic_udp(results, cpu).encode(frame),
     }
 }
 
 fn omni_response(spec: &TestSpec, offer: &Offer, cpu_rate: f32) -> OmniResponse {
     let flags = [(offer.no_delay, flag::NO_DELAY), (spec.measure_cpu, flag::MEASURE_CPU)];
-    let sends = spec.test == Test::TcpMaerts;
+    let (receives, sends) = (spec.test.server_receives(), spec.test.server_sends());
     OmniResponse {
         recv_buf_size: saturated(offer.receive_buffer),
-        receive_size: if sends { spec.echo.receive_size } else { saturated(offer.receive_bytes) },
+        receive_size: if receives { saturated(offer.receive_bytes) } else { spec.echo.receive_size },
         recv_width: saturated(spec.receive_width),
         send_buf_size: saturated(offer.send_buffer),
         send_size: if sends { saturated(offer.send_bytes) } else { spec.echo.send_size },
@@ -108,6 +128,8 @@ fn omni_response(spec: &TestSpec, offer: &Offer, cpu_rate: f32) -> OmniResponse 
         so_rcvavoid: u32::from(spec.echo.avoids_receive_copies),
         so_sndavoid: u32::from(spec.echo.avoids_send_copies),
         data_port: u32::from(offer.port),
+        interval_burst: spec.pacing.map_or(0, |pacing| pacing.sends),
+        interval_usecs: spec.pacing.map_or(0, |pacing| pacing.every_us),
         socket_prio: in_force(spec.priority, offer.priority),
         socket_tos: in_force(spec.type_of_service, offer.type_of_service),
         ..OmniResponse::default()
@@ -125,6 +147,7 @@ fn results_270(spec: &TestSpec, results: &Results) -> OmniResults {
         bytes_sent_lo: low(results.bytes_sent),
         send_calls: low(results.sends),
         send_buf_size: saturated(results.send_buffer),
+        trans_received: low(results.transactions),
         elapsed_time: results.elapsed_seconds,
         cpu_util: cpu.utilisation,
         cpu_percent_user: cpu.user,
@@ -157,6 +180,7 @@ fn results_260(spec: &TestSpec, results: &Results) -> OmniResults260 {
         bytes_sent_lo: wide.bytes_sent_lo,
         send_calls: wide.send_calls,
         send_buf_size: wide.send_buf_size,
+        trans_received: wide.trans_received,
         elapsed_time: wide.elapsed_time,
         cpu_util: wide.cpu_util,
         cpu_method: wide.cpu_method,
@@ -209,6 +233,22 @@ fn classic_maerts(results: &Results, cpu: Option<CpuReport>) -> TcpMaertsResults
         cpu_method: saturated(cpu.method),
         num_cpus: saturated(cpu.cpus),
         ..TcpMaertsResults::default()
+    }
+}
+
+/// The bytes are made up from the transactions, as netperf's server does it: also where a connection was all
+/// there was to one.
+fn classic_transactions(spec: &TestSpec, results: &Results, cpu: Option<CpuReport>) -> RrResults {
+    let cpu = cpu.unwrap_or_default();
+    let each = u64::from(spec.echo.transaction_bytes);
+    RrResults {
+        bytes_received: low(results.transactions.wrapping_mul(each)),
+        trans_received: low(results.transactions),
+        elapsed_time: results.elapsed_seconds,
+        cpu_util: cpu.utilisation,
+        cpu_method: saturated(cpu.method),
+        num_cpus: saturated(cpu.cpus),
+        ..RrResults::default()
     }
 }
 

@@ -1,9 +1,7 @@
 //! The messages of the classic families, one family a test.
 //!
 //! Clients up to 2.4.5 use them for everything, later ones for TCP_SENDFILE, TCP_CC and TCP_MSS, and those
-//! built without omni for every test. The server machine serves the streams: [`ClassicRequest`] is what
-//! their three requests have in common. The others are named so that what is on the wire can be read; they
-//! are answered with [`crate::errno::UNKNOWN_REQUEST`].
+//! built without omni for every test. [`ClassicRequest`] is what all their requests have in common.
 
 use crate::code::RequestCode;
 use crate::frame::Frame;
@@ -312,8 +310,8 @@ layout! {
     }
 }
 
-/// A classic request for a stream, whichever its test. What a test's message lacks is 0, or -1 where that
-/// asks for nothing.
+/// A classic request, whichever its test. What a test's message lacks is 0, or -1 where that asks for
+/// nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassicRequest {
     /// The test.
@@ -322,15 +320,20 @@ pub struct ClassicRequest {
     pub send_buf_size: i32,
     /// SO_RCVBUF wanted at the server, in bytes; negative: leave it alone.
     pub recv_buf_size: i32,
-    /// Bytes of a send or receive of the server; 0: its choice. Of UDP, the bytes of each datagram.
+    /// Bytes of a send or receive of a stream's server; 0: its choice. Of UDP, the bytes of each datagram.
     pub message_size: i32,
+    /// Bytes of a request.
+    pub request_size: i32,
+    /// Bytes of a response.
+    pub response_size: i32,
     /// Whether TCP_NODELAY is wanted.
     pub no_delay: i32,
     /// Whether the server shall measure CPU.
     pub measure_cpu: i32,
     /// CPU calibration rate the client knows already; 0: the server shall calibrate.
     pub cpu_rate: f32,
-    /// Seconds. A TCP stream limited by bytes gives those here instead, as a positive number too.
+    /// Seconds; minus the transactions if negative. A TCP stream limited by bytes gives those here instead, as
+    /// a positive number too.
     pub test_length: i32,
     /// Whether copies are avoided on receive.
     pub so_rcvavoid: i32,
@@ -343,13 +346,37 @@ pub struct ClassicRequest {
 }
 
 impl ClassicRequest {
-    /// Reads the request by the type in its header; `None` if that is not one of the streams.
+    /// Reads the request by the type in its header; `None` if that is not one of these families.
     pub fn decode(frame: &Frame) -> Option<Self> {
+        let transactions = |test| Self::of_transactions(test, &RrRequest::decode(frame));
         match frame.request_type() {
+            RequestCode::TcpCc => Some(transactions(Test::TcpCc)),
+            RequestCode::TcpCrr => Some(transactions(Test::TcpCrr)),
             RequestCode::TcpMaerts => Some(TcpMaertsRequest::decode(frame).into()),
+            RequestCode::TcpRr => Some(transactions(Test::TcpRr)),
             RequestCode::TcpStream => Some(TcpStreamRequest::decode(frame).into()),
+            RequestCode::UdpRr => Some(transactions(Test::UdpRr)),
             RequestCode::UdpStream => Some(UdpStreamRequest::of_any_release(frame).into()),
             _ => None,
+        }
+    }
+
+    fn of_transactions(test: Test, wire: &RrRequest) -> Self {
+        Self {
+            test,
+            send_buf_size: wire.send_buf_size,
+            recv_buf_size: wire.recv_buf_size,
+            message_size: 0,
+            request_size: wire.request_size,
+            response_size: wire.response_size,
+            no_delay: wire.no_delay,
+            measure_cpu: wire.measure_cpu,
+            cpu_rate: wire.cpu_rate,
+            test_length: wire.test_length,
+            so_rcvavoid: wire.so_rcvavoid,
+            so_sndavoid: wire.so_sndavoid,
+            port: wire.port,
+            ipfamily: wire.ipfamily,
         }
     }
 }
@@ -361,6 +388,8 @@ impl From<TcpMaertsRequest> for ClassicRequest {
             send_buf_size: wire.send_buf_size,
             recv_buf_size: wire.recv_buf_size,
             message_size: wire.send_size,
+            request_size: 0,
+            response_size: 0,
             no_delay: wire.no_delay,
             measure_cpu: wire.measure_cpu,
             cpu_rate: wire.cpu_rate,
@@ -380,6 +409,8 @@ impl From<TcpStreamRequest> for ClassicRequest {
             send_buf_size: wire.send_buf_size,
             recv_buf_size: wire.recv_buf_size,
             message_size: wire.receive_size,
+            request_size: 0,
+            response_size: 0,
             no_delay: wire.no_delay,
             measure_cpu: wire.measure_cpu,
             cpu_rate: wire.cpu_rate,
@@ -399,6 +430,8 @@ impl From<UdpStreamRequest> for ClassicRequest {
             send_buf_size: -1,
             recv_buf_size: wire.recv_buf_size,
             message_size: wire.message_size,
+            request_size: 0,
+            response_size: 0,
             no_delay: 0,
             measure_cpu: wire.measure_cpu,
             cpu_rate: wire.cpu_rate,

@@ -25,7 +25,7 @@ use crate::fault::Fault;
 use crate::frame::Frame;
 use crate::native::{NativeHello, NativeRequest, NativeWishes, Report, VERSION, VERSION_OF_WISHES, verb};
 use crate::remote::{PeerRelease, RemoteOffer, RemoteResults};
-use crate::stream_test::StreamTest;
+use crate::request::TestRequest;
 use crate::wishes::Wishes;
 
 /// What a client knows before it connects.
@@ -51,7 +51,7 @@ pub enum ClientInput {
     /// The frame of the last [`ClientOutput::Send`] has been sent.
     Sent,
     /// Begin a test; also the next one on the same connection.
-    Start(StreamTest),
+    Start(TestRequest),
     /// Ask for the next test to be run in this way. Only where the answer to [`Self::Probe`] was a version
     /// of [`VERSION_OF_WISHES`] or later.
     Wish(Wishes),
@@ -97,10 +97,10 @@ pub struct Client {
 }
 
 enum State {
-    AwaitingResults(StreamTest, RemoteOffer),
+    AwaitingResults(TestRequest, RemoteOffer),
     Awaiting(Expected),
     Idle,
-    Running(StreamTest, RemoteOffer),
+    Running(TestRequest, RemoteOffer),
     /// The request follows the passphrase.
     ShowingPassphrase(Frame, Expected),
     Sending(Expected),
@@ -111,7 +111,7 @@ enum Expected {
     Calibration,
     Grant(Wishes),
     Hello,
-    Offer(StreamTest),
+    Offer(TestRequest),
     Report,
 }
 
@@ -130,7 +130,7 @@ impl Client {
         let state = core::mem::replace(&mut self.state, State::Idle);
         let output = match (state, input) {
             (State::Idle, ClientInput::Start(test)) => {
-                let (request, cpu) = (test.request()?, test.header_cpu()?);
+                let (request, cpu) = (test.frame()?, test.header_cpu()?);
                 self.ask(request, cpu, Expected::Offer(test))?
             }
             (State::Idle, ClientInput::Calibrate) => {
@@ -164,7 +164,7 @@ impl Client {
                 ClientOutput::Wait
             }
             (State::AwaitingResults(test, offer), ClientInput::Frame(frame)) => {
-                succeeded(&frame, "DO_OMNI")?;
+                succeeded(&frame, test.name())?;
                 ClientOutput::Finished(RemoteResults::decode(&frame, &test, &offer))
             }
             (state, ClientInput::Frame(_)) => return Err(Fault::OutOfOrder { what: state.doing() }),
@@ -194,9 +194,11 @@ impl Client {
                 Ok(ClientOutput::Native(version))
             }
             Expected::Offer(test) => {
-                succeeded(frame, "DO_OMNI")?;
+                succeeded(frame, test.name())?;
                 let offer = RemoteOffer::decode(frame, &test, self.release)?;
-                self.release = Some(offer.release);
+                if let TestRequest::Omni(_) = test {
+                    self.release = Some(offer.release);
+                }
                 self.state = State::Running(test, offer.clone());
                 Ok(ClientOutput::Run(offer))
             }

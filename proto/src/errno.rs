@@ -9,12 +9,16 @@ pub const EACCES: i32 = 13;
 pub const EAFNOSUPPORT: i32 = 97;
 /// Something is in use.
 pub const EBUSY: i32 = 16;
+/// Nobody listens there.
+pub const ECONNREFUSED: i32 = 111;
 /// The peer reset the connection.
 pub const ECONNRESET: i32 = 104;
 /// A size is over the limit.
 pub const E2BIG: i32 = 7;
 /// A value makes no sense.
 pub const EINVAL: i32 = 22;
+/// A datagram would be too long.
+pub const EMSGSIZE: i32 = 90;
 /// There is nothing to report.
 pub const ENODATA: i32 = 61;
 /// The kind of test is known and not served.

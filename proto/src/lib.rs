@@ -9,7 +9,7 @@
 //!                                  Client::on -> ClientOutput     (the netperf's end)
 //! ```
 //!
-//! One test, in frames of [`FRAME_BYTES`] bytes; the client asks for it by [`StreamTest`]:
+//! One test, in frames of [`FRAME_BYTES`] bytes; the client asks for it by a [`TestRequest`]:
 //!
 //! ```text
 //! client                                          server
@@ -48,6 +48,7 @@ pub mod address;
 pub mod admin;
 mod answer;
 pub mod classic;
+mod classic_test;
 mod client;
 pub mod code;
 pub mod errno;
@@ -56,21 +57,24 @@ mod frame;
 pub mod layout;
 pub mod native;
 pub mod omni;
+mod omni_test;
 mod remote;
+mod request;
 mod server;
 mod spec;
-mod stream_test;
 mod wishes;
 
 pub use classic::ClassicRequest;
+pub use classic_test::ClassicTest;
 pub use client::{Client, ClientConfig, ClientInput, ClientOutput};
 pub use code::{RequestCode, ResponseCode};
 pub use fault::{Fault, Party};
 pub use frame::{FRAME_BYTES, Frame, FrameReader, LEGACY_FRAME_BYTES};
 pub use native::{NativeDetail, NativeReport, Report};
 pub use omni::OmniRequest;
+pub use omni_test::OmniTest;
 pub use remote::{CpuReport, PeerRelease, RemoteOffer, RemoteResults};
+pub use request::TestRequest;
 pub use server::{Offer, Results, Server, ServerConfig, ServerInput, ServerOutput};
-pub use spec::{Family, IpVersion, Length, Limits, Refusal, Test, TestSpec};
-pub use stream_test::StreamTest;
+pub use spec::{Family, IpVersion, Length, Limits, Pacing, Refusal, Test, TestSpec};
 pub use wishes::{SendPath, Wishes, Without};

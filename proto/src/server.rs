@@ -82,9 +82,9 @@ pub struct Offer {
     pub send_buffer: u32,
     /// SO_RCVBUF in bytes, as the kernel reports it.
     pub receive_buffer: u32,
-    /// Bytes of each receive. Not told of a test that only sends.
+    /// Bytes of each receive, or of a request. Not told of a test that receives nothing.
     pub receive_bytes: u32,
-    /// Bytes of each send. Not told of a test that only receives.
+    /// Bytes of each send, or of a response. Not told of a test that sends nothing.
     pub send_bytes: u32,
     /// Whether TCP_NODELAY is set.
     pub no_delay: bool,
@@ -105,6 +105,8 @@ pub struct Results {
     pub bytes_sent: u64,
     /// Sends that succeeded.
     pub sends: u64,
+    /// Requests answered, or connections taken where there are none; 0 in a stream.
+    pub transactions: u64,
     /// SO_SNDBUF at the end, in bytes.
     pub send_buffer: u32,
     /// SO_RCVBUF at the end, in bytes.

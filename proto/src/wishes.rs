@@ -8,7 +8,7 @@ use core::num::NonZeroU64;
 
 use crate::errno::{E2BIG, EINVAL};
 use crate::fault::Fault;
-use crate::native::{NativeWishes, offload, send_path, without};
+use crate::native::{NativeWishes, offload, send_path, waiting, without};
 use crate::spec::{Family, Limits, Refusal, Test, refusal};
 
 /// What a client wishes of the next test, and what it is granted. The default is what netperf asks for.
@@ -21,14 +21,16 @@ pub struct Wishes {
     pub workers: u32,
     /// What the server's engine shall not use.
     pub without: Without,
-    /// A server that sends datagrams hands the kernel many at once (UDP_SEGMENT). No test has one today.
+    /// A server that streams datagrams hands the kernel many at once (UDP_SEGMENT).
     pub segmentation: bool,
-    /// A server that receives datagrams takes many at once (UDP_GRO).
+    /// A server that receives a stream of datagrams takes many at once (UDP_GRO).
     pub coalescing: bool,
     /// How a server that sends a stream does it.
     pub send_path: SendPath,
-    /// Payload in bits a second, of all flows of a server that sends together; `None`: as fast as possible.
+    /// Payload in bits a second, of all flows of a server that streams together; `None`: as fast as possible.
     pub bits_per_second: Option<NonZeroU64>,
+    /// The server's workers look for what comes without ever sleeping, at the cost of a core each.
+    pub busy_poll: bool,
 }
 
 impl Default for Wishes {
@@ -41,6 +43,7 @@ impl Default for Wishes {
             coalescing: false,
             send_path: SendPath::Auto,
             bits_per_second: None,
+            busy_poll: false,
         }
     }
 }
@@ -111,6 +114,11 @@ impl Wishes {
             send_path: SendPath::from_wire(words.send_path)
                 .ok_or(refusal(EINVAL, "the send path is not known"))?,
             bits_per_second: NonZeroU64::new(words.rate),
+            busy_poll: match words.waiting {
+                waiting::ASLEEP => false,
+                waiting::BUSY => true,
+                _ => return Err(refusal(EINVAL, "the way to wait is not known")),
+            },
         })
     }
 
@@ -120,17 +128,17 @@ impl Wishes {
     /// # Errors
     /// [`Refusal`] with `EINVAL`.
     pub(crate) fn suit(&self, test: Test, family: Family) -> Result<(), Refusal> {
-        let sends = test == Test::TcpMaerts;
-        let reason = if self.flows > 1 && test == Test::UdpStream {
-            "many flows of datagrams"
-        } else if self.segmentation {
-            "segmentation where no datagram is sent"
+        let many = !matches!(test, Test::TcpMaerts | Test::TcpRr | Test::TcpStream);
+        let reason = if self.flows > 1 && many {
+            "many flows of datagrams, or of connections that come and go"
+        } else if self.segmentation && test != Test::UdpMaerts {
+            "segmentation where no datagrams are streamed"
         } else if self.coalescing && (test, family) != (Test::UdpStream, Family::Omni) {
             "coalescing where datagrams are not received, or have to be told apart"
-        } else if self.send_path != SendPath::Auto && !sends {
-            "a send path where nothing is sent"
-        } else if self.bits_per_second.is_some() && !sends {
-            "a rate where nothing is sent"
+        } else if self.send_path != SendPath::Auto && test != Test::TcpMaerts {
+            "a send path where no stream is sent"
+        } else if self.bits_per_second.is_some() && !test.server_streams() {
+            "a rate where nothing is streamed"
         } else {
             return Ok(());
         };
@@ -147,6 +155,7 @@ impl Wishes {
             offloads: bits(&offloads),
             send_path: self.send_path.to_wire(),
             rate: self.bits_per_second.map_or(0, NonZeroU64::get),
+            waiting: if self.busy_poll { waiting::BUSY } else { waiting::ASLEEP },
         }
     }
 

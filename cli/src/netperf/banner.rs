@@ -13,7 +13,7 @@ use super::traffic::{TestName, Traffic};
 pub(crate) fn name(test: TestName, traffic: Traffic) -> Option<String> {
     let name = match test {
         TestName::LocCpu | TestName::RemCpu | TestName::Uuid => return None,
-        TestName::Omni => return Some(format!("OMNI {} TEST", traffic.direction())),
+        TestName::Omni => return Some(format!("OMNI {} TEST", traffic.direction().word())),
         TestName::TcpCc => "TCP Connect/Close TEST",
         TestName::TcpCrr => "MIGRATED TCP Connect/Request/Response TEST",
         TestName::TcpMaerts => "MIGRATED TCP MAERTS TEST",

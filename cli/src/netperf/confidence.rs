@@ -63,7 +63,6 @@ pub(crate) struct Goal {
 
 impl Goal {
     /// One iteration and no judgement: netperf without `-i` and `-I`.
-    #[cfg(test)]
     pub(crate) fn once() -> Self {
         Self {
             level: Level::Percent99,
@@ -132,6 +131,11 @@ impl Confidence {
     /// Adds a finished iteration.
     pub(crate) fn push(&mut self, iteration: Iteration) {
         self.iterations.push(iteration);
+    }
+
+    /// Finished iterations.
+    pub(crate) fn iterations(&self) -> u32 {
+        u32::try_from(self.iterations.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether the goal asks for one more iteration.

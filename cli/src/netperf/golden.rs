@@ -15,7 +15,10 @@ use ringperf_engine::plan::Role;
 
 use super::banner::{self, Banner, DataEnd};
 use super::confidence::{Goal, Level, Widths};
-use super::tables::{Layout, MachineLoad, Place, TcpEnd, TcpTable, UdpTable};
+use super::tables::{
+    Layout, MachineLoad, MssTable, Place, RrEnd, RrTable, RrTest, TcpEnd, TcpTable, UdpTable,
+};
+use super::traffic::{TestName, Traffic};
 use super::units::Unit;
 
 /// A figure that no golden output holds, in the places that must not be printed.
@@ -40,19 +43,23 @@ fn golden_outputs_come_out_again() {
         let _ = writeln!(io::stdout(), "golden outputs: {} {verdict}: {}", names.len(), names.join(" "));
     }
     let count = |verdict| tally.get(verdict).map_or(0, Vec::len);
-    assert_eq!((count(WHOLE), count(BANNER)), (69, 58), "goldens must not drop out silently");
+    assert_eq!((count(WHOLE), count(BANNER)), (118, 70), "goldens must not drop out silently");
 }
 
 /// One file.
-struct Golden {
-    name: String,
+pub(super) struct Golden {
+    /// The file's name.
+    pub(super) name: String,
     /// The words of the command after `netperf`.
-    words: Vec<String>,
-    stdout: String,
-    exit: i32,
+    pub(super) words: Vec<String>,
+    /// What it printed.
+    pub(super) stdout: String,
+    /// How it ended.
+    pub(super) exit: i32,
 }
 
-fn goldens() -> Vec<Golden> {
+/// All files.
+pub(super) fn goldens() -> Vec<Golden> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-output");
     let index = read(&folder.join("INDEX.tsv"));
     index.lines().skip(1).map(|row| golden(&folder, row)).collect()
@@ -77,20 +84,24 @@ fn read(path: &PathBuf) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The words between `netperf` and what follows it in a shell, empty quotes as an empty word.
+/// The words between `netperf` and what follows it in a shell, without their quotes.
 fn netperf_words(command: &str) -> Vec<String> {
-    let words = command.split(' ').skip_while(|word| *word != "netperf").skip(1);
-    let mut own = Vec::new();
-    for word in words {
-        if word == "&" {
-            break;
-        }
-        own.push(word.trim_end_matches(';').trim_matches('\'').to_owned());
-        if word.ends_with(';') {
-            break;
+    let (mut words, mut word, mut is_quoted) = (Vec::new(), None::<String>, false);
+    for character in command.chars().chain([' ']) {
+        match character {
+            '\'' => {
+                is_quoted = !is_quoted;
+                word.get_or_insert_default();
+            }
+            ' ' | ';' if !is_quoted => {
+                words.extend(word.take());
+                words.extend((character == ';').then(|| ";".to_owned()));
+            }
+            _ => word.get_or_insert_default().push(character),
         }
     }
-    own
+    let own = words.into_iter().skip_while(|word| word != "netperf").skip(1);
+    own.take_while(|word| word != "&" && word != ";").collect()
 }
 
 impl Golden {
@@ -104,11 +115,14 @@ impl Golden {
             return "not of netperf";
         }
         let command = Command::read(&self.words);
-        let Some(test) = command.stream_test() else { return "of another test" };
+        let Some(name) = TestName::from_word(&command.test) else { return "of a test that there is none of" };
         if command.debug {
             return "with debugging text in between";
         }
-        let ours = command.banner(test);
+        let Some(test) = banner::name(name, command.traffic(name)) else {
+            return "of a test without a table";
+        };
+        let ours = command.banner(&test);
         let Some(body) = self.body(&command) else { return "ended before the banner" };
         let before = self.stdout.strip_suffix(body).expect("the body is its end");
         if command.layout.headers {
@@ -116,10 +130,15 @@ impl Golden {
         }
         // 124 is of the program that sent the signal
         let finished = matches!(self.exit, 0 | 124);
-        if !finished || command.selectors || command.interim {
+        if !finished
+            || command.selectors
+            || name == TestName::Omni
+            || self.words.iter().any(|word| word == "|")
+        {
             return if command.layout.headers { BANNER } else { "of another layout, without a banner" };
         }
-        assert_eq!(command.body(test, body), body, "{}", self.name);
+        let table = without_interim_results(body);
+        assert_eq!(command.body(name, table), table, "{}", self.name);
         WHOLE
     }
 
@@ -147,8 +166,11 @@ struct Command<'a> {
     no_control: bool,
     cpu_bind: bool,
     selectors: bool,
-    interim: bool,
     debug: bool,
+    direction: &'a str,
+    each: bool,
+    requests: bool,
+    first_burst: u32,
 }
 
 /// Options that take an argument, before `--` and after it.
@@ -175,9 +197,13 @@ impl<'a> Command<'a> {
             no_control: false,
             cpu_bind: false,
             selectors: false,
-            interim: false,
             debug: false,
+            direction: "",
+            each: false,
+            requests: false,
+            first_burst: 0,
         };
+        let mut unit = None;
         let mut of_test = false;
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
@@ -194,8 +220,17 @@ impl<'a> Command<'a> {
                 "" if with_argument => words.next().unwrap_or_default(),
                 attached => attached,
             };
-            if of_test { command.test_option(letter, argument) } else { command.option(letter, argument) }
+            if of_test {
+                command.test_option(letter, argument)
+            } else {
+                command.option(letter, argument)
+            }
+            if letter == 'f' && !of_test {
+                unit = Some(argument.chars().next());
+            }
         }
+        let transactions = command.test.contains("RR");
+        command.layout.unit = Unit::from_letter(unit.unwrap_or(Some('x')), transactions);
         command
     }
 
@@ -205,7 +240,6 @@ impl<'a> Command<'a> {
             't' => self.test = argument.to_uppercase(),
             'v' => self.layout.verbosity = number(argument),
             'P' => self.layout.headers = argument != "0",
-            'f' => self.layout.unit = Unit::from_letter(argument.chars().next()),
             'B' => self.layout.brand = argument,
             'c' => self.layout.local_cpu = true,
             'C' => self.layout.remote_cpu = true,
@@ -213,7 +247,6 @@ impl<'a> Command<'a> {
             'L' => self.local = first,
             'T' => self.cpu_bind = true,
             'N' => self.no_control = true,
-            'D' => self.interim = true,
             'd' => self.debug = true,
             'r' => self.goal.result_only = true,
             'i' => self.goal.max_iterations = number::<u32>(first).max(3),
@@ -234,18 +267,25 @@ impl<'a> Command<'a> {
             'D' => self.no_delay = true,
             'V' => self.copy_avoidance = true,
             'k' | 'o' | 'O' => self.selectors = true,
+            'b' => self.first_burst = number(argument),
+            'c' => self.each = true,
+            'd' => self.direction = argument,
+            'M' if argument.starts_with(',') => self.direction = "maerts",
+            'r' => self.requests = true,
             'P' => self.ports = (first.parse().unwrap_or(0), second.parse().unwrap_or(0)),
             _ => {}
         }
     }
 
-    fn stream_test(&self) -> Option<&'static str> {
-        match self.test.as_str() {
-            "TCP_STREAM" => Some(banner::TCP_STREAM),
-            "TCP_MAERTS" => Some(banner::TCP_MAERTS),
-            "UDP_STREAM" => Some(banner::UDP_STREAM),
-            _ => None,
+    /// What OMNI moves, as far as its goldens say.
+    fn traffic(&self, name: TestName) -> Traffic {
+        if name != TestName::Omni {
+            return name.traffic();
         }
+        let both = self.requests || matches!(self.direction, "rr" | "send|recv");
+        let receives = both || self.direction == "maerts";
+        let sends = both || !(receives || self.each);
+        Traffic { sends, receives, each: self.each, ..name.traffic() }
     }
 
     fn banner(&self, test: &str) -> String {
@@ -262,13 +302,16 @@ impl<'a> Command<'a> {
             no_delay: self.no_delay,
             copy_avoidance: self.copy_avoidance,
             no_control: self.no_control,
+            histogram: false,
+            interval: false,
+            first_burst: self.first_burst,
             cpu_bind: self.cpu_bind,
         };
         banner.line()
     }
 
     /// The warning and the table of `test` from the numbers in `golden`.
-    fn body(&self, test: &str, golden: &str) -> String {
+    fn body(&self, test: TestName, golden: &str) -> String {
         let mut ours = String::new();
         let mut table: Vec<&str> = golden.lines().collect();
         if table[0].starts_with("!!!") {
@@ -288,11 +331,63 @@ impl<'a> Command<'a> {
             let header = table.iter().position(|line| line.is_empty()).expect("a line ends the header");
             table.drain(..=header);
         }
-        match test {
-            banner::UDP_STREAM => ours + &self.udp(&table),
-            banner::TCP_MAERTS => ours + &self.tcp(Role::Receive, &table),
-            _ => ours + &self.tcp(Role::Send, &table),
+        ours + &match test {
+            TestName::UdpStream => self.udp(&table),
+            TestName::TcpMaerts => self.tcp(Role::Receive, &table),
+            TestName::TcpCc => self.rr(RrTest::Cc, &table),
+            TestName::TcpCrr => self.rr(RrTest::Crr, &table),
+            TestName::TcpRr => self.rr(RrTest::Tcp, &table),
+            TestName::UdpRr => self.rr(RrTest::Udp, &table),
+            TestName::TcpMss => {
+                MssTable { segment_bytes: Some(number(table[0].trim())) }.render(&self.layout)
+            }
+            _ => self.tcp(Role::Send, &table),
         }
+    }
+
+    fn rr(&self, test: RrTest, lines: &[&str]) -> String {
+        let unset = Place { alignment: 7777, offset: 7777 };
+        let end = RrEnd {
+            buffers: SocketBuffers { send: ELSEWHERE, receive: ELSEWHERE },
+            send_place: unset,
+            receive_place: unset,
+            load: None,
+        };
+        let mut table = RrTable {
+            test,
+            request_bytes: None,
+            response_bytes: None,
+            elapsed: Duration::ZERO,
+            rate: 0.0,
+            transaction_rate: f64::from(ELSEWHERE),
+            first_burst: self.first_burst,
+            local: end,
+            remote: end,
+        };
+        let line = words(lines[0]);
+        if self.layout.verbosity == 0 {
+            if self.shows_cpu() {
+                (table.local.load, table.remote.load) = self.demand_alone(&line);
+            } else {
+                table.rate = number(line[0]);
+            }
+            return table.render(&self.layout);
+        }
+        let buffers = |line: &[&str]| SocketBuffers { send: number(line[0]), receive: number(line[1]) };
+        (table.local.buffers, table.remote.buffers) = (buffers(&line), buffers(&words(lines[1])));
+        (table.request_bytes, table.response_bytes) = (Some(number(line[2])), Some(number(line[3])));
+        (table.elapsed, table.rate) = (seconds(line[4]), number(line[5]));
+        if self.shows_cpu() {
+            (table.local.load, table.remote.load) = (load(line[6], line[8]), load(line[7], line[9]));
+        }
+        let row = words(lines.last().expect("there are lines"));
+        // UDP_RR has no details, and the row of the other end is its last.
+        if self.layout.verbosity > 1 && row.len() > 3 {
+            table.local.send_place = Place { alignment: number(row[0]), offset: number(row[2]) };
+            table.remote.receive_place = Place { alignment: number(row[1]), offset: number(row[3]) };
+            table.transaction_rate = row.get(5).map_or(table.transaction_rate, |rate| number(rate));
+        }
+        table.render(&self.layout)
     }
 
     fn shows_cpu(&self) -> bool {
@@ -315,6 +410,7 @@ impl<'a> Command<'a> {
             local: unset_end(),
             remote: unset_end(),
             segment_bytes: None,
+            arrived: None,
         };
         let line = words(lines[0]);
         match self.layout.verbosity {
@@ -384,7 +480,15 @@ fn details(table: &mut TcpTable, lines: &[&str]) {
         Role::Receive | Role::Respond => table.local.receive_place = place,
     }
     table.remote.receive_place = Place { alignment: number(row[1]), offset: number(row[3]) };
-    (table.local.bytes, table.local.calls) = (number(row[4]), number(row[6]));
+    table.local.calls = number(row[6]);
+    if row[4].contains('e') {
+        let arrived: f64 = number(row[4]);
+        table.arrived = Some(arrived as u64);
+        let each: f64 = number(row[5]);
+        table.local.bytes = (each * table.local.calls as f64).round() as u64;
+    } else {
+        table.local.bytes = number(row[4]);
+    }
     table.remote.calls = number(row[8]);
     let each: f64 = number(row[7]);
     table.remote.bytes = match table.role {
@@ -394,6 +498,15 @@ fn details(table: &mut TcpTable, lines: &[&str]) {
     };
     let segment = lines.last().expect("there are lines");
     table.segment_bytes = Some(number(segment.trim()));
+}
+
+/// What follows the lines printed while the test went on.
+fn without_interim_results(body: &str) -> &str {
+    let mut rest = body;
+    while rest.starts_with("Interim result: ") {
+        rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+    }
+    rest
 }
 
 fn unset_end() -> TcpEnd {

@@ -3,21 +3,27 @@
 //! Prints nothing; what went wrong comes back in netperf's words. Which figure netperf calls the result is
 //! decided here.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant, SystemTime};
 
 use ringperf_engine::facts::SocketBuffers;
-use ringperf_engine::plan::{Endpoint, Protocol, Role};
+use ringperf_engine::outcome::Sample;
+use ringperf_engine::plan::{Progress, Protocol, Role};
 use ringperf_engine::{End, Error, Outcome, Plan, PlanOptions, Prepared};
-use ringperf_proto::{ClientInput, ClientOutput, Length, RemoteOffer, RemoteResults, StreamTest};
+use ringperf_proto::{ClientInput, ClientOutput, Length, RemoteOffer, RemoteResults, TestRequest};
 use signal_hook::consts::{SIGALRM, SIGINT};
 
+use super::interim::{Interims, Lines, WAITING_MAX};
 use super::options::Options;
-use super::plan::{Course, role};
+use super::plan::Course;
 use super::resolve::number;
-use super::say::{self, Ending, FAILED};
+use super::say::{self, Ending, FAILED, Output};
 use super::tables::MachineLoad;
-use crate::bridge::{METHOD_PROC_STAT, protocol};
+use super::traffic::TestName;
+use super::units::Unit;
+use crate::bridge::METHOD_PROC_STAT;
 use crate::client::exchange::Exchange;
 use crate::client::interrupt::Interrupt;
 use crate::netperf_cpu::{online, utilisation};
@@ -67,13 +73,19 @@ pub(crate) struct Iterations<'a> {
     /// Signals have their default action until the first test is about to begin.
     interrupt: Option<Interrupt>,
     /// The last request and the answer to it, which the next request follows.
-    last: Option<(StreamTest, RemoteOffer)>,
+    last: Option<(TestRequest, RemoteOffer)>,
+    /// How interim results are printed.
+    lines: Lines,
+    /// What the last iteration found an interval to hold.
+    interim_units: Option<u64>,
 }
 
 impl<'a> Iterations<'a> {
     /// Nothing run yet.
     pub(crate) fn new(course: &'a Course<'a>, exchange: Option<Exchange>) -> Self {
-        Self { course, exchange, interrupt: None, last: None }
+        let style = course.options.selectors.as_ref().map(|selectors| selectors.style);
+        let lines = Lines::new(style, course.unit);
+        Self { course, exchange, interrupt: None, last: None, lines, interim_units: None }
     }
 
     /// The netserver's address of the control connection.
@@ -81,36 +93,59 @@ impl<'a> Iterations<'a> {
         self.exchange.as_ref().map(|exchange| exchange.control().peer())
     }
 
-    /// One more.
+    /// One more. Interim results go to `output`.
     ///
     /// # Errors
     /// netperf's words for it.
-    pub(crate) fn run(&mut self) -> Result<Run, Ending> {
-        if self.course.exceeds_datagram() {
+    pub(crate) fn run(&mut self, output: &mut Output) -> Result<Run, Ending> {
+        let course = self.course;
+        if course.exceeds_datagram() {
             return Err(say::data_failed(say::Way::Send, MESSAGE_TOO_LONG));
         }
-        let (ours, theirs) = (self.course.local.family(), self.course.remote.family());
+        let (ours, theirs) = (course.local.family(), course.remote.family());
         if ours != theirs {
-            return Err(say::families_differ(number(ours), number(theirs), protocol(self.course.test)));
+            return Err(say::families_differ(number(ours), number(theirs), course.traffic.protocol));
         }
-        let (plan, prepared) = self.prepare().map_err(|error| failed(&error))?;
-        let offer = self.request(&prepared)?;
-        std::thread::sleep(self.course.options.pause);
+        let local = randomised(course.local.address(), course.options.kept_bits.local);
+        let mut data_peer = randomised(course.remote.address(), course.options.kept_bits.remote);
+        let (progress, reports) = match course.interim(self.interim_units) {
+            Some(every) => {
+                let (to, reports) = sync_channel(WAITING_MAX);
+                (Some(Progress { every, to }), Some(reports))
+            }
+            None => (None, None),
+        };
+        let (plan, prepared) = self.prepare(local, progress).map_err(|error| failed(&error))?;
+        let offer = self.request(&prepared, data_peer)?;
+        std::thread::sleep(course.options.pause);
         let interrupt = self.interrupt()?;
         interrupt.begin(prepared.stop());
-        let mut data_peer = self.course.remote.address();
         if let Some(offer) = &offer {
             data_peer.set_port(offer.port);
         }
         let (begun, started) = (Instant::now(), SystemTime::now());
-        let outcome = match prepared.run(Some(data_peer)) {
+        let count = |report: &Sample| interim_count(course, report);
+        let interims = Interims::new(&mut self.lines, output, &count, started);
+        let run = std::thread::scope(|scope| {
+            let following = reports.map(|reports| scope.spawn(move || interims.follow(&reports)));
+            let run = prepared.run(Some(data_peer));
+            let interims = following.and_then(|following| following.join().ok());
+            if let (Ok(outcome), Some(mut interims)) = (&run, interims)
+                && course.tells_the_rest()
+            {
+                interims.finish(&total(outcome));
+            }
+            run
+        });
+        let outcome = match run {
             Ok(outcome) => Some(outcome),
             Err(error @ Error::SelfConnected(_)) => {
-                say::complain(&self_connected(&error, self.course.options));
+                say::complain(&self_connected(&error, course.options));
                 None
             }
             Err(error) => return Err(failed(&error)),
         };
+        self.interim_units = outcome.as_ref().and_then(|outcome| outcome.progress_units);
         let elapsed = outcome.as_ref().map_or(begun.elapsed(), |outcome| outcome.elapsed);
         if let Some(End::Failed(errno)) = outcome.as_ref().map(|outcome| outcome.end)
             && !self.is_left_to_results(errno)
@@ -119,31 +154,32 @@ impl<'a> Iterations<'a> {
         }
         let remote = match (offer, &mut self.exchange) {
             (Some(offer), Some(exchange)) => {
-                Some(Remote { results: results(self.course, exchange, begun)?, offer })
+                Some(Remote { results: results(course, exchange, begun)?, offer })
             }
             _ => None,
         };
-        let plan = plan.options().clone();
         Ok(Run { plan, outcome, remote, started, elapsed, signal: interrupt.signal() })
     }
 
     /// Gets our end ready. An address or port that cannot be bound is left to the kernel, as netperf leaves
-    /// it.
-    fn prepare(&self) -> Result<(Plan, Prepared), Error> {
-        let plan = Plan::new(self.course.plan())?;
-        match ringperf_engine::prepare(&plan) {
-            Err(Error::Bind { address, .. }) => {
-                let any = if address.is_ipv4() {
-                    SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
-                } else {
-                    SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
-                };
-                let endpoint = Endpoint::Connect { local: any };
-                let plan = Plan::new(PlanOptions { endpoint, ..self.course.plan() })?;
-                let prepared = ringperf_engine::prepare(&plan)?;
-                Ok((plan, prepared))
-            }
-            prepared => prepared.map(|prepared| (plan, prepared)),
+    /// it. In the options that come back nobody is told of the progress.
+    fn prepare(
+        &self,
+        local: SocketAddr,
+        progress: Option<Progress>,
+    ) -> Result<(PlanOptions, Prepared), Error> {
+        let with = |local| {
+            let plan = Plan::new(PlanOptions { progress: progress.clone(), ..self.course.plan(local) })?;
+            let prepared = ringperf_engine::prepare(&plan)?;
+            Ok((PlanOptions { progress: None, ..plan.options().clone() }, prepared))
+        };
+        match with(local) {
+            Err(Error::Bind { address, .. }) => with(if address.is_ipv4() {
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+            } else {
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+            }),
+            prepared => prepared,
         }
     }
 
@@ -170,26 +206,26 @@ impl<'a> Iterations<'a> {
     }
 
     fn way(&self) -> say::Way {
-        match role(self.course.test) {
-            Role::Receive | Role::Respond => say::Way::Receive,
-            Role::Request | Role::Send => say::Way::Send,
+        match self.course.traffic.role() {
+            Role::Receive | Role::Respond | Role::Request => say::Way::Receive,
+            Role::Send => say::Way::Send,
         }
     }
 
     /// Agrees on the test. When this returns the netserver's clock runs.
-    fn request(&mut self, prepared: &Prepared) -> Result<Option<RemoteOffer>, Ending> {
+    fn request(&mut self, prepared: &Prepared, remote: SocketAddr) -> Result<Option<RemoteOffer>, Ending> {
         let Some(exchange) = &mut self.exchange else { return Ok(None) };
-        let local = prepared.local();
-        let test = match &self.last {
-            None => self.course.request(local),
-            Some((test, offer)) => {
-                let next = test.next_iteration(offer);
-                StreamTest { local: (next.local.0, local.port()), ..next }
-            }
+        let fresh = self.course.request(prepared.local(), remote);
+        let mut test = match &self.last {
+            None => fresh.clone(),
+            Some((test, offer)) => test.next_iteration(offer),
         };
+        if let (TestRequest::Omni(test), TestRequest::Omni(fresh)) = (&mut test, fresh) {
+            (test.local, test.server_address) = (fresh.local, fresh.server_address);
+        }
         let offer = match exchange.ask(ClientInput::Start(test.clone()), self.course.deadlines.reply) {
             Ok(ClientOutput::Run(offer)) => offer,
-            Ok(other) => return Err(out_of_step(&other)),
+            Ok(other) => return Err(say::out_of_step(&other)),
             Err(trouble) => return Err(say::no_answer(trouble, exchange.control())),
         };
         self.last = Some((test, offer.clone()));
@@ -197,40 +233,120 @@ impl<'a> Iterations<'a> {
     }
 }
 
+impl Course<'_> {
+    /// The tests that kept their own code say nothing of the work since the last interim result.
+    fn tells_the_rest(&self) -> bool {
+        !matches!(self.name, TestName::TcpCc | TestName::TcpSendfile)
+    }
+}
+
+/// What of a report an interim result counts, by the test and by the unit. TCP_CC counts connections whatever
+/// the unit.
+fn interim_count(course: &Course<'_>, report: &Sample) -> u64 {
+    let options = course.options;
+    match course.traffic.role() {
+        Role::Receive | Role::Respond => report.bytes_received,
+        Role::Send => report.bytes_sent,
+        Role::Request if course.unit == Unit::Transactions || !course.traffic.has_both_directions() => {
+            report.transactions
+        }
+        Role::Request => {
+            let size = |bytes: Option<u32>| u64::from(bytes.unwrap_or(0));
+            let each = size(options.request_bytes) + size(options.response_bytes);
+            report.transactions.saturating_mul(each)
+        }
+    }
+}
+
+/// What a run came to, as its last report would have told it.
+fn total(outcome: &Outcome) -> Sample {
+    Sample {
+        at: outcome.elapsed,
+        bytes_sent: outcome.tally.bytes_sent,
+        bytes_received: outcome.tally.bytes_received,
+        transactions: outcome.tally.transactions,
+    }
+}
+
+/// `address` with all but its first bits chosen at random, if so many are to be kept.
+fn randomised(address: SocketAddr, kept: Option<u32>) -> SocketAddr {
+    let Some(kept) = kept else { return address };
+    // Its keys are random, and so is what it makes of anything.
+    let random = || u128::from(RandomState::new().hash_one(0));
+    let random = random() << 64 | random();
+    let ip: IpAddr = match address.ip() {
+        IpAddr::V4(ip) => {
+            let free = u32::MAX.checked_shr(kept).unwrap_or(0);
+            Ipv4Addr::from_bits(ip.to_bits() & !free | random as u32 & free).into()
+        }
+        IpAddr::V6(ip) => {
+            let free = u128::MAX.checked_shr(kept).unwrap_or(0);
+            Ipv6Addr::from_bits(ip.to_bits() & !free | random & free).into()
+        }
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 /// The netserver's results, once our end of the test is over.
 fn results(course: &Course<'_>, exchange: &mut Exchange, begun: Instant) -> Result<RemoteResults, Ending> {
     let length = match course.options.length {
         Length::Seconds(seconds) => Some(Duration::from_secs(seconds.into())),
-        Length::Bytes(_) | Length::Endless => None,
+        Length::Bytes(_) | Length::Endless | Length::Transactions(_) => None,
     };
     let by = course.deadlines.results_by(begun, length);
     match exchange.ask(ClientInput::Ran, by.saturating_duration_since(Instant::now())) {
         Ok(ClientOutput::Finished(results)) => Ok(results),
-        Ok(other) => Err(out_of_step(&other)),
+        Ok(other) => Err(say::out_of_step(&other)),
         Err(trouble) => Err(say::no_answer(trouble, exchange.control())),
     }
 }
 
 /// The figures of a run, as netperf defines them.
 impl Run {
-    /// Bytes that are the result: what the receiver counted, and the sender where nobody else counts.
+    /// Bytes that are the result: what the receiver counted, and the sender where nobody else counts. Of
+    /// transactions, both directions as the netserver counted them.
     pub(crate) fn result_bytes(&self) -> u64 {
         match (self.plan.role, &self.remote) {
             (Role::Request | Role::Send, Some(remote)) => {
                 remote.results.bytes_received.saturating_add(remote.results.bytes_sent)
             }
-            (Role::Request | Role::Send, None) => {
+            (Role::Send, None) => {
                 // Nobody counts datagrams that no netserver receives.
                 if self.plan.protocol == Protocol::Udp { 0 } else { self.local_bytes() }
             }
-            (Role::Receive | Role::Respond, _) => self.local_bytes(),
+            (Role::Request, None) | (Role::Receive | Role::Respond, _) => self.local_bytes(),
         }
+    }
+
+    /// Transactions that this end completed.
+    pub(crate) fn transactions(&self) -> u64 {
+        self.outcome.as_ref().map_or(0, |outcome| outcome.tally.transactions)
+    }
+
+    /// The rate that netperf calls the result. TCP_CC has transactions whatever the unit.
+    pub(crate) fn throughput(&self, course: &Course<'_>) -> f64 {
+        let unit = if course.name == TestName::TcpCc { Unit::Transactions } else { course.unit };
+        unit.rate(unit.counted(self.result_bytes(), self.transactions()), self.elapsed)
+    }
+
+    /// The bytes that CPU time is spread over, in kilobytes of 1024; where transactions are counted, each is
+    /// one of those. TCP_SENDFILE takes the netserver's count of bytes, everything else our own.
+    fn demand_bytes(&self, course: &Course<'_>) -> u64 {
+        if course.unit == Unit::Transactions || course.name == TestName::TcpCc {
+            return self.transactions().saturating_mul(1024);
+        }
+        if course.name == TestName::TcpSendfile { self.result_bytes() } else { self.local_bytes() }
     }
 
     /// Bytes that passed this end.
     pub(crate) fn local_bytes(&self) -> u64 {
         let tally = self.outcome.as_ref().map(|outcome| outcome.tally).unwrap_or_default();
         tally.bytes_sent.saturating_add(tally.bytes_received)
+    }
+
+    /// TCP_MAXSEG of our data socket in bytes, where it has one.
+    pub(crate) fn segment_bytes(&self) -> Option<u32> {
+        Some(self.outcome.as_ref()?.transport.as_ref()?.segment_bytes)
     }
 
     /// Socket buffers of the netserver before any data; 0 where they are not known.
@@ -243,20 +359,21 @@ impl Run {
     }
 
     /// CPU of our machine, if it is to be shown.
-    pub(crate) fn local_load(&self, options: &Options) -> Option<MachineLoad> {
-        let outcome = self.outcome.as_ref().filter(|_| options.measure_cpu.local)?;
+    pub(crate) fn local_load(&self, course: &Course<'_>) -> Option<MachineLoad> {
+        let outcome = self.outcome.as_ref().filter(|_| course.options.measure_cpu.local)?;
         let used = utilisation(&outcome.machine_cpu, self.elapsed, self.elapsed)?;
         let cpus = u32::try_from(used.cpus).ok()?;
-        let cost = MachineCost::new(used.busy, cpus, self.local_bytes(), self.elapsed)?;
+        let cost = MachineCost::new(used.busy, cpus, self.demand_bytes(course), self.elapsed)?;
         Some(MachineLoad::new(&cost, METHOD_PROC_STAT))
     }
 
     /// CPU of the netserver's machine, if it was asked for and told. A netserver that does not say how many
     /// CPUs it has is taken to have as many as we do, as netperf takes it.
-    pub(crate) fn remote_load(&self) -> Option<MachineLoad> {
+    pub(crate) fn remote_load(&self, course: &Course<'_>) -> Option<MachineLoad> {
         let told = self.remote.as_ref()?.results.cpu.as_ref()?;
         let cpus = if told.cpus == 0 { online() } else { told.cpus };
-        let cost = MachineCost::new(f64::from(told.utilisation), cpus, self.local_bytes(), self.elapsed)?;
+        let spread = self.demand_bytes(course);
+        let cost = MachineCost::new(f64::from(told.utilisation), cpus, spread, self.elapsed)?;
         Some(MachineLoad::new(&cost, told.method))
     }
 }
@@ -273,8 +390,4 @@ fn failed(error: &Error) -> Ending {
 fn self_connected(error: &Error, options: &Options) -> String {
     let port = &options.data_port.remote;
     format!("netperf: {error}; -P {port} fixes the port of both ends, -P ,{port} that of the netserver only")
-}
-
-fn out_of_step(output: &ClientOutput) -> Ending {
-    Ending::new(FAILED).complaint(format!("netperf: BUG: {output:?} came out of order; please report it"))
 }

@@ -2,54 +2,64 @@
 //!
 //! Pure. Sizes that follow from granted socket buffers are computed here, as netperf computes them.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ringperf_engine::facts::SocketBuffers;
-use ringperf_engine::plan::{DATAGRAM_BYTES_MAX, Endpoint, Length, Protocol, Role, SocketOptions};
+use ringperf_engine::plan::{
+    Bursts, Connections, DATAGRAM_BYTES_MAX, Endpoint, Every, Length, Protocol, Role, SocketOptions,
+    Transaction, WorkUnit,
+};
 use ringperf_engine::{EngineChoice, PlanOptions};
-use ringperf_proto::{IpVersion, Length as WireLength, StreamTest, Test};
+use ringperf_proto::{ClassicTest, IpVersion, Length as WireLength, OmniTest, Test, TestRequest};
 
-use super::options::{Directions, Options};
+use super::options::{Directions, Interim, Options, Pair};
 use super::resolve::ResolvedHost;
-use crate::bridge;
+use super::traffic::{OptionSet, TestName, Traffic};
+use super::units::Unit;
 use crate::client::deadline::Deadlines;
 
 /// Bytes of a message where a socket buffer's size is not to be had, as netperf chooses.
 const MESSAGE_BYTES_UNKNOWN: u32 = 4096;
 
+/// netperf's first guess of the work between two interim results, in bytes or transactions.
+const INTERIM_UNITS: u64 = 100;
+
 /// A test as all its iterations have it in common.
 pub(crate) struct Course<'a> {
     /// What was asked for.
     pub(crate) options: &'a Options,
-    /// The test.
-    pub(crate) test: Test,
+    /// The test's name.
+    pub(crate) name: TestName,
+    /// What it moves.
+    pub(crate) traffic: Traffic,
+    /// Unit of its rates.
+    pub(crate) unit: Unit,
+    /// Operations are timed.
+    pub(crate) latency: bool,
     /// Our end of the data connection.
     pub(crate) local: ResolvedHost,
     /// The netserver's. It is told of its address only if that was given for data.
     pub(crate) remote: ResolvedHost,
+    /// Both hosts of the data connection as they were given for it, or as netperf takes them.
+    pub(crate) written: Pair<String>,
     /// Our socket buffers as granted before any data.
     pub(crate) buffers: SocketBuffers,
     /// Which engine moves the bytes.
     pub(crate) engine: EngineChoice,
     /// What our messages carry, if a file was named for it.
     pub(crate) payload: Option<Arc<[u8]>>,
+    /// The file that TCP_SENDFILE sends.
+    pub(crate) file: Option<Arc<File>>,
     /// How long to wait for what.
     pub(crate) deadlines: Deadlines,
 }
 
-/// What this end does in a test.
-pub(crate) fn role(test: Test) -> Role {
-    match bridge::role(test) {
-        Role::Receive | Role::Respond => Role::Send,
-        Role::Request | Role::Send => Role::Receive,
-    }
-}
-
 /// Options of our data socket.
-pub(crate) fn socket(options: &Options, test: Test) -> SocketOptions {
-    let tcp = bridge::protocol(test) == Protocol::Tcp;
+pub(crate) fn socket(options: &Options, protocol: Protocol) -> SocketOptions {
+    let tcp = protocol == Protocol::Tcp;
     SocketOptions {
         send_buffer: options.socket_buffer.local.send,
         receive_buffer: options.socket_buffer.local.receive,
@@ -65,50 +75,95 @@ pub(crate) fn socket(options: &Options, test: Test) -> SocketOptions {
     }
 }
 
+/// The unit of a test's rates: the one asked for, else transactions where there are some. A test that is not
+/// named after them has none, except OMNI.
+pub(crate) fn unit(options: &Options, name: TestName) -> Unit {
+    let transactions = match name {
+        TestName::Omni => options.traffic.is_of_transactions(),
+        name => name.is_of_transactions(),
+    };
+    let letter = options.unit.unwrap_or('x');
+    Unit::from_letter(Some(letter).filter(|letter| *letter != '\0'), transactions)
+}
+
+/// The test as a netserver knows it.
+pub(crate) fn wire_test(traffic: Traffic) -> Test {
+    match (traffic.protocol, traffic.role()) {
+        (Protocol::Tcp, Role::Receive | Role::Respond) => Test::TcpMaerts,
+        (Protocol::Tcp, Role::Send) => Test::TcpStream,
+        (Protocol::Tcp, Role::Request) => match (traffic.each, traffic.has_both_directions()) {
+            (false, _) => Test::TcpRr,
+            (true, true) => Test::TcpCrr,
+            (true, false) => Test::TcpCc,
+        },
+        (Protocol::Udp, Role::Receive | Role::Respond) => Test::UdpMaerts,
+        (Protocol::Udp, Role::Send) => Test::UdpStream,
+        (Protocol::Udp, Role::Request) => Test::UdpRr,
+    }
+}
+
 impl Course<'_> {
     /// Bytes of each of our sends or receives. A request or a response size takes the place of a message
     /// size.
     pub(crate) fn message_bytes(&self) -> u32 {
         let options = self.options;
-        match role(self.test) {
+        match self.traffic.role() {
+            // A segment size is told before anything is sent.
+            _ if self.name == TestName::TcpMss => 1,
             Role::Receive | Role::Respond => options
                 .response_bytes
                 .or(options.receive_bytes.local)
                 .unwrap_or(or_unknown(self.buffers.receive)),
-            Role::Request | Role::Send => {
+            Role::Request => options.request_bytes.unwrap_or(1),
+            Role::Send if self.name == TestName::TcpSendfile => self.shown_send_bytes(),
+            Role::Send => {
                 options.request_bytes.or(options.send_bytes.local).unwrap_or_else(|| self.send_default())
             }
         }
     }
 
-    /// Bytes of a message as netperf prints them for a sender: what `-m` asked for, although a request size
-    /// took its place, and nothing where there is only the request size.
+    /// Bytes of our sends as netperf prints them: what `-m` asked for, although a request size took its place
+    /// or nothing is sent; and 0 where there is only the request size, or no stream from here.
     pub(crate) fn shown_send_bytes(&self) -> u32 {
-        let unset = if self.options.request_bytes.is_some() { 0 } else { self.send_default() };
-        self.options.send_bytes.local.unwrap_or(unset)
+        let replaced = self.options.request_bytes.is_some() && self.name != TestName::TcpSendfile;
+        let streams = self.traffic.role() == Role::Send && !replaced;
+        let unset = || if streams { self.send_default() } else { 0 };
+        self.options.send_bytes.local.unwrap_or_else(unset)
+    }
+
+    /// The same of our receives, with `-M` and the response size.
+    pub(crate) fn shown_receive_bytes(&self) -> u32 {
+        let streams = self.traffic.role() == Role::Receive && self.options.response_bytes.is_none();
+        let unset = if streams { or_unknown(self.buffers.receive) } else { 0 };
+        self.options.receive_bytes.local.unwrap_or(unset)
     }
 
     fn send_default(&self) -> u32 {
         let buffer = or_unknown(self.buffers.send);
-        match bridge::protocol(self.test) {
+        match self.traffic.protocol {
             Protocol::Tcp => buffer,
             Protocol::Udp => buffer.min(DATAGRAM_BYTES_MAX),
         }
     }
 
-    /// Whether it is this end that sends.
+    /// Whether it is this end whose messages have a content.
     pub(crate) fn sends(&self) -> bool {
-        role(self.test) == Role::Send
+        self.traffic.sends
     }
 
     /// Whether a message is larger than a datagram can be.
     pub(crate) fn exceeds_datagram(&self) -> bool {
-        bridge::protocol(self.test) == Protocol::Udp && self.message_bytes() > DATAGRAM_BYTES_MAX
+        let largest = match self.traffic.role() {
+            Role::Request => self.message_bytes().max(self.options.response_bytes.unwrap_or(0)),
+            Role::Send => self.message_bytes(),
+            Role::Receive | Role::Respond => 0,
+        };
+        self.traffic.protocol == Protocol::Udp && largest > DATAGRAM_BYTES_MAX
     }
 
     /// Number of message buffers of netperf's rings, which it tells the netserver. Ours are the engine's
     /// business.
-    fn widths(&self) -> Directions<u32> {
+    pub(crate) fn widths(&self) -> Directions<u32> {
         let options = self.options;
         // One suffices for a request or a response.
         let width = |answered: Option<u32>, buffer: u32| match answered {
@@ -116,12 +171,15 @@ impl Course<'_> {
             None => (buffer / self.message_bytes().max(1)).saturating_add(1).max(2),
         };
         let asked = options.ring_width;
-        match role(self.test) {
+        match self.traffic.role() {
+            Role::Request => {
+                Directions { send: asked.send.unwrap_or(1), receive: asked.receive.unwrap_or(1) }
+            }
             Role::Receive | Role::Respond => Directions {
                 send: asked.send.unwrap_or(0),
                 receive: asked.receive.unwrap_or_else(|| width(options.response_bytes, self.buffers.receive)),
             },
-            Role::Request | Role::Send => {
+            Role::Send => {
                 let least = if options.request_bytes.is_some() { 1 } else { 2 };
                 let send = asked.send.unwrap_or_else(|| width(options.request_bytes, self.buffers.send));
                 Directions { send: send.max(least), receive: asked.receive.unwrap_or(0) }
@@ -129,19 +187,38 @@ impl Course<'_> {
         }
     }
 
-    /// What our engine does.
-    pub(crate) fn plan(&self) -> PlanOptions {
+    /// A histogram of what operations took follows the result: netperf's, where it has one built in and has
+    /// them timed.
+    pub(crate) fn has_histogram(&self) -> bool {
+        self.options.latency && self.options.verbosity > 1 && self.name != TestName::TcpMss
+    }
+
+    /// The engine to ask for. Only the classic one knows how long a send or a receive of a stream took.
+    fn engine(&self) -> EngineChoice {
+        match self.engine {
+            EngineChoice::Auto if self.latency && !self.traffic.is_of_transactions() => EngineChoice::Classic,
+            chosen => chosen,
+        }
+    }
+
+    /// What our engine does from `local` on.
+    pub(crate) fn plan(&self, local: SocketAddr) -> PlanOptions {
         let options = self.options;
-        let endpoint = Endpoint::Connect { local: self.local.address() };
-        let mut plan = PlanOptions::new(role(self.test), endpoint);
-        plan.protocol = bridge::protocol(self.test);
-        plan.socket = socket(options, self.test);
-        plan.message_bytes = self.message_bytes();
+        let mut plan = PlanOptions::new(self.traffic.role(), Endpoint::Connect { local });
+        plan.protocol = self.traffic.protocol;
+        plan.socket = socket(options, self.traffic.protocol);
+        plan.message_bytes = self.message_bytes().max(1);
         plan.length = match options.length {
+            // One byte's worth is all that a segment size takes.
+            _ if self.name == TestName::TcpMss => Length::Bytes(1),
             WireLength::Bytes(bytes) => Length::Bytes(bytes),
+            WireLength::Transactions(transactions) => Length::Transactions(transactions),
             WireLength::Endless => Length::Endless,
             WireLength::Seconds(seconds) => Length::Time(Duration::from_secs(seconds.into())),
         };
+        if self.traffic.is_of_transactions() {
+            plan.transaction = self.transaction();
+        }
         // netperf stops reading when its own time is over; the netserver's is over by then, too.
         plan.receive_grace = Duration::ZERO;
         if options.no_control {
@@ -150,19 +227,96 @@ impl Course<'_> {
         }
         plan.connect_timeout = self.deadlines.connect;
         plan.drain_timeout = self.deadlines.drain;
-        plan.engine = self.engine;
+        plan.engine = self.engine();
         plan.payload = self.payload.clone();
+        plan.file = self.file.clone();
+        // Another engine that was insisted on leaves it unknown.
+        plan.latency =
+            self.latency && (self.traffic.is_of_transactions() || plan.engine == EngineChoice::Classic);
+        plan.bursts = (options.burst.local > 0).then_some(Bursts {
+            messages: options.burst.local,
+            every: Duration::from_micros(options.interval_us.local.into()),
+        });
         plan.cores = options.cpu.local.and_then(|cpu| usize::try_from(cpu).ok()).into_iter().collect();
         plan
     }
 
-    /// What is asked of the netserver, our data socket being bound to `local`.
-    pub(crate) fn request(&self, local: SocketAddr) -> StreamTest {
+    fn transaction(&self) -> Transaction {
+        let options = self.options;
+        // A connection that is all of a transaction carries nothing, whatever TCP_CC prints.
+        let bytes = |size: Option<u32>| {
+            if self.traffic.has_both_directions() { size.unwrap_or(1) } else { 0 }
+        };
+        Transaction {
+            request_bytes: bytes(options.request_bytes),
+            response_bytes: bytes(options.response_bytes),
+            connections: if self.traffic.each { Connections::Each } else { Connections::Kept },
+            in_flight: if self.traffic.each { 1 } else { options.first_burst.saturating_add(1) },
+            local_ports: options.port_range.filter(|_| self.traffic.each).map(|(least, most)| least..=most),
+            resend_after: options.response_timeout.filter(|_| self.traffic.protocol == Protocol::Udp),
+        }
+    }
+
+    /// When interim results are due, if they were asked for. `units` is what an interval of the iteration
+    /// before was found to hold.
+    pub(crate) fn interim(&self, units: Option<u64>) -> Option<Every> {
+        let Interim { interval, after_each, units: guess } = self.options.interim?;
+        if after_each {
+            return Some(Every::Time(interval.max(INTERIM_INTERVAL_MIN)));
+        }
+        let counts_transactions = self.unit == Unit::Transactions || self.name == TestName::TcpCc;
+        let unit = if self.traffic.is_of_transactions() && counts_transactions {
+            WorkUnit::Transactions
+        } else {
+            WorkUnit::Bytes
+        };
+        let first = guess.map_or_else(|| self.first_guess(), u64::from);
+        Some(Every::Work { interval, units: units.unwrap_or(first), unit })
+    }
+
+    fn first_guess(&self) -> u64 {
+        match self.name {
+            TestName::TcpSendfile => 2 * u64::from(self.buffers.send.max(self.buffers.receive)),
+            _ => INTERIM_UNITS,
+        }
+    }
+
+    /// What is asked of the netserver, our data socket being bound to `local` and its own to be at `remote`.
+    pub(crate) fn request(&self, local: SocketAddr, remote: SocketAddr) -> TestRequest {
+        match self.name.option_set() {
+            OptionSet::Empty | OptionSet::Omni => self.omni_request(local, remote).into(),
+            OptionSet::Sockets => self.classic_request(local, remote).into(),
+        }
+    }
+
+    fn classic_request(&self, local: SocketAddr, remote: SocketAddr) -> ClassicTest {
+        let options = self.options;
+        ClassicTest {
+            cpu: options.cpu.remote,
+            send_buffer: options.socket_buffer.remote.send,
+            receive_buffer: options.socket_buffer.remote.receive,
+            receive_bytes: options.receive_bytes.remote,
+            request_bytes: options.request_bytes.unwrap_or(1),
+            response_bytes: options.response_bytes.unwrap_or(1),
+            send_alignment: place(options.alignment.remote.send),
+            receive_alignment: place(options.alignment.remote.receive),
+            send_offset: place(options.offset.remote.send),
+            receive_offset: place(options.offset.remote.receive),
+            no_delay: options.no_delay,
+            measure_cpu: options.measure_cpu.remote.into(),
+            cpu_rate: options.remote_cpu_rate,
+            length: options.length,
+            avoid_copies: options.avoid_copies,
+            data_port: remote.port(),
+            ip_version: ip_version(local),
+            ..ClassicTest::new(wire_test(self.traffic))
+        }
+    }
+
+    fn omni_request(&self, local: SocketAddr, remote: SocketAddr) -> OmniTest {
         let options = self.options;
         let widths = self.widths();
-        // Without a netserver there are no places of its buffers; none is asked then.
-        let place = |place: i32| u32::try_from(place).unwrap_or(0);
-        StreamTest {
+        OmniTest {
             cpu: options.cpu.remote,
             send_buffer: options.socket_buffer.remote.send,
             receive_buffer: options.socket_buffer.remote.receive,
@@ -186,19 +340,31 @@ impl Course<'_> {
             measure_cpu: options.measure_cpu.remote,
             cpu_rate: options.remote_cpu_rate,
             length: options.length,
-            data_port: self.remote.address().port(),
-            ip_version: if local.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 },
+            data_port: remote.port(),
+            ip_version: ip_version(local),
             local: (Some(local.ip()).filter(|ip| !ip.is_unspecified()), local.port()),
-            server_address: options.data.remote.name.as_ref().map(|_| self.remote.address().ip()),
+            server_address: options.data.remote.name.as_ref().map(|_| remote.ip()),
             priority: options.priority.remote,
             type_of_service: options.type_of_service.remote.map(i32::from),
             congestion_control: options.congestion_control.remote.clone(),
             fill_file: options.remote_fill_file.clone(),
-            interval_burst: options.remote_burst,
-            interval_us: options.remote_interval_us,
-            ..StreamTest::new(self.test)
+            interval_burst: options.burst.remote,
+            interval_us: options.interval_us.remote,
+            ..OmniTest::new(wire_test(self.traffic))
         }
     }
+}
+
+/// The engine tells of a run no more often.
+const INTERIM_INTERVAL_MIN: Duration = Duration::from_millis(1);
+
+/// Without a netserver there are no places of its buffers; none is asked then.
+fn place(place: i32) -> u32 {
+    u32::try_from(place).unwrap_or(0)
+}
+
+fn ip_version(address: SocketAddr) -> IpVersion {
+    if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 }
 }
 
 fn or_unknown(buffer: u32) -> u32 {
@@ -206,108 +372,4 @@ fn or_unknown(buffer: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::ffi::OsStr;
-
-    use super::*;
-    use crate::netperf::options::{Family, parse};
-    use crate::netperf::resolve::{data_end, wildcard};
-
-    /// Hands the course of a command line to `look`, between an unset address and 127.0.0.1.
-    fn with<T>(line: &str, look: impl FnOnce(&Course<'_>) -> T) -> T {
-        with_buffers(SocketBuffers { send: 16_384, receive: 131_072 }, line, look)
-    }
-
-    fn with_buffers<T>(buffers: SocketBuffers, line: &str, look: impl FnOnce(&Course<'_>) -> T) -> T {
-        let words = line.split_whitespace().map(Into::into).collect();
-        let options = parse(OsStr::new("netperf"), words).options;
-        let test = options.test.clone().expect("a test that there is");
-        let protocol = bridge::protocol(test);
-        let end = |name, port| data_end(name, port, Family::V4, protocol);
-        let local = end(wildcard(Family::V4), &options.data_port.local);
-        let remote = end("127.0.0.1", &options.data_port.remote);
-        look(&Course {
-            options: &options,
-            test,
-            local: local.expect("an address"),
-            remote: remote.expect("an address"),
-            buffers,
-            engine: EngineChoice::Auto,
-            payload: None,
-            deadlines: Deadlines::netperf(),
-        })
-    }
-
-    #[test]
-    fn a_message_is_as_large_as_asked_for_or_as_the_socket_buffer() {
-        let sizes = |line| with(line, |course| (course.message_bytes(), course.shown_send_bytes()));
-        assert_eq!(sizes(""), (16_384, 16_384));
-        assert_eq!(sizes("-- -m 1000"), (1000, 1000));
-        assert_eq!(sizes("-- -r 150"), (150, 0));
-        assert_eq!(sizes("-- -r 150 -m 3100"), (150, 3100));
-        assert_eq!(sizes("-- -r ,150"), (16_384, 16_384));
-        let received = |line| with(line, |course| course.message_bytes());
-        assert_eq!(received("-t TCP_MAERTS"), 131_072);
-        assert_eq!(received("-t TCP_MAERTS -- -M ,300"), 300);
-        assert_eq!(received("-t TCP_MAERTS -- -M ,300 -r ,200"), 200);
-        assert_eq!(received("-t TCP_MAERTS -- -M ,300 -r 200,"), 300);
-    }
-
-    #[test]
-    fn a_datagram_is_as_large_as_it_can_be_and_no_larger_unasked() {
-        let buffers = SocketBuffers { send: 212_992, receive: 212_992 };
-        let sizes =
-            |line| with_buffers(buffers, line, |course| (course.message_bytes(), course.exceeds_datagram()));
-        assert_eq!(sizes("-t UDP_STREAM"), (65_507, false));
-        assert_eq!(sizes("-t UDP_STREAM -- -m 65508"), (65_508, true));
-        assert_eq!(sizes("-t UDP_STREAM -- -r 65508 -m 100"), (65_508, true));
-        assert_eq!(sizes("-- -m 65508"), (65_508, false));
-    }
-
-    /// Widths as a stock netperf 2.7.0 sent them for these command lines.
-    #[test]
-    fn widths_are_those_that_netperf_tells() {
-        let widths = |line| with(line, |course| (course.widths().send, course.widths().receive));
-        assert_eq!(widths(""), (2, 0));
-        assert_eq!(widths("-- -m 100"), (164, 0));
-        assert_eq!(widths("-- -r 100"), (1, 0));
-        assert_eq!(widths("-- -r ,100"), (2, 0));
-        assert_eq!(widths("-W 1"), (2, 1));
-        assert_eq!(widths("-- -W 1 -r 100"), (1, 0));
-        assert_eq!(widths("-W 5,7"), (5, 7));
-        assert_eq!(widths("-t TCP_MAERTS"), (0, 2));
-        assert_eq!(widths("-t TCP_MAERTS -- -r ,100"), (0, 1));
-        assert_eq!(widths("-t TCP_MAERTS -- -r 100,"), (0, 2));
-        assert_eq!(widths("-t TCP_MAERTS -W 1"), (1, 1));
-    }
-
-    #[test]
-    fn a_request_tells_what_was_given_and_nothing_else() {
-        let bound: SocketAddr = ([127, 0, 0, 1], 4000).into();
-        let asked = |line| with(line, |course| course.request(bound));
-        let plain = asked("");
-        assert_eq!(plain.local, (Some(bound.ip()), 4000));
-        assert_eq!((plain.server_address, plain.data_port), (None, 0));
-        let unbound = with("", |course| course.request(([0, 0, 0, 0], 4000).into()));
-        assert_eq!(unbound.local, (None, 4000));
-        let given = asked("-- -H 127.0.0.1 -P ,12866 -S 0 -m ,500");
-        assert_eq!(given.server_address, Some(bound.ip()));
-        assert_eq!((given.data_port, given.send_bytes), (12_866, Some(500)));
-        assert_eq!((given.send_buffer, given.receive_buffer), (Some(0), Some(0)));
-    }
-
-    #[test]
-    fn one_end_sends_and_the_other_receives() {
-        let role = |line| with(line, |course| course.plan().role);
-        assert_eq!(role("-t TCP_STREAM"), Role::Send);
-        assert_eq!(role("-t UDP_STREAM"), Role::Send);
-        assert_eq!(role("-t TCP_MAERTS"), Role::Receive);
-        let reads_on = |line| with(line, |course| !course.plan().receive_linger.is_zero());
-        assert!(reads_on("-t TCP_MAERTS"));
-        assert!(!reads_on("-N -t TCP_MAERTS"));
-        let length = |line| with(line, |course| course.plan().length);
-        assert_eq!(length("-l 7"), Length::Time(Duration::from_secs(7)));
-        assert_eq!(length("-l -7"), Length::Bytes(7));
-        assert_eq!(length("-l 0"), Length::Endless);
-    }
-}
+mod tests;

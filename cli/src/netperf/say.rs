@@ -6,8 +6,8 @@
 use std::io::{self, IsTerminal, Write};
 
 use ringperf_engine::plan::Protocol;
-use ringperf_proto::Fault;
 use ringperf_proto::errno::UNKNOWN_REQUEST;
+use ringperf_proto::{ClientOutput, Fault};
 
 use crate::client::control::{Control, NoFrame};
 use crate::client::exchange::Trouble;
@@ -49,6 +49,13 @@ impl Output {
             // What cannot be written stays, and the end tells of it.
             let _ = self.flush();
         }
+    }
+
+    /// Adds to standard output and writes all of it, so that what is said in the course of a test is seen in
+    /// its course.
+    pub(crate) fn say_at_once(&mut self, text: &str) {
+        self.text.push_str(text);
+        let _ = self.flush();
     }
 
     /// Writes what was said.
@@ -121,6 +128,11 @@ pub(crate) fn no_answer(trouble: Trouble, control: &Control) -> Ending {
     }
 }
 
+/// The conversation is not where it should be.
+pub(crate) fn out_of_step(output: &ClientOutput) -> Ending {
+    Ending::new(FAILED).complaint(format!("netperf: BUG: {output:?} came out of order; please report it"))
+}
+
 /// The netserver answered with an errno.
 fn remote_error(errno: i32) -> Ending {
     Ending::new(REFUSED).output(format!("netperf: remote error {errno}")).complaint(errno_text(errno))
@@ -144,6 +156,30 @@ pub(crate) fn families_differ(local: i32, remote: i32, protocol: Protocol) -> En
     let output =
         format!("get_sockaddr_family_addr_port family mismatch {local} vs {remote}\n{}", ending.output);
     ending.output(output)
+}
+
+/// There is no socket of a protocol that was asked for by name: what netperf says where the kernel has none.
+pub(crate) fn protocol_lacking(name: &str, v4: bool) -> Ending {
+    const EPROTONOSUPPORT: i32 = 93;
+    const ESOCKTNOSUPPORT: i32 = 94;
+    let (kind, errno) = match name {
+        "DCCP" => ("SOCK_DCCP", ESOCKTNOSUPPORT),
+        "UDPLITE" => ("SOCK_DGRAM", EPROTONOSUPPORT),
+        _ => ("SOCK_STREAM", EPROTONOSUPPORT),
+    };
+    let family = if v4 { "AF_INET" } else { "AF_INET6" };
+    let cause = errno_text(errno);
+    Ending::new(FAILED).output(format!(
+        "netperf: create_data_socket: socket: errno {errno} fam {family} type {kind} prot IPPROTO_{name} \
+         errmsg {cause}\n"
+    ))
+}
+
+/// The file to send from is too short for netperf's ring of buffers.
+pub(crate) fn file_too_small() -> Ending {
+    Ending::new(FAILED).complaint(
+        "alloc_sendfile_buf_ring: specified file too small.\nfile must be larger than send_width * send_size",
+    )
 }
 
 /// Which way the data went.

@@ -5,6 +5,8 @@
 
 use ringperf_engine::plan::{Protocol, Role};
 
+use super::selectors::Direction;
+
 /// A test as the command line names it (`-t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TestName {
@@ -139,14 +141,14 @@ impl Traffic {
         self.sends && self.receives
     }
 
-    /// netperf's words for the direction.
-    pub(crate) fn direction(self) -> &'static str {
+    /// The direction, as selectors name it.
+    pub(crate) fn direction(self) -> Direction {
         match (self.each, self.sends, self.receives) {
-            (false, true, true) => "Send|Recv",
-            (false, _, true) => "Receive",
-            (false, ..) => "Send",
-            (true, true, true) => "Connect|Send|Recv",
-            (true, ..) => "Connection",
+            (false, true, true) => Direction::SendReceive,
+            (false, _, true) => Direction::Receive,
+            (false, ..) => Direction::Send,
+            (true, true, true) => Direction::ConnectSendReceive,
+            (true, ..) => Direction::Connect,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringperf_engine::Stop;
 use ringperf_proto::errno::{E2BIG, EACCES, EBUSY, EINVAL, EOPNOTSUPP};
 use ringperf_proto::{
-    ClientInput, ClientOutput, Fault, RemoteOffer, RemoteResults, Report, StreamTest, Wishes,
+    ClientInput, ClientOutput, Fault, OmniTest, RemoteOffer, RemoteResults, Report, Wishes,
 };
 
 use super::connect::{ETIMEDOUT, Place};
@@ -85,8 +85,8 @@ impl Session {
     ///
     /// # Errors
     /// PEER when the netserver refuses or falls silent, POLICY when a limit of it forbids the test, SIGNAL.
-    pub(crate) fn request(&mut self, test: StreamTest) -> Result<RemoteOffer, Failure> {
-        match self.ask(Stage::Request, ClientInput::Start(test), self.deadlines.reply)? {
+    pub(crate) fn request(&mut self, test: OmniTest) -> Result<RemoteOffer, Failure> {
+        match self.ask(Stage::Request, ClientInput::Start(test.into()), self.deadlines.reply)? {
             ClientOutput::Run(offer) => Ok(offer),
             other => Err(out_of_step(Stage::Request, &other)),
         }

@@ -3,13 +3,17 @@
 //! Nothing here touches a socket, a clock or the arena, so every path is tested without a kernel. The worker
 //! translates a [`Next`] into operations of a backend.
 
+mod answer_each;
+mod ask_each;
 mod bursts;
 mod datagram_request;
 mod datagram_respond;
 mod datagram_send;
 mod datagrams;
+mod exchange;
 mod linger;
 mod messages;
+mod ports;
 mod receive;
 mod request;
 mod respond;
@@ -20,12 +24,16 @@ use crate::outcome::{End, Tally};
 use crate::sys::Errno;
 use crate::token::Token;
 
+pub(crate) use answer_each::AnswerEach;
+pub(crate) use ask_each::AskEach;
 pub(crate) use bursts::InBursts;
 pub(crate) use datagram_request::DatagramRequest;
 pub(crate) use datagram_respond::DatagramRespond;
 pub(crate) use datagram_send::{DatagramSend, MARKS};
+pub(crate) use exchange::{Deed, Exchange};
 pub(crate) use linger::Linger;
 pub(crate) use messages::Messages;
+pub(crate) use ports::Ports;
 pub(crate) use receive::{Pieces, Receive};
 pub(crate) use request::Request;
 pub(crate) use respond::Respond;

@@ -1,6 +1,6 @@
 //! What a plan of transactions has to keep to.
 
-use super::{DATAGRAM_BYTES_MAX, Endpoint, Length, MESSAGE_BYTES_MAX, PlanOptions, Protocol, Role};
+use super::{DATAGRAM_BYTES_MAX, Endpoint, Length, MESSAGE_BYTES_MAX, PlanOptions, Protocol, Role, each};
 use crate::error::Error;
 
 /// Most transactions of a flow under way at once: more than fit into any socket's buffers.
@@ -29,6 +29,9 @@ pub(super) fn check(options: &PlanOptions) -> Result<(), Error> {
             return Err(Error::Plan { option: "number of transactions", range: "at least 1" });
         }
         Length::Endless | Length::Time(_) | Length::Transactions(_) => {}
+    }
+    if options.connects_each() {
+        return each::check(options);
     }
     let transaction = &options.transaction;
     let (most, range) = match options.protocol {

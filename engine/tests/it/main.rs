@@ -2,6 +2,7 @@
 
 mod bursts;
 mod classic;
+mod connections;
 mod datagrams;
 mod edges;
 mod flows;

@@ -122,7 +122,7 @@ fn refusals_are_answered_and_the_connection_stays() {
     let server = Server::new(config(None));
     let (server, refused) = reply(server, omni_frame(|request| request.receive_size = i32::MAX));
     assert_eq!(refused.errno(), errno::E2BIG);
-    let (server, refused) = reply(server, omni_frame(|request| request.direction = 6));
+    let (server, refused) = reply(server, omni_frame(|request| request.direction = 0));
     assert_eq!(refused.errno(), errno::EOPNOTSUPP);
     let (server, refused) = reply(server, omni_frame(|request| request.ipfamily = 7));
     assert_eq!(refused.errno(), errno::EAFNOSUPPORT);

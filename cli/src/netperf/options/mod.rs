@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use ringperf_proto::Length;
 
+pub(crate) use getopt::Argument;
 use getopt::{Entry, Getopt};
 pub(crate) use size::Family;
+pub(crate) use usage::{Described, PAIRS, TESTS, global_options, test_options, tests_with};
 
+use super::selectors::Style;
 use super::traffic::{OptionSet, TestName, Traffic};
 
 mod getopt;
@@ -82,22 +85,11 @@ impl Interim {
     const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 }
 
-/// The form of a result by selectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// A line NAME=VALUE each (`-k`).
-    Keyval,
-    /// A line of names, a line of values (`-o`).
-    Csv,
-    /// Columns under words (`-O`).
-    Human,
-}
-
 /// Which figures are printed, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selectors {
     /// How.
-    pub(crate) form: Form,
+    pub(crate) style: Style,
     /// Which, or the file that says it; `None`: those that belong to the test.
     pub(crate) list: Option<String>,
 }
@@ -369,6 +361,9 @@ pub(crate) fn parse(argv0: &OsStr, words: Vec<OsString>) -> Parsed {
         });
         finish(&mut scan, test);
         (options, said) = (scan.options, scan.said);
+        if let (Length::Bytes(count), true) = (options.length, options.traffic.is_of_transactions()) {
+            options.length = Length::Transactions(count);
+        }
     }
     command.extend(words);
     options.command = command;

@@ -9,7 +9,8 @@ use ringperf_engine::plan::{Protocol, Role};
 
 use super::getopt::{Argument, Entry, Value};
 use super::size::{both, c_integer, first, integer, size};
-use super::{Directions, Family, Form, Host, Pair, Scan, Selectors, Stream, cut, positive, set, usage};
+use super::{Directions, Family, Host, Pair, Scan, Selectors, Stream, cut, positive, set, usage};
+use crate::netperf::selectors::Style;
 use crate::netperf::traffic::TestName;
 
 /// Longest name of a congestion control, in bytes: what a request and the kernel have room for.
@@ -59,7 +60,7 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
     Entry::takes(
         b'H',
         "host[/bits][,family]",
-        "remote address of the data connection, bits of it to keep, its family",
+        "remote data address, bits of it to keep, its family",
         |scan, value| {
             host(scan, value, |data| &mut data.remote, |bits| &mut bits.remote);
         },
@@ -69,7 +70,7 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
     }),
     Entry::flag(b'I', "no effect: how data is sent is the engine's choice", |_, _| {}),
     Entry::takes(b'j', "count", "no effect", |_, _| {}),
-    selects(b'k', "results as lines NAME=VALUE", |scan, value| select(scan, Form::Keyval, value)),
+    selects(b'k', "results as lines NAME=VALUE", |scan, value| select(scan, Style::KeyValue, value)),
     Entry::takes(b'K', "local[,remote]", "TCP congestion control, at most 15 characters", |scan, value| {
         let (local, remote) = both(value);
         let name = |half: &str| Some(cut(half, CONGESTION_CONTROL_BYTES_MAX));
@@ -77,7 +78,7 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
         set(&mut scan.options.congestion_control.remote, remote.map(name));
     }),
     Entry::takes(b'l', "hops", "no effect: multicast is not supported", |_, _| {}),
-    Entry::takes(b'L', "host[/bits][,family]", "the same of the local address", |scan, value| {
+    Entry::takes(b'L', "host[/bits][,family]", "local data address, likewise", |scan, value| {
         host(scan, value, |data| &mut data.local, |bits| &mut bits.local);
     }),
     Entry::takes(b'm', "local[,remote]", "bytes of a send (as the socket buffer)", |scan, value| {
@@ -94,8 +95,8 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
     }),
     Entry::flag(b'n', "connect the UDP socket", |scan, _| scan.options.connected_udp = true),
     Entry::flag(b'N', "no effect", |_, _| {}),
-    selects(b'o', "results as comma-separated values", |scan, value| select(scan, Form::Csv, value)),
-    selects(b'O', "results in columns", |scan, value| select(scan, Form::Human, value)),
+    selects(b'o', "results as comma-separated values", |scan, value| select(scan, Style::Csv, value)),
+    selects(b'O', "results in columns", |scan, value| select(scan, Style::Human, value)),
     Entry::takes(b'p', "min[,max]", "local ports where each transaction has one", port_range),
     Entry::takes(b'P', "local[,remote]", "ports of the data connection (any)", |scan, value| {
         let (local, remote) = both(value);
@@ -164,14 +165,18 @@ pub(super) fn finish(scan: &mut Scan, test: TestName) {
             Role::Send => DISCARD,
         };
         scan.options.data_port.remote = service.to_owned();
+        if service == ECHO {
+            // It answers as much as it is asked.
+            scan.options.response_bytes = scan.options.request_bytes;
+        }
     }
     if test == TestName::Omni {
-        let columns = || Selectors { form: Form::Human, list: None };
+        let columns = || Selectors { style: Style::Human, list: None };
         scan.options.selectors.get_or_insert_with(columns);
     }
 }
 
-/// Sizes, and what follows from them. An echo service answers as much as it is asked.
+/// Sizes as they were given, and those of transactions that were not.
 pub(super) fn settle_sizes(scan: &mut Scan) {
     let sizes = |pair: Pair<i32>| Pair { local: positive(pair.local), remote: positive(pair.remote) };
     scan.options.send_bytes = sizes(scan.pending.send);
@@ -179,9 +184,6 @@ pub(super) fn settle_sizes(scan: &mut Scan) {
     if scan.options.traffic.has_both_directions() {
         scan.options.request_bytes.get_or_insert(1);
         scan.options.response_bytes.get_or_insert(1);
-        if scan.options.no_control {
-            scan.options.response_bytes = scan.options.request_bytes;
-        }
     }
 }
 
@@ -246,9 +248,9 @@ fn direction(text: &str) -> (bool, bool) {
     (all & SENDS != 0, all & RECEIVES != 0)
 }
 
-fn select(scan: &mut Scan, form: Form, list: &Value<'_>) {
+fn select(scan: &mut Scan, style: Style, list: &Value<'_>) {
     let list = Some(list.to_string()).filter(|list| !list.is_empty());
-    scan.options.selectors = Some(Selectors { form, list });
+    scan.options.selectors = Some(Selectors { style, list });
 }
 
 pub(super) fn first_burst(scan: &mut Scan, value: &Value<'_>) {

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use proptest::prelude::{any, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};
-use ringperf_proto::{Length, Test};
+use ringperf_engine::plan::Protocol;
+use ringperf_proto::Length;
 
 use super::{
-    Confidence, Directions, Family, Host, Options, Pair, Parsed, Stream, global, parse, test, unknown_test,
-    usage,
+    Confidence, Directions, Family, Host, Interim, Options, Pair, Parsed, Selectors, Stream, global, omni,
+    parse, sockets, unknown_test, usage,
 };
+use crate::netperf::selectors::Style;
+use crate::netperf::traffic::{TestName, Traffic};
 
 /// `line` read as a shell would without quotes; words that need them stand in `more`.
 fn read_words(line: &str, more: &[&str]) -> Parsed {
@@ -60,12 +63,17 @@ fn directions<T>(send: T, receive: T) -> Directions<T> {
     Directions { send, receive }
 }
 
+/// The options of another test.
+fn of(options: &mut Options, name: TestName) {
+    (options.test, options.traffic) = (Ok(name), name.traffic());
+}
+
 #[test]
 fn nothing_means_the_defaults() {
     means("", |_| {});
     means("--", |_| {});
     means("stray words - -- more - words", |_| {});
-    means("-d -n 4 -j", |o| o.debug = 1);
+    means("-d -n 4 -j", |o| (o.debug, o.latency) = (1, true));
 }
 
 #[test]
@@ -77,7 +85,7 @@ fn the_study_is_understood() {
         o.send_bytes.local = Some(131_072);
     });
     means("-t UDP_STREAM -H 10.0.0.2 -- -P 12866 -r 150 -m 3100", |o| {
-        o.test = Ok(Test::UdpStream);
+        of(o, TestName::UdpStream);
         o.control.remote = at("10.0.0.2", Family::Unspecified);
         o.data_port = pair("12866".into(), "12866".into());
         (o.request_bytes, o.response_bytes) = (Some(150), Some(150));
@@ -130,11 +138,11 @@ fn what_is_printed_and_how() {
     means("-P 0 -P 1 -v 3", |o| o.verbosity = 3);
     means("-P -1 -v -1", |o| o.verbosity = -1);
     means("-B brand", |o| o.brand = Some("brand".into()));
-    means("-f mega -dd", |o| o.debug = 2);
-    means("-fG", |o| o.unit = 'G');
-    means("-f xyz", |o| o.unit = 'x');
+    means("-f mega -dd", |o| (o.unit, o.debug) = (Some('m'), 2));
+    means("-fG", |o| o.unit = Some('G'));
+    means("-f xyz", |o| o.unit = Some('x'));
     let empty = read_words("-H h", &["-f", ""]).options;
-    assert_eq!((empty.unit, empty.control.remote.name.as_deref()), ('\0', Some("h")));
+    assert_eq!((empty.unit, empty.control.remote.name.as_deref()), (Some('\0'), Some("h")));
 }
 
 #[test]
@@ -205,9 +213,12 @@ fn buffers_and_sockets() {
         o.remote_fill_file = Some("1234567890123456789012345678901".into());
     });
     means("-Z secret", |o| o.passphrase = Some("secret".into()));
-    means("-b ,5", |o| (o.remote_burst, o.remote_interval_us) = (5, 1000));
-    means("-b ,77 -w ,7", |o| (o.remote_burst, o.remote_interval_us) = (77, 7000));
-    means("-w ,7u -b ,77", |o| (o.remote_burst, o.remote_interval_us) = (77, 7));
+    let paced = |o: &mut Options, burst, us| (o.burst, o.interval_us) = (burst, us);
+    means("-b ,5", |o| paced(o, remote(5), remote(1000)));
+    means("-b ,77 -w ,7", |o| paced(o, remote(77), remote(7000)));
+    means("-w ,7u -b ,77", |o| paced(o, remote(77), remote(7)));
+    means("-w 10 -b 5", |o| paced(o, local(5), local(10_000)));
+    means("-b 5,6 -w 7u,8s", |o| paced(o, pair(5, 6), pair(7, 8_000_000)));
     means("-- -s 4096, -S ,8K -aBCDFnV -G 500 -K cubic,reno", |o| {
         o.socket_buffer = pair(directions(Some(4096), None), directions(None, Some(8192)));
         (o.defer_accept, o.packet_info, o.cork, o.no_delay) = (true, true, true, true);
@@ -244,9 +255,12 @@ fn sizes_of_messages() {
 #[test]
 fn routes_and_tests() {
     means("-- -R 0", |o| o.dont_route = true);
-    means("-t tcp_maerts -- -R 0 -R 1", |o| o.test = Ok(Test::TcpMaerts));
-    means("-t Udp_Stream", |o| (o.test, o.dont_route) = (Ok(Test::UdpStream), true));
-    means("-t UDP_STREAM -- -R 1 -T udp -t dgram", |o| o.test = Ok(Test::UdpStream));
+    means("-t tcp_maerts -- -R 0 -R 1", |o| of(o, TestName::TcpMaerts));
+    means("-t Udp_Stream", |o| {
+        of(o, TestName::UdpStream);
+        o.dont_route = true;
+    });
+    means("-t UDP_STREAM -- -R 1 -T udp -t dgram", |o| of(o, TestName::UdpStream));
     means("-- -T TCP -t sock_stream", |_| {});
     means("-- -T xyz", |_| {});
     // The options of tests that are not there are not read.
@@ -263,6 +277,10 @@ fn routes_and_tests() {
 #[test]
 fn without_control_connection_ports_are_services() {
     for (line, port) in [
+        ("-N -t TCP_RR", "7"),
+        ("-N -t UDP_RR -- -b 3", "7"),
+        ("-N -t TCP_SENDFILE", "9"),
+        ("-N -t OMNI -- -d recv", "19"),
         ("-N", "9"),
         ("-N -t UDP_STREAM -- -R 1", "9"),
         ("-N -t TCP_MAERTS", "19"),
@@ -281,9 +299,131 @@ fn without_control_connection_ports_are_services() {
 
 #[test]
 fn options_without_effect_take_what_is_theirs() {
-    means("-- -w x -u uu -l 3 -j 5 -N -U -g -I -p 5,6 -b 5 -e 5 -d recv -c -m 7", |o| {
-        o.send_bytes = local(Some(7))
+    means("-- -w x -l 3 -j 5 -N -g -I -d recv -c -m 7", |o| o.send_bytes = local(Some(7)));
+    means("-t TCP_SENDFILE -- -w x -n -N -T udp -z -m 7,8 -M 9", |o| {
+        of(o, TestName::TcpSendfile);
+        (o.send_bytes, o.receive_bytes) = (local(Some(7)), remote(Some(9)));
     });
+    means("-t LOC_CPU -- -Q -h", |o| of(o, TestName::LocCpu));
+}
+
+#[test]
+fn interim_results_by_time_or_by_work() {
+    let every = |seconds, after_each, units| {
+        let interval = Duration::try_from_secs_f64(seconds).expect("not too long");
+        Some(Interim { interval, after_each, units })
+    };
+    means("-D 0.25", |o| o.interim = every(0.25, false, None));
+    means("-D -0.20", |o| o.interim = every(0.2, true, None));
+    means("-D 1,4K", |o| o.interim = every(1.0, false, Some(4096)));
+    means("-D 1 -D ,5", |o| o.interim = every(1.0, false, Some(5)));
+    // The argument is required.
+    means("-D -H", |o| o.interim = every(0.0, false, None));
+    means("-D 1e99", |o| o.interim = every(f64::from(u32::MAX), false, None));
+}
+
+#[test]
+fn transactions_have_sizes_bursts_and_patience() {
+    let rr = |o: &mut Options, name| {
+        of(o, name);
+        (o.request_bytes, o.response_bytes) = (Some(1), Some(1));
+    };
+    means("-t tcp_rr", |o| rr(o, TestName::TcpRr));
+    means("-t UDP_RR -l -300 -- -r 5, -e 2 -b 9", |o| {
+        rr(o, TestName::UdpRr);
+        o.length = Length::Transactions(300);
+        (o.request_bytes, o.first_burst) = (Some(5), 9);
+        o.response_timeout = Some(Duration::from_secs(2));
+    });
+    means("-t TCP_RR -- -e 0 -b -3 -r 0", |o| rr(o, TestName::TcpRr));
+    means("-t TCP_CRR -- -p 6000,7000 -U -u abc", |o| {
+        rr(o, TestName::TcpCrr);
+        (o.port_range, o.retry_connect, o.uuid) = (Some((6000, 7000)), true, Some("abc".into()));
+    });
+    means("-t TCP_CC -- -p 6000 -r 3", |o| {
+        of(o, TestName::TcpCc);
+        (o.request_bytes, o.response_bytes) = (Some(3), Some(3));
+        o.port_range = Some((6000, 6000));
+    });
+    means("-t TCP_CRR -- -p 7000,6000", |o| rr(o, TestName::TcpCrr));
+    means("-t TCP_CRR -- -p ,9", |o| rr(o, TestName::TcpCrr));
+    means("-t TCP_RR -- -c", |o| {
+        rr(o, TestName::TcpRr);
+        o.traffic.each = true;
+    });
+    // An echo service answers as much as it is asked.
+    let echoed = options("-N -t TCP_RR -- -r 5,6");
+    assert_eq!((echoed.request_bytes, echoed.response_bytes), (Some(5), Some(5)));
+    let elsewhere = options("-N -t TCP_RR -- -r 5,6 -P ,1234");
+    assert_eq!((elsewhere.request_bytes, elsewhere.response_bytes), (Some(5), Some(6)));
+    let long = options(&format!("-- -u {}", "x".repeat(40))).uuid.expect("it was given");
+    assert_eq!(long.len(), 37);
+}
+
+#[test]
+fn omni_goes_where_it_is_told_or_where_sizes_imply() {
+    let traffic = |line: &str| {
+        let Traffic { protocol, sends, receives, each } = options(&format!("-t omni -- {line}")).traffic;
+        (protocol == Protocol::Udp, sends, receives, each)
+    };
+    for (line, expected) in [
+        ("", (false, true, false, false)),
+        ("-d send", (false, true, false, false)),
+        ("-d Maerts", (false, false, true, false)),
+        ("-d RR", (false, true, true, false)),
+        ("-d recv|XMIT", (false, true, true, false)),
+        ("-d 4", (false, false, true, false)),
+        ("-d 0x6", (false, true, true, false)),
+        ("-d 0", (false, true, false, false)),
+        ("-d bogus", (false, true, false, false)),
+        ("-m 5", (false, true, false, false)),
+        ("-m ,5", (false, false, true, false)),
+        ("-M 5", (false, true, false, false)),
+        ("-M ,5", (false, false, true, false)),
+        ("-m 5 -M ,7", (false, true, true, false)),
+        ("-r 5", (false, true, true, false)),
+        ("-M 5 -d recv", (false, false, true, false)),
+        ("-d recv -M 5", (false, false, true, false)),
+        ("-c", (false, false, false, true)),
+        ("-c -r 1", (false, true, true, true)),
+        ("-T udp", (true, true, false, false)),
+        ("-t dgram", (true, true, false, false)),
+        ("-T tcp -t dgram", (false, true, false, false)),
+        ("-T udp -r 1 -b 3", (true, true, true, false)),
+    ] {
+        assert_eq!(traffic(line), expected, "{line}");
+    }
+    // Other names say the direction themselves, and a protocol is taken from any.
+    assert_eq!(options("-- -d recv").traffic, TestName::TcpStream.traffic());
+    assert_eq!(options("-t TCP_RR -- -T udp").traffic, TestName::UdpRr.traffic());
+    assert_eq!(options("-t omni -- -T sctp").lacking_protocol, Some("SCTP"));
+    let request = |line: &str| options(&format!("-t omni -- {line}")).request_bytes;
+    assert_eq!((request("-d rr"), request("-c"), request("")), (Some(1), None, None));
+}
+
+#[test]
+fn results_by_selectors() {
+    let selected = |line: &str| options(line).selectors;
+    let list =
+        |style, list: &str| Some(Selectors { style, list: (!list.is_empty()).then(|| list.to_owned()) });
+    assert_eq!(selected(""), None);
+    assert_eq!(selected("-t omni"), list(Style::Human, ""));
+    assert_eq!(selected("-- -k"), list(Style::KeyValue, ""));
+    assert_eq!(selected("-- -k -m 5"), list(Style::KeyValue, ""));
+    assert_eq!(selected("-- -o THROUGHPUT,PROTOCOL"), list(Style::Csv, "THROUGHPUT,PROTOCOL"));
+    assert_eq!(selected("-t omni -- -k all"), list(Style::KeyValue, "all"));
+    // The last one counts, and an attached word is none.
+    assert_eq!(selected("-- -k THROUGHPUT -O"), list(Style::Human, ""));
+    assert_eq!(selected("-- -kTHROUGHPUT"), list(Style::KeyValue, ""));
+}
+
+#[test]
+fn hosts_of_data_may_keep_some_of_their_bits() {
+    means("-- -H 10.0.0.0/8,4 -L ,6", |o| {
+        o.data = pair(at("", Family::V6), at("10.0.0.0", Family::V4));
+        o.kept_bits.remote = Some(8);
+    });
+    means("-- -L 10.0.0.0/8 -L l", |o| o.data.local = at("l", Family::Unspecified));
 }
 
 /// Texts that are printed, in order.
@@ -309,7 +449,6 @@ fn messages_and_ends_of_global_options() {
     let level = "Only 95% and 99% confidence level is supported\n";
     let file = "Remote fill file name must be less than 32 characters\n";
     let version = "Netperf version 2.7.0\n";
-    let interim = "netperf: interim results (-D) are not supported yet\n";
     let usage = usage::global();
     let bad = |complaint: &str| format!("netperf: {complaint}\n{usage}");
     let cases: &[Case<'_>] = &[
@@ -317,7 +456,7 @@ fn messages_and_ends_of_global_options() {
         ("-L ,bogus -H h,4", &[(Out, family)], None),
         ("-w 10", &[(Out, rate)], None),
         ("-b 10", &[(Out, burst)], None),
-        ("-b 5,5 -w 6,6", &[(Out, burst), (Out, rate)], None),
+        ("-b 5,5 -w 6,6", &[], None),
         ("-k ,10 -K 1", &[(Out, dirty), (Out, dirty)], None),
         ("-I 90,5", &[(Out, level)], Some(255)),
         ("-I ,5 -i 3", &[(Out, level)], Some(255)),
@@ -330,8 +469,7 @@ fn messages_and_ends_of_global_options() {
         ("-H", &[(Err, &bad("option requires an argument -- 'H'"))], Some(1)),
         ("-c3 -H h", &[(Err, &bad("invalid option -- '3'"))], Some(1)),
         ("--help", &[(Err, &bad("invalid option -- '-'"))], Some(1)),
-        ("-D -0.5 -H h", &[(Err, interim)], Some(1)),
-        ("-D -0.5 -V", &[(Out, version)], Some(0)),
+        ("-w 10 -b 0", &[(Out, rate), (Out, burst)], None),
         ("-D -H 127.0.0.1 -q", &[(Err, &bad("invalid option -- 'q'"))], Some(1)),
     ];
     for (line, texts, exit) in cases {
@@ -343,9 +481,11 @@ fn messages_and_ends_of_global_options() {
 #[test]
 fn messages_and_ends_of_test_options() {
     use Stream::{Err, Out};
-    let usage = usage::test();
-    let unsupported = |what: &str| format!("netperf: {what} supported yet\n");
-    let selectors = unsupported("results by selectors (test options -k, -o, -O) are not");
+    let (usage, old_usage) = (usage::omni(), usage::sockets());
+    let each_way =
+        "netperf: a connection for each message of one direction (test option -c) is not supported\n";
+    let each_datagram = "netperf: a connection for each transaction (test option -c) is of TCP only\n";
+    let no_port = "No default port known for the TCP_CC test, please set one yourself\n";
     let retired = "netperf: the test option -i has been retired and has no effect\n";
     let sends = "netperf: a message has at least 1 byte: test option -m is negative\n";
     let receives = "netperf: a message has at least 1 byte: test option -M is negative\n";
@@ -363,10 +503,13 @@ fn messages_and_ends_of_test_options() {
         ),
         ("-- --h", &[(Err, "netperf: invalid option -- '-'\n"), (Out, &usage)], Some(1)),
         ("-- -i x", &[(Err, retired)], None),
-        ("-- -o", &[(Err, &selectors)], Some(1)),
         ("-- -k THROUGHPUT -h", &[(Out, &usage)], Some(1)),
-        ("-- -O a -k -m 5", &[(Err, &selectors)], Some(1)),
-        ("-- -kTHROUGHPUT", &[(Err, &selectors)], Some(1)),
+        ("-t TCP_CC -- -h", &[(Out, &old_usage)], Some(1)),
+        ("-t TCP_CC -- -K x", &[(Err, "netperf: invalid option -- 'K'\n")], None),
+        ("-t TCP_SENDFILE -- -m -5", &[(Err, sends)], Some(1)),
+        ("-t TCP_CC -N", &[(Out, no_port)], Some(255)),
+        ("-t omni -- -c -d send", &[(Err, each_way)], Some(1)),
+        ("-t omni -- -c -T udp -r 1", &[(Err, each_datagram)], Some(1)),
         ("-- -m -5", &[(Err, sends)], Some(1)),
         ("-- -m -1", &[(Err, sends)], Some(1)),
         ("-- -m ,-5", &[], None),
@@ -376,22 +519,6 @@ fn messages_and_ends_of_test_options() {
         ("-t TCP_MAERTS -- -m ,-5", &[(Err, sends)], Some(1)),
         ("-t TCP_MAERTS -- -M ,-1", &[(Err, receives)], Some(1)),
         ("-t UDP_STREAM -- -m -1", &[(Err, sends)], Some(1)),
-        ("-- -T UDP", &[(Err, &unsupported("TCP_STREAM over udp (test option -T) is not"))], Some(1)),
-        (
-            "-t UDP_STREAM -- -T udplite",
-            &[(Err, &unsupported("UDP_STREAM over udplite (test option -T) is not"))],
-            Some(1),
-        ),
-        (
-            "-- -t dgram",
-            &[(Err, &unsupported("TCP_STREAM over a socket of type 'dgram' (test option -t) is not"))],
-            Some(1),
-        ),
-        (
-            "-- -H 10.0.0.0/8",
-            &[(Err, &unsupported("random addresses (test option -H host/bits) are not"))],
-            Some(1),
-        ),
     ];
     for (line, texts, exit) in cases {
         let texts = texts.iter().map(|(stream, text)| (*stream, (*text).to_owned())).collect();
@@ -428,7 +555,7 @@ fn golden_command_lines() {
         o.measure_cpu = pair(true, true);
     });
     silent("-t UDP_STREAM -- -P 12866 -r 150 -m 3100", |o| {
-        o.test = Ok(Test::UdpStream);
+        of(o, TestName::UdpStream);
         o.dont_route = true;
         o.data_port = pair("12866".into(), "12866".into());
         (o.request_bytes, o.response_bytes) = (Some(150), Some(150));
@@ -440,7 +567,22 @@ fn golden_command_lines() {
         o.send_bytes.local = Some(131_072);
     });
     silent("-t SCTP_STREAM", |o| o.test = Err("SCTP_STREAM".into()));
-    silent("-t tcp_rr", |o| o.test = Err("TCP_RR".into()));
+    silent("-t tcp_rr", |o| {
+        of(o, TestName::TcpRr);
+        (o.request_bytes, o.response_bytes) = (Some(1), Some(1));
+    });
+    silent("-P 0 -v 0 -D -0.20 -4 -Y 0xb8,0xb8 -t UDP_RR -F /dev/urandom -- -e 2 -H 127.0.0.1 -k A,B", |o| {
+        of(o, TestName::UdpRr);
+        (o.headers, o.verbosity) = (false, 0);
+        o.interim = Some(Interim { interval: Duration::from_millis(200), after_each: true, units: None });
+        o.control = pair(at("", Family::V4), at("127.0.0.1", Family::V4));
+        o.type_of_service = pair(Some(0xb8), Some(0xb8));
+        o.local_fill_file = Some("/dev/urandom".into());
+        o.response_timeout = Some(Duration::from_secs(2));
+        o.data.remote = at("127.0.0.1", Family::Unspecified);
+        o.selectors = Some(Selectors { style: Style::KeyValue, list: Some("A,B".into()) });
+        (o.request_bytes, o.response_bytes) = (Some(1), Some(1));
+    });
     silent("-F /nonexistent/file", |o| o.local_fill_file = Some("/nonexistent/file".into()));
 }
 
@@ -470,14 +612,16 @@ fn tables_have_the_letters_of_netperf() {
         letters(global::TABLE),
         of("A:a:b:B:CcdD:f:F:H:hi:I:jk:K:l:L:n:NO:o:P:p:rSs:t:T:v:VW:w:y:Y:Z:46")
     );
-    assert_eq!(letters(test::TABLE), of("aBb:cCd:De:FgG:hH:i:Ij:kK:l:L:m:M:nNoOp:P:r:R:s:S:t:T:u:UVw:W:46"));
+    assert_eq!(letters(sockets::TABLE), of(":b:CDnNhH:L:m:M:p:P:r:R:s:S:T:Vw:W:z46"));
+    assert_eq!(letters(omni::TABLE), of("aBb:cCd:De:FgG:hH:i:Ij:kK:l:L:m:M:nNoOp:P:r:R:s:S:t:T:u:UVw:W:46"));
 }
 
 #[test]
 fn usage_names_every_option_within_a_terminal() {
     for (text, letters) in [
         (usage::global(), global::TABLE.iter().map(|entry| entry.letter).collect::<Vec<_>>()),
-        (usage::test(), test::TABLE.iter().map(|entry| entry.letter).collect()),
+        (usage::omni(), omni::TABLE.iter().map(|entry| entry.letter).collect()),
+        (usage::sockets(), sockets::TABLE.iter().map(|entry| entry.letter).collect()),
     ] {
         for letter in letters {
             assert!(text.contains(&format!("\n  -{} ", char::from(letter))), "{}", char::from(letter));

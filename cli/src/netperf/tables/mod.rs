@@ -99,7 +99,7 @@ impl CpuColumns {
 }
 
 /// The letter by which netperf 2.7 names a way to measure CPU.
-fn method_letter(method: u32) -> char {
+pub(crate) fn method_letter(method: u32) -> char {
     match method {
         0 => 'U',
         1 => 'I',
@@ -160,6 +160,90 @@ mod tests {
             local: end,
             remote: end,
             segment_bytes: Some(32_768),
+            arrived: None,
+        }
+    }
+
+    fn rr(test: RrTest) -> RrTable {
+        let place = Place { alignment: 8, offset: 0 };
+        let buffers = SocketBuffers { send: 16_384, receive: 131_072 };
+        let end = RrEnd { buffers, send_place: place, receive_place: place, load: None };
+        RrTable {
+            test,
+            request_bytes: Some(1),
+            response_bytes: Some(1),
+            elapsed: Duration::from_secs(1),
+            rate: 12_345.678,
+            transaction_rate: 12_345.678,
+            first_burst: 0,
+            local: end,
+            remote: end,
+        }
+    }
+
+    #[test]
+    fn brands_follow_transactions_over_kept_connections_only() {
+        let below = "16384  131072\n";
+        for (test, brand) in [(RrTest::Tcp, "foo"), (RrTest::Udp, "foo"), (RrTest::Crr, ""), (RrTest::Cc, "")]
+        {
+            let row = format!("16384  131072 1        1       1.00     12345.68   {brand}\n{below}");
+            assert_eq!(rr(test).render(&PLAIN), row, "{test:?}");
+        }
+        let cpu = Layout { local_cpu: true, ..PLAIN };
+        let with = |test| {
+            let mut table = rr(test);
+            table.local.load = load(50.0, 12.5);
+            table.render(&cpu)
+        };
+        let row = "16384  131072 1       1      1.00    12345.68";
+        let figures = "50.00  -1.00  12.500  -1.000";
+        assert_eq!(with(RrTest::Tcp), format!("{row}  {figures} foo\n{below}"));
+        assert_eq!(with(RrTest::Udp), format!("{row}   {figures} foo\n{below}"));
+        assert_eq!(with(RrTest::Crr), format!("{row}   {figures}\n{below}"));
+    }
+
+    #[test]
+    fn transactions_are_told_in_one_figure() {
+        let alone = Layout { verbosity: 0, ..PLAIN };
+        assert_eq!(rr(RrTest::Tcp).render(&alone), "12345.68 foo\n");
+        assert_eq!(rr(RrTest::Crr).render(&alone), "12345.68\n");
+        let cpu = Layout { remote_cpu: true, ..alone };
+        let with = |test| {
+            let mut table = rr(test);
+            table.remote.load = load(50.0, 12.5);
+            table.render(&cpu)
+        };
+        assert_eq!((with(RrTest::Udp), with(RrTest::Cc)), ("12.500 S foo\n".into(), "12.500\n".into()));
+    }
+
+    #[test]
+    fn a_segment_size_stands_alone() {
+        let table = MssTable { segment_bytes: Some(1448) };
+        assert_eq!(table.render(&PLAIN), "1448 foo\n");
+        let headers = Layout { headers: true, ..PLAIN };
+        assert_eq!(table.render(&headers), "Maximum\nSegment\nSize (bytes)\n\n1448 \n");
+        assert_eq!(table.render(&Layout { verbosity: 0, ..headers }), "1448 \n");
+        assert_eq!(table.render(&Layout { verbosity: 3, ..headers }), "");
+        assert_eq!(MssTable { segment_bytes: None }.render(&PLAIN), "-1 foo\n");
+    }
+
+    #[test]
+    fn sendfile_shows_what_arrived_to_four_digits() {
+        let row = |arrived| {
+            let table = TcpTable { arrived: Some(arrived), ..tcp(Role::Send) };
+            let text = table.render(&Layout { verbosity: 3, ..PLAIN });
+            text.lines().nth(4).and_then(|row| row.split_whitespace().nth(4)).map(str::to_owned)
+        };
+        for (arrived, text) in [
+            (0, "0"),
+            (9999, "9999"),
+            (10_000, "1e+04"),
+            (12_345, "1.234e+04"),
+            (12_346, "1.235e+04"),
+            (2_084_700_000, "2.085e+09"),
+            (99_999, "1e+05"),
+        ] {
+            assert_eq!(row(arrived).as_deref(), Some(text));
         }
     }
 

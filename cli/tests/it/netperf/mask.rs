@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 ///   figure is compared, because netperf prints -1 for what was not measured.
 /// - `?`: masked. Errors, which may or may not happen; a confidence width, which is zero where all runs
 ///   agree.
+/// - `~`: masked as `+` is, in C's `%.4g`: with an exponent or without.
 ///
 /// At the end of a layout, `{*}` is the rest of the line, compared: the brand.
 const LAYOUTS: &[&str] = &[
@@ -35,6 +36,26 @@ const LAYOUTS: &[&str] = &[
     "{=>6}           {?<7.2}   {+>7}           {+>7.2}",
     "{=>6}  {=>6}   {?<7.2}   {+>7} {?>6}    {+>7.1}     {+<6.2}   {+<6.3}",
     "{=>6}           {?<7.2}   {+>7}           {+>7.1}     {+<6.2}   {+<6.3}",
+    // Transactions: without CPU; with CPU over TCP, over UDP, and with a connection for each.
+    "{=<6} {=<6} {=<6}   {=<6}  {?<6.2}   {+>7.2}   {*}",
+    "{=<6} {=<6} {=<6}  {=<6} {?<6.2}  {+<6.2}  {+<6.2} {+<6.2} {+<6.3}  {+<6.3} {*}",
+    "{=<6} {=<6} {=<6}  {=<6} {?<6.2}  {+<6.2}   {+<6.2} {+<6.2} {+<6.3}  {+<6.3} {*}",
+    "{=<6} {=<6} {=<6}  {=<6} {?<6.2}  {+<6.2}   {+<6.2} {+<6.2} {+<6.3}  {+<6.3}",
+    // Their other end's buffers, and TCP_RR's details.
+    "{=<6} {=<6}",
+    "{=>5}  {=>5}   {=>5}  {=>5}   {+<6.3}   {+<6.3} {+<6.3}    {+<6.3}",
+    // TCP_SENDFILE's details, and the segment size of TCP_MSS with its brand.
+    "{=>5}   {=>5}  {=>5}   {=>5} {~>6}  {+>6.2}    {+>6}   {+>6.2} {+>6}",
+    "{+>5} {*}",
+    // Interim results.
+    "Interim result: {?>7.2} {=<1} over {?<1.3} seconds ending at {?<1.3}",
+    // What DUMP_TCP_INFO has printed.
+    "tcpi_rto {?<1} tcpi_ato {?<1} tcpi_pmtu {?<1} tcpi_rcv_ssthresh {?<1}",
+    "tcpi_rtt {?<1} tcpi_rttvar {?<1} tcpi_snd_ssthresh {?<1} tpci_snd_cwnd {?<1}",
+    "tcpi_reordering {?<1} tcpi_total_retrans {?<1}",
+    // CPUs of a calibration.
+    "There are {?<1} local cpus",
+    "There are {?<1} remote cpus",
     // The widths in the warning about confidence.
     "!!! Confidence intervals: Throughput      : {?>4.3}%",
     "!!!                       Local CPU util  : {?>4.3}%",
@@ -113,6 +134,10 @@ impl Field {
         if self.mark == '=' {
             return Some(format!("{{{word}}}"));
         }
+        if self.mark == '~' {
+            let figure: f64 = word.parse().ok()?;
+            return (figure > 0.0).then(|| "{more}".to_owned());
+        }
         let digits = word.strip_prefix('-').unwrap_or(word);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -133,6 +158,85 @@ impl Field {
         };
         Some(format!("{{{kind}}}"))
     }
+}
+
+/// A result by selectors with a mark for every figure: its sign and how many decimals it has are compared,
+/// and what is text. Columns follow the width of figures, so that a run of blanks counts as one.
+pub(super) fn masked_selection(text: &str) -> String {
+    let is_name = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"_[]".contains(&byte))
+    };
+    let lines = text.split('\n').map(|line| {
+        let line = &without_command(line);
+        match line.split_once('=') {
+            Some((name, value)) if is_name(name) => {
+                let name = name.split('[').next().unwrap_or(name);
+                format!("{name}={}", masked_value(name, value))
+            }
+            _ if line.contains(',') => {
+                let cells = line.trim_start().split(',').map(|cell| masked_value("", cell));
+                cells.collect::<Vec<_>>().join(",")
+            }
+            _ => {
+                let cells = line.split_whitespace().map(|cell| masked_value("", cell));
+                cells.collect::<Vec<_>>().join(" ")
+            }
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The line with a mark for the command line in quotes, which has a port of its own in it.
+fn without_command(line: &str) -> String {
+    let quoted = line.split_once('"').and_then(|(before, rest)| Some((before, rest.rsplit_once('"')?)));
+    match quoted {
+        Some((before, (command, after))) if command.contains("netperf ") => {
+            format!("{before}{{command}}{after}")
+        }
+        _ => line.to_owned(),
+    }
+}
+
+/// Parts of the names of what is asked for, not measured.
+const ASKED_FOR: &[&str] = &[
+    "ALIGN",
+    "OFFSET",
+    "SOURCE_PORT",
+    "DEST_PORT",
+    "FAMILY",
+    "NODELAY",
+    "CORK",
+    "BURST",
+    "REQUEST_SIZE",
+    "RESPONSE_SIZE",
+    "TOS",
+    "PRIO",
+    "SIZE_REQ",
+    "INTERVAL_USECS",
+    "DIRTY",
+    "CLEAN",
+    "CPU_BIND",
+];
+
+/// Congestion controls that a kernel may have by default.
+const CONGESTION_CONTROLS: &[&str] = &["bbr", "cubic", "reno"];
+
+fn masked_value(name: &str, value: &str) -> String {
+    let figure = value.trim_start();
+    // A value after an empty one begins with a blank of its own.
+    let blank = if figure.len() < value.len() { " " } else { "" };
+    let is_uuid = figure.len() == 36 && figure.matches('-').count() == 4;
+    if is_uuid || CONGESTION_CONTROLS.contains(&figure.trim_end()) {
+        return format!("{blank}{{text}}");
+    }
+    let digits = figure.strip_prefix('-').unwrap_or(figure);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = !whole.is_empty() && are_digits(whole) && are_digits(fraction);
+    if !plain || figure.starts_with('-') || ASKED_FOR.iter().any(|part| name.contains(part)) {
+        return value.to_owned();
+    }
+    format!("{blank}{{{}}}", fraction.len())
 }
 
 /// Where two texts part, line by line, for a person to read. Blanks at the ends of lines are made visible.
@@ -206,5 +310,24 @@ fn nothing_measured_is_not_like_something() {
         assert_eq!((rows(one), rows(other)), (1, 1), "{one}\n{other}");
         assert_ne!(masked(one), masked(other));
         assert!(difference(&masked(one), &masked(other)).is_some());
+    }
+}
+
+#[test]
+fn a_selection_keeps_names_words_signs_and_decimals() {
+    for (line, expected) in [
+        ("THROUGHPUT=13880.25", "THROUGHPUT={2}"),
+        ("NETPERF_INTERVAL[3]=0.250", "NETPERF_INTERVAL={3}"),
+        ("BURST_SIZE=8", "BURST_SIZE=8"),
+        ("LOCAL_SD=-1.000", "LOCAL_SD=-1.000"),
+        ("LOCAL_SOCKET_TOS=0xb8", "LOCAL_SOCKET_TOS=0xb8"),
+        ("UUID=305c8a52-e671-11f1-b482-3deefc00e290", "UUID={text}"),
+        ("COMMAND_LINE=\"netperf -p 5 -- -k A,B\"", "COMMAND_LINE={command}"),
+        ("RESULT_BRAND=\"tag1\"", "RESULT_BRAND=\"tag1\""),
+        ("TCP,, Send", "TCP,, Send"),
+        ("  17.50,10^6bits/s,0.250,1795350988.318", "{2},10^6bits/s,{3},{3}"),
+        ("22907.94   10^6bits/s  ", "{2} 10^6bits/s"),
+    ] {
+        assert_eq!(masked_selection(line), expected);
     }
 }

@@ -1,8 +1,8 @@
-//! What a client asks of a netserver for a stream, in either direction.
+//! What a client asks of a netserver by the omni messages, for whichever test.
 //!
-//! A [`StreamTest`] holds everything a netperf 2.7.0 command line can put on the wire for TCP_STREAM,
-//! TCP_MAERTS and UDP_STREAM, and [`StreamTest::new`] is what netperf sends without options. It does not say
-//! what the client does itself: local sizes and options stay local.
+//! An [`OmniTest`] holds everything a netperf 2.7.0 command line can put on the wire, and [`OmniTest::new`] is
+//! what netperf sends without options. It does not say what the client does itself: local sizes and options
+//! stay local, and how many requests are under way at once (`-- -b`) is nobody's business but the client's.
 
 use alloc::string::String;
 use core::net::IpAddr;
@@ -19,10 +19,10 @@ use crate::omni::{
 use crate::remote::RemoteOffer;
 use crate::spec::{IpVersion, Length, Test};
 
-/// A stream test as asked of a netserver. Option names are those of netperf.
+/// A test as asked of a netserver by DO_OMNI. Option names are those of netperf.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StreamTest {
-    /// The test (`-t`).
+pub struct OmniTest {
+    /// The test (`-t`, and in OMNI `-- -d`, `-- -T` and `-- -c`).
     pub test: Test,
     /// The CPU the server shall run on (`-T`).
     pub cpu: Option<u32>,
@@ -32,12 +32,11 @@ pub struct StreamTest {
     pub receive_buffer: Option<u32>,
     /// Bytes of each receive of the server (`-- -M`, first half); not 0, which kills real servers.
     pub receive_bytes: Option<u32>,
-    /// Bytes of each send of the server (`-- -m`, second half), who only sends in [`Test::TcpMaerts`]; not
-    /// 0.
+    /// Bytes of each send of a server that streams (`-- -m`, second half); not 0.
     pub send_bytes: Option<u32>,
-    /// Request size (`-- -r`, first half); the server takes it for its receive size.
+    /// Bytes of a request (`-- -r`, first half); the server takes them for its receive size in any test.
     pub request_bytes: Option<u32>,
-    /// Response size (`-- -r`, second half); the server takes it for its send size.
+    /// Bytes of a response (`-- -r`, second half); the server takes them for its send size in any test.
     pub response_bytes: Option<u32>,
     /// Alignment of the server's send buffers, in bytes (`-A`, first half).
     pub send_alignment: u32,
@@ -65,20 +64,22 @@ pub struct StreamTest {
     pub packet_info: bool,
     /// Copies shall be avoided (`-- -V`).
     pub avoid_copies: bool,
-    /// SO_DONTROUTE on the server's data socket. netperf asks for it over UDP unless told otherwise (`-- -R
-    /// 1`). It also keeps the server from naming its congestion control: one bit carries both.
+    /// SO_DONTROUTE on the server's data socket. netperf asks for it of datagrams in one direction unless told
+    /// otherwise (`-- -R 1`). It also keeps the server from naming its congestion control: one bit carries both.
     pub dont_route: bool,
     /// The server shall measure CPU (`-C`).
     pub measure_cpu: bool,
     /// CPU calibration rate of the server if it is known (`-C rate`), else 0.
     pub cpu_rate: f32,
-    /// How long the test lasts (`-l`): bytes up to 2^31, seconds below it.
+    /// How long the test lasts (`-l`): bytes or transactions up to 2^31, seconds below it.
     pub length: Length,
     /// Port the server shall bind (`-- -P`, second half); 0: any.
     pub data_port: u16,
     /// IP version of the data connection.
     pub ip_version: IpVersion,
-    /// Address and port of the client's data socket as bound; `None` and 0 if not bound to any.
+    /// Address and port of the client's data socket as bound; `None` and 0 if not bound to any. In
+    /// [`Test::UdpMaerts`] that is where netperf's server sends to: without an address it reaches nobody but on
+    /// its own host.
     pub local: (Option<IpAddr>, u16),
     /// Address the server shall bind (`-- -H`); `None`: any.
     pub server_address: Option<IpAddr>,
@@ -97,17 +98,28 @@ pub struct StreamTest {
     pub interval_us: u32,
 }
 
-impl Default for StreamTest {
+impl Default for OmniTest {
     /// TCP_STREAM without options.
     fn default() -> Self {
         Self::new(Test::TcpStream)
     }
 }
 
-impl StreamTest {
-    /// What netperf 2.7.0 asks for without options. The widths are those of messages as large as the socket
-    /// buffer, which is the default of TCP.
+impl OmniTest {
+    /// What netperf 2.7.0 asks for without options. The widths of a stream are those of messages as large as
+    /// the socket buffer, which is the default of TCP.
     pub const fn new(test: Test) -> Self {
+        // The client sends what the server receives.
+        let (send_width, receive_width) = match test {
+            Test::TcpCc => (0, 0),
+            Test::TcpCrr | Test::TcpRr | Test::UdpRr => (1, 1),
+            Test::TcpMaerts | Test::UdpMaerts => (0, 2),
+            Test::TcpStream | Test::UdpStream => (2, 0),
+        };
+        let of_a_transaction = match test {
+            Test::TcpCrr | Test::TcpRr | Test::UdpRr => Some(1),
+            Test::TcpCc | Test::TcpMaerts | Test::TcpStream | Test::UdpMaerts | Test::UdpStream => None,
+        };
         Self {
             test,
             cpu: None,
@@ -115,21 +127,21 @@ impl StreamTest {
             receive_buffer: None,
             receive_bytes: None,
             send_bytes: None,
-            request_bytes: None,
-            response_bytes: None,
+            request_bytes: of_a_transaction,
+            response_bytes: of_a_transaction,
             send_alignment: 8,
             receive_alignment: 8,
             send_offset: 0,
             receive_offset: 0,
-            send_width: if matches!(test, Test::TcpMaerts) { 0 } else { 2 },
-            receive_width: if matches!(test, Test::TcpMaerts) { 2 } else { 0 },
+            send_width,
+            receive_width,
             no_delay: false,
             keepalive: false,
             defer_accept: false,
             fast_open: false,
             packet_info: false,
             avoid_copies: false,
-            dont_route: matches!(test, Test::UdpStream),
+            dont_route: matches!(test, Test::UdpMaerts | Test::UdpStream),
             measure_cpu: false,
             cpu_rate: 0.0,
             length: Length::Seconds(10),
@@ -160,21 +172,16 @@ impl StreamTest {
         }
     }
 
-    /// The CPU word of the header of every frame of this test.
-    pub(crate) fn header_cpu(&self) -> Result<i32, Fault> {
-        self.cpu.map_or(Ok(-1), |cpu| i32::try_from(cpu).map_err(|_| misuse("the CPU number is over 2^31")))
-    }
-
     /// The request.
     ///
     /// # Errors
     /// [`Fault::Misuse`] for what the wire cannot hold, and for sizes of 0 that kill real servers.
     pub(crate) fn request(&self) -> Result<Frame, Fault> {
-        let mut frame = Frame::request(RequestCode::Omni, self.header_cpu()?);
-        let (socket_type, protocol, direction) = match self.test {
-            Test::TcpMaerts => (SOCKET_STREAM, PROTOCOL_TCP, direction::TRANSMIT),
-            Test::TcpStream => (SOCKET_STREAM, PROTOCOL_TCP, direction::RECEIVE),
-            Test::UdpStream => (SOCKET_DATAGRAM, PROTOCOL_UDP, direction::RECEIVE),
+        let mut frame = Frame::request(RequestCode::Omni, cpu_word(self.cpu)?);
+        let (socket_type, protocol) = if self.test.over_udp() {
+            (SOCKET_DATAGRAM, PROTOCOL_UDP)
+        } else {
+            (SOCKET_STREAM, PROTOCOL_TCP)
         };
         OmniRequest {
             send_buf_size: size_or_default(self.send_buffer)?,
@@ -191,7 +198,7 @@ impl StreamTest {
             response_size: size_or_default(not_zero(self.response_bytes)?)?,
             flags: self.flags(),
             cpu_rate: self.cpu_rate,
-            test_length: length_word(self.length)?,
+            test_length: length_word(self.test, self.length)?,
             so_rcvavoid: u32::from(self.avoid_copies),
             so_sndavoid: u32::from(self.avoid_copies),
             send_dirty_count: -1,
@@ -204,7 +211,12 @@ impl StreamTest {
             },
             socket_type,
             protocol,
-            direction,
+            direction: match self.test {
+                Test::TcpCc => direction::CONNECT,
+                Test::TcpCrr | Test::TcpRr | Test::UdpRr => direction::REQUEST_RESPONSE,
+                Test::TcpMaerts | Test::UdpMaerts => direction::TRANSMIT,
+                Test::TcpStream | Test::UdpStream => direction::RECEIVE,
+            },
             netperf_port: u32::from(self.local.1),
             interval_burst: self.interval_burst,
             interval_usecs: self.interval_us,
@@ -225,6 +237,7 @@ impl StreamTest {
     fn flags(&self) -> u32 {
         [
             (self.no_delay, flag::NO_DELAY),
+            (self.test.connects_each_time(), flag::CONNECT_TEST),
             (self.measure_cpu, flag::MEASURE_CPU),
             (!self.dont_route, flag::ROUTED_AND_CONGESTION_CONTROL),
             (self.fast_open, flag::FAST_OPEN),
@@ -255,15 +268,26 @@ fn not_zero(size: Option<u32>) -> Result<Option<u32>, Fault> {
     if size == Some(0) { Err(misuse("a message size of 0")) } else { Ok(size) }
 }
 
-fn size_or_default(size: Option<u32>) -> Result<i32, Fault> {
+/// The word for a size; -1 if none is given.
+pub(crate) fn size_or_default(size: Option<u32>) -> Result<i32, Fault> {
     size.map_or(Ok(-1), |size| i32::try_from(size).map_err(|_| misuse("a size of 2^31 bytes or more")))
 }
 
-fn length_word(length: Length) -> Result<i32, Fault> {
-    let word = match length {
-        Length::Endless => return Ok(0),
-        Length::Seconds(seconds) => i32::try_from(seconds).ok(),
-        Length::Bytes(bytes) => 0_i64.checked_sub_unsigned(bytes).and_then(|word| i32::try_from(word).ok()),
+/// The CPU word of a header; -1 if none is asked for.
+pub(crate) fn cpu_word(cpu: Option<u32>) -> Result<i32, Fault> {
+    cpu.map_or(Ok(-1), |cpu| i32::try_from(cpu).map_err(|_| misuse("the CPU number is over 2^31")))
+}
+
+/// The word for a length of `test`: seconds, or minus what is counted.
+pub(crate) fn length_word(test: Test, length: Length) -> Result<i32, Fault> {
+    let word = match (length, test.has_transactions()) {
+        (Length::Endless, _) => return Ok(0),
+        (Length::Seconds(seconds), _) => i32::try_from(seconds).ok(),
+        (Length::Bytes(count), false) | (Length::Transactions(count), true) => {
+            0_i64.checked_sub_unsigned(count).and_then(|word| i32::try_from(word).ok())
+        }
+        (Length::Bytes(_), true) => return Err(misuse("a length in bytes of a test of transactions")),
+        (Length::Transactions(_), false) => return Err(misuse("a length in transactions of a stream")),
     };
     // Zero seconds or bytes would be taken for a test without end.
     word.filter(|word| *word != 0).ok_or(misuse("a test length of 0 or over 2^31"))

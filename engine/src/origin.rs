@@ -1,0 +1,79 @@
+//! Where the connections of a run come from whose transactions have one each: a listener, or an address to
+//! connect to.
+//!
+//! Opens one at a time and keeps none: that is for the backend. What it does not wait for is its caller's to
+//! wait for.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use socket2::{SockAddr, Socket};
+
+use crate::plan::PlanOptions;
+use crate::socket;
+
+/// One end's source of connections.
+pub(crate) enum Origin {
+    Listener(Listener),
+    Target(Target),
+}
+
+/// A listening socket, and who may connect to it.
+pub(crate) struct Listener {
+    pub(crate) socket: Socket,
+    peers: Vec<IpAddr>,
+}
+
+impl Listener {
+    pub(crate) fn new(socket: Socket, peers: Vec<IpAddr>) -> Self {
+        Self { socket, peers }
+    }
+
+    /// The next connection, as the socket waits for one or not. `None`: a stranger's, which is closed.
+    ///
+    /// # Errors
+    /// The kernel's; those of [`socket::is_passing`] say nothing of the listener.
+    pub(crate) fn accept(&self) -> io::Result<Option<Socket>> {
+        let (socket, address) = self.socket.accept()?;
+        Ok(Some(socket).filter(|_| self.admits(&address)))
+    }
+
+    /// The same of a connection that was accepted elsewhere.
+    pub(crate) fn admit(&self, socket: Socket) -> Option<Socket> {
+        // One that has no peer any more is as good as gone.
+        let known = self.peers.is_empty() || socket.peer_addr().is_ok_and(|address| self.admits(&address));
+        known.then_some(socket)
+    }
+
+    fn admits(&self, address: &SockAddr) -> bool {
+        address.as_socket().is_some_and(|address| socket::admits(&self.peers, address.ip()))
+    }
+}
+
+/// Where to connect to, and from where.
+pub(crate) struct Target {
+    local: SocketAddr,
+    remote: SockAddr,
+    options: PlanOptions,
+}
+
+impl Target {
+    /// To `remote` from the address that `local` has, port aside.
+    pub(crate) fn new(local: SocketAddr, remote: SocketAddr, options: PlanOptions) -> Self {
+        Self { local, remote: remote.into(), options }
+    }
+
+    /// A socket bound to a port, 0 for one of the kernel's choice. Calls of it wait or do not.
+    ///
+    /// # Errors
+    /// When there is no socket to be had, or not with this port. Options that are refused were told of before
+    /// the run.
+    pub(crate) fn open(&self, port: u16, waits: bool) -> io::Result<Socket> {
+        socket::fresh(SocketAddr::new(self.local.ip(), port), &self.options, waits)
+    }
+
+    /// Where to connect to.
+    pub(crate) fn remote(&self) -> &SockAddr {
+        &self.remote
+    }
+}

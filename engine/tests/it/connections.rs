@@ -1,0 +1,330 @@
+//! Transactions that have a connection each: how many there are, how they end, and what they leave behind.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use ringperf_engine::outcome::Outcome;
+use ringperf_engine::plan::{Connections, Endpoint, Length, Role, Transaction};
+use ringperf_engine::{End, EngineChoice, Plan, PlanOptions, Prepared, prepare};
+use socket2::SockRef;
+
+use crate::support::{CLASSIC, EPOLL, URING, Way, connect, listen, loopback, uring_or_skip};
+
+/// Longer than anything here takes that does not fail.
+const SOON: Duration = Duration::from_secs(20);
+
+fn ways(test: &str) -> Vec<Way> {
+    let mut ways = vec![CLASSIC, EPOLL];
+    if uring_or_skip(test) {
+        ways.push(URING);
+    }
+    ways
+}
+
+fn each(request_bytes: u32, response_bytes: u32, in_flight: u32) -> Transaction {
+    let connections = Connections::Each;
+    Transaction { request_bytes, response_bytes, connections, in_flight, ..Transaction::default() }
+}
+
+fn options(way: &Way, role: Role, transaction: Transaction, length: Length) -> PlanOptions {
+    let endpoint = if role == Role::Request { connect() } else { listen() };
+    PlanOptions { transaction, length, ..way.options(role, endpoint) }
+}
+
+fn ready(options: PlanOptions) -> Prepared {
+    prepare(&Plan::new(options).unwrap()).unwrap()
+}
+
+/// Both outcomes: the requester's and the responder's.
+fn run(requester: PlanOptions, responder: PlanOptions) -> (Outcome, Outcome) {
+    let responder = ready(responder);
+    let port = responder.local();
+    let requester = ready(requester);
+    let responding = std::thread::spawn(move || responder.run(None).unwrap());
+    let asked = requester.run(Some(port)).unwrap();
+    (asked, responding.join().unwrap())
+}
+
+#[test]
+fn every_engine_counts_the_same_with_every_other() {
+    let all = ways("every_engine_counts_the_same_with_every_other");
+    for asks in &all {
+        for answers in &all {
+            for (request, response) in [(1, 1), (100, 10_000), (70_000, 300), (0, 0)] {
+                for in_flight in [1, 64] {
+                    if in_flight > 1 && asks.engine == EngineChoice::Classic {
+                        continue;
+                    }
+                    let name = format!(
+                        "{} asks {}: {request}/{response}, {in_flight} at once",
+                        asks.name, answers.name
+                    );
+                    let count = if in_flight > 1 { 500 } else { 100 };
+                    let (transaction, length) =
+                        (each(request, response, in_flight), Length::Transactions(count));
+                    let (asked, answered) = run(
+                        options(asks, Role::Request, transaction.clone(), length),
+                        options(answers, Role::Respond, transaction, length),
+                    );
+                    assert_eq!((asked.end, answered.end), (End::Count, End::Count), "{name}");
+                    for outcome in [&asked, &answered] {
+                        assert_eq!(outcome.tally.transactions, count, "{name}");
+                        assert_eq!(
+                            outcome.tally.messages_sent,
+                            if request > 0 { count } else { 0 },
+                            "{name}"
+                        );
+                        assert_eq!(
+                            (outcome.tally.operations.stale, outcome.tally.operations.overflows),
+                            (0, 0)
+                        );
+                        assert!(outcome.transport.as_ref().unwrap().segment_bytes > 0, "{name}");
+                        assert!(outcome.peer.is_some() && outcome.facts.degraded.is_empty(), "{name}");
+                    }
+                    let (requests, responses) = (count * u64::from(request), count * u64::from(response));
+                    assert_eq!(
+                        (asked.tally.bytes_sent, asked.tally.bytes_received),
+                        (requests, responses),
+                        "{name}"
+                    );
+                    assert_eq!(
+                        (answered.tally.bytes_sent, answered.tally.bytes_received),
+                        (responses, requests)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_timed_run_ends_by_the_clock_and_its_responder_soon_after() {
+    for way in ways("a_timed_run_ends_by_the_clock_and_its_responder_soon_after") {
+        let in_flight = if way.engine == EngineChoice::Classic { 1 } else { 8 };
+        let time = Duration::from_millis(300);
+        let (transaction, length) = (each(1, 1, in_flight), Length::Time(time));
+        let (asked, answered) = run(
+            options(&way, Role::Request, transaction.clone(), length),
+            options(&way, Role::Respond, transaction, length),
+        );
+        assert_eq!((asked.end, answered.end), (End::Timer, End::PeerClosed), "{}", way.name);
+        assert!(
+            asked.elapsed >= time && asked.elapsed < time + Duration::from_millis(250),
+            "{:?}",
+            asked.elapsed
+        );
+        // Not before the time is over, and well before its grace is.
+        assert!(answered.elapsed >= time + Duration::from_millis(250), "{:?}", answered.elapsed);
+        assert!(answered.elapsed < Duration::from_secs(3), "{:?}", answered.elapsed);
+        let (asked, answered) = (asked.tally.transactions, answered.tally.transactions);
+        assert!(asked > 10, "{}: {asked}", way.name);
+        assert!(
+            (asked..=asked + u64::from(in_flight)).contains(&answered),
+            "{}: {asked}, {answered}",
+            way.name
+        );
+    }
+}
+
+#[test]
+fn without_a_linger_a_responder_waits_for_all_of_its_grace() {
+    for way in ways("without_a_linger_a_responder_waits_for_all_of_its_grace") {
+        let responder = ready(PlanOptions {
+            receive_grace: Duration::from_millis(700),
+            respond_linger: None,
+            ..options(&way, Role::Respond, each(1, 1, 1), Length::Time(Duration::from_millis(100)))
+        });
+        let port = responder.local();
+        let running = std::thread::spawn(move || responder.run(None).unwrap());
+        transact(port, 1);
+        let outcome = running.join().unwrap();
+        assert_eq!((outcome.end, outcome.tally.transactions), (End::Timer, 1), "{}", way.name);
+        assert!(outcome.elapsed >= Duration::from_millis(800), "{}: {:?}", way.name, outcome.elapsed);
+    }
+}
+
+/// One transaction with a response of one byte, by hand.
+fn transact(port: SocketAddr, request: usize) {
+    let mut stream = TcpStream::connect(port).unwrap();
+    stream.write_all(&vec![1; request]).unwrap();
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).unwrap();
+    assert_eq!(response.len(), 1);
+}
+
+#[test]
+fn what_is_no_request_is_skipped_and_holds_nobody_up() {
+    for way in ways("what_is_no_request_is_skipped_and_holds_nobody_up") {
+        let responder = ready(options(&way, Role::Respond, each(10, 1, 1), Length::Transactions(3)));
+        let port = responder.local();
+        let running = std::thread::spawn(move || responder.run(None).unwrap());
+        drop(TcpStream::connect(port).unwrap());
+        transact(port, 10);
+        let mut half = TcpStream::connect(port).unwrap();
+        half.write_all(&[1; 5]).unwrap();
+        half.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(half.read(&mut [0; 1]).unwrap(), 0, "{}", way.name);
+        let mut reset = TcpStream::connect(port).unwrap();
+        reset.write_all(&[1; 5]).unwrap();
+        SockRef::from(&reset).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(reset);
+        transact(port, 10);
+        // One that says nothing would hold up who takes one after the other.
+        let silent = (way.engine != EngineChoice::Classic).then(|| TcpStream::connect(port).unwrap());
+        transact(port, 10);
+        let outcome = running.join().unwrap();
+        assert_eq!((outcome.end, outcome.tally.transactions), (End::Count, 3), "{}", way.name);
+        assert!(outcome.elapsed < SOON, "{}", way.name);
+        drop(silent);
+    }
+}
+
+#[test]
+fn strangers_are_closed_and_counted_and_served_to_nobody() {
+    for way in ways("strangers_are_closed_and_counted_and_served_to_nobody") {
+        let endpoint =
+            Endpoint::Listen { local: ([0, 0, 0, 0], 0).into(), peers: vec![[127, 0, 0, 2].into()] };
+        let responder = ready(PlanOptions {
+            endpoint,
+            ..options(&way, Role::Respond, each(1, 1, 1), Length::Transactions(1))
+        });
+        let port: SocketAddr = ([127, 0, 0, 1], responder.local().port()).into();
+        let running = std::thread::spawn(move || responder.run(None).unwrap());
+        for _ in 0..3 {
+            let mut stranger = TcpStream::connect(port).unwrap();
+            assert!(matches!(stranger.read(&mut [0; 1]), Ok(0) | Err(_)), "{}", way.name);
+        }
+        let friend = Endpoint::Connect { local: ([127, 0, 0, 2], 0).into() };
+        let requester = PlanOptions {
+            endpoint: friend,
+            ..options(&way, Role::Request, each(1, 1, 1), Length::Transactions(1))
+        };
+        let asked = ready(requester).run(Some(port)).unwrap();
+        let answered = running.join().unwrap();
+        assert_eq!((asked.end, answered.end), (End::Count, End::Count), "{}", way.name);
+        assert_eq!((answered.tally.strangers, answered.tally.transactions), (3, 1), "{}", way.name);
+        assert_eq!(answered.peer.unwrap().ip(), asked.local.ip(), "{}", way.name);
+    }
+}
+
+#[test]
+fn local_ports_are_used_in_turn_and_taken_ones_passed_over() {
+    for (number, way) in (0..).zip(ways("local_ports_are_used_in_turn_and_taken_ones_passed_over")) {
+        let range = 21_120 + number * 10..=21_127 + number * 10;
+        let taken: Vec<TcpListener> = range
+            .clone()
+            .step_by(3)
+            .filter_map(|port| TcpListener::bind((loopback().ip(), port)).ok())
+            .collect();
+        assert!(!taken.is_empty(), "{}", way.name);
+        let transaction = Transaction { local_ports: Some(range.clone()), ..each(1, 1, 1) };
+        let listener = TcpListener::bind(loopback()).unwrap();
+        let port = listener.local_addr().unwrap();
+        let requester = ready(options(&way, Role::Request, transaction, Length::Transactions(12)));
+        let running = std::thread::spawn(move || requester.run(Some(port)).unwrap());
+        let mut used = Vec::new();
+        for _ in 0..12 {
+            let (mut stream, from) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; 1]).unwrap();
+            stream.write_all(&[1]).unwrap();
+            used.push(from.port());
+        }
+        let outcome = running.join().unwrap();
+        assert_eq!((outcome.end, outcome.tally.transactions), (End::Count, 12), "{}", way.name);
+        let free: Vec<u16> =
+            range.filter(|port| taken.iter().all(|t| t.local_addr().unwrap().port() != *port)).collect();
+        let start = free.iter().position(|port| *port == used[0]).unwrap();
+        let wanted: Vec<u16> = free.iter().copied().cycle().skip(start).take(12).collect();
+        assert_eq!(used, wanted, "{}", way.name);
+    }
+}
+
+#[test]
+fn a_range_of_taken_ports_fails_by_name() {
+    for way in ways("a_range_of_taken_ports_fails_by_name") {
+        let taken = TcpListener::bind(loopback()).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let transaction = Transaction { local_ports: Some(port..=port), ..each(1, 1, 1) };
+        let responder = TcpListener::bind(loopback()).unwrap();
+        let requester = ready(options(&way, Role::Request, transaction, Length::Transactions(1)));
+        let error = requester.run(responder.local_addr().ok()).unwrap_err();
+        assert_eq!(error.errno(), Some(98), "{}: {error}", way.name);
+    }
+}
+
+#[test]
+fn a_target_that_refuses_or_says_nothing_is_told_of_and_not_waited_for() {
+    for way in ways("a_target_that_refuses_or_says_nothing_is_told_of_and_not_waited_for") {
+        let transaction = each(1, 1, 1);
+        let asks = |length| options(&way, Role::Request, transaction.clone(), length);
+        let closed = TcpListener::bind(loopback()).unwrap().local_addr().unwrap();
+        let error = ready(asks(Length::Transactions(1))).run(Some(closed)).unwrap_err();
+        assert_eq!(error.errno(), Some(111), "{}: {error}", way.name);
+        // Connected to by the kernel, and never answered.
+        let mute = TcpListener::bind(loopback()).unwrap();
+        let patient = Duration::from_millis(100);
+        let requester = ready(PlanOptions { connect_timeout: patient, ..asks(Length::Transactions(1)) });
+        let outcome = requester.run(mute.local_addr().ok()).unwrap();
+        assert_eq!((outcome.end, outcome.tally.transactions), (End::DrainTimeout, 0), "{}", way.name);
+        assert!(outcome.elapsed < SOON, "{}", way.name);
+        // Closed without a response.
+        let rude = TcpListener::bind(loopback()).unwrap();
+        let port = rude.local_addr().unwrap();
+        let requester = ready(asks(Length::Endless));
+        let running = std::thread::spawn(move || requester.run(Some(port)).unwrap());
+        let mut stream = rude.accept().unwrap().0;
+        stream.read_exact(&mut [0; 1]).unwrap();
+        drop(stream);
+        let outcome = running.join().unwrap();
+        assert_eq!((outcome.end, outcome.tally.transactions), (End::PeerClosed, 0), "{}", way.name);
+    }
+}
+
+#[test]
+fn nobody_comes_to_a_responder() {
+    for way in ways("nobody_comes_to_a_responder") {
+        let connect_timeout = Duration::from_millis(100);
+        let responder = options(&way, Role::Respond, each(1, 1, 1), Length::Endless);
+        let outcome = ready(PlanOptions { connect_timeout, ..responder }).run(None).unwrap();
+        assert_eq!((outcome.end, outcome.connected_after), (End::NoConnection, None), "{}", way.name);
+        assert!((connect_timeout..SOON).contains(&outcome.elapsed), "{}", way.name);
+    }
+}
+
+#[test]
+fn both_ends_can_be_stopped() {
+    let all = ways("both_ends_can_be_stopped");
+    for stopped in [Role::Request, Role::Respond] {
+        for way in &all {
+            let in_flight = if way.engine == EngineChoice::Classic { 1 } else { 64 };
+            let transaction = each(1, 1, in_flight);
+            let responder = ready(options(way, Role::Respond, transaction.clone(), Length::Endless));
+            let requester = ready(options(way, Role::Request, transaction, Length::Endless));
+            let port = responder.local();
+            let (stop, other) = match stopped {
+                Role::Request => (requester.stop(), responder.stop()),
+                _ => (responder.stop(), requester.stop()),
+            };
+            let responding = std::thread::spawn(move || responder.run(None).unwrap());
+            let requesting = std::thread::spawn(move || requester.run(Some(port)));
+            std::thread::sleep(Duration::from_millis(200));
+            stop.stop();
+            // Blocking calls look for it ten times a second.
+            std::thread::sleep(Duration::from_millis(400));
+            other.stop();
+            let (asked, answered) = (requesting.join().unwrap().unwrap(), responding.join().unwrap());
+            let name = format!("{} {stopped:?}", way.name);
+            assert!(asked.tally.transactions > 0, "{name}");
+            assert_eq!(answered.end, End::Stopped, "{name}");
+            if stopped == Role::Request {
+                assert_eq!(asked.end, End::Stopped, "{name}");
+            } else {
+                let cut = matches!(asked.end, End::PeerClosed | End::Failed(104 | 111 | 32));
+                assert!(cut, "{name}: {:?}", asked.end);
+            }
+            assert!(asked.elapsed < SOON && answered.elapsed < SOON, "{name}");
+            assert!(asked.facts.degraded.is_empty() && answered.facts.degraded.is_empty(), "{name}");
+        }
+    }
+}
