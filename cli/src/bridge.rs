@@ -102,6 +102,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     };
     options.flows = spec.wishes.flows;
     options.workers = spec.wishes.workers;
+    options.busy_poll = spec.wishes.busy_poll;
     options.rate = spec.wishes.bits_per_second.map(NonZeroU64::get);
     options.send_path = match spec.wishes.send_path {
         proto::SendPath::Auto => SendPath::Auto,

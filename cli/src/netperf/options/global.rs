@@ -87,14 +87,9 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
     Entry::flag(b'j', "time each operation; with -v 2 a histogram", |scan, _| scan.options.latency = true),
     Entry::takes(b'k', "dirty[,clean]", "local bytes to touch; not compiled in", |scan, _| dirty(scan)),
     Entry::takes(b'K', "dirty[,clean]", "remote bytes to touch; not compiled in", |scan, _| dirty(scan)),
-    Entry::takes(
-        b'l',
-        "length",
-        "seconds (10), bytes or transactions if negative, endless if 0",
-        |scan, value| {
-            scan.options.length = length(size(value));
-        },
-    ),
+    Entry::takes(b'l', "length", "seconds (10), a count if negative, endless if 0", |scan, value| {
+        scan.options.length = length(size(value));
+    }),
     Entry::takes(
         b'L',
         "host[,family]",
