@@ -63,7 +63,7 @@ fn run(case: &Case, length: Duration) -> Result<(usize, Outcome), Error> {
     let sent = sender.run(Some(target))?;
     receiving.join().expect("the receiver ends")?;
     let allocations = region.change().allocations;
-    assert_eq!(case.told, told.try_iter().count() > 10);
+    assert_eq!(case.told, told.try_iter().count() > 0);
     Ok((allocations, sent))
 }
 

@@ -319,9 +319,9 @@ fn wishes() -> impl Strategy<Value = Wishes> {
         SendPath::Registered,
         SendPath::ZeroCopy,
     ]);
-    let offloads = any::<(bool, bool)>();
-    (1_u32.., 1_u32.., without, offloads, path, any::<u64>()).prop_map(
-        |(flows, workers, without, (segmentation, coalescing), send_path, rate)| Wishes {
+    let switches = any::<(bool, bool, bool)>();
+    (1_u32.., 1_u32.., without, switches, path, any::<u64>()).prop_map(
+        |(flows, workers, without, (segmentation, coalescing, busy_poll), send_path, rate)| Wishes {
             flows,
             workers,
             without,
@@ -329,6 +329,7 @@ fn wishes() -> impl Strategy<Value = Wishes> {
             coalescing,
             send_path,
             bits_per_second: NonZeroU64::new(rate),
+            busy_poll,
         },
     )
 }
@@ -344,13 +345,14 @@ proptest! {
     #[test]
     fn any_words_are_wishes_within_the_limits_or_refused(
         words in any::<[u32; 4]>(), few in any::<[bool; 4]>(), send_path in 0_u32..6, rate: u64,
+        waiting in 0_u32..3,
     ) {
         let mut words = words;
         for (word, few) in words.iter_mut().zip(few) {
             *word &= if few { 3 } else { u32::MAX };
         }
         let [flows, workers, without, offloads] = words;
-        let words = NativeWishes { flows, workers, without, offloads, send_path, rate };
+        let words = NativeWishes { flows, workers, without, offloads, send_path, rate, waiting };
         match Wishes::parse(&words, &Limits::default()) {
             Ok(wishes) => {
                 prop_assert!((1..=1 << 14).contains(&wishes.flows));

@@ -354,6 +354,8 @@ fn transactions_have_sizes_bursts_and_patience() {
     // An echo service answers as much as it is asked.
     let echoed = options("-N -t TCP_RR -- -r 5,6");
     assert_eq!((echoed.request_bytes, echoed.response_bytes), (Some(5), Some(5)));
+    let elsewhere = options("-N -t TCP_RR -- -r 5,6 -P ,1234");
+    assert_eq!((elsewhere.request_bytes, elsewhere.response_bytes), (Some(5), Some(6)));
     let long = options(&format!("-- -u {}", "x".repeat(40))).uuid.expect("it was given");
     assert_eq!(long.len(), 37);
 }
