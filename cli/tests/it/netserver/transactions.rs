@@ -322,7 +322,9 @@ fn stock_netperf_makes_transactions() {
         let port = netserver.port.to_string();
         let tests = [
             (&["-t", "TCP_RR", "-l", "1", "-c", "-C", "--", "-r", "100,2000"][..], "requests answered"),
-            (&["-t", "TCP_RR", "-l", "-200", "--", "-b", "8"], "200 in "),
+            // Counted and with more than one under way, it dies of the close with netperf's netserver, too.
+            (&["-t", "TCP_RR", "-l", "-200"], "200 in "),
+            (&["-t", "TCP_RR", "-l", "1", "--", "-b", "8"], "requests answered"),
             (&["-t", "TCP_RR", "-l", "1", "-i", "3,3", "-I", "99,50"], "requests answered"),
             (&["-t", "TCP_CRR", "-l", "-100", "-C"], "100 in "),
             (&["-t", "TCP_CC", "-l", "-100"], "connections taken"),
