@@ -326,8 +326,8 @@ fn is_clients_end(test: proto::Test, errno: i32) -> bool {
 }
 
 /// A finished test as a line of the log: what was done, how fast while connected, and how much.
-pub(crate) fn line(test: proto::Test, outcome: &Outcome) -> String {
-    let tally = &outcome.tally;
+pub(crate) fn line(spec: &proto::TestSpec, outcome: &Outcome) -> String {
+    let (test, tally) = (spec.test, &outcome.tally);
     let per_second = |count: u64, time: Duration| match time.as_secs_f64() {
         seconds if seconds > 0.0 => count as f64 / seconds,
         _ => 0.0,
@@ -338,7 +338,8 @@ pub(crate) fn line(test: proto::Test, outcome: &Outcome) -> String {
         Role::Request | Role::Send => ("sent", tally.bytes_sent, tally.messages_sent),
         Role::Respond => {
             let what = if test == proto::Test::TcpCc { "connections taken" } else { "requests answered" };
-            let time = if test.connects_each_time() { outcome.elapsed } else { outcome.connected_for() };
+            let kept = !test.connects_each_time();
+            let time = if kept { outcome.connected_for() } else { reported(spec, outcome) };
             let (count, seconds) = (tally.transactions, time.as_secs_f64());
             let rate = per_second(count, time);
             return format!("{transport} {what}: {rate:.2} a second, {count} in {seconds:.3} s");
@@ -372,7 +373,8 @@ fn results(spec: &proto::TestSpec, outcome: &Outcome, message_bytes: u32) -> pro
         Role::Request | Role::Send => outcome.elapsed,
     };
     let cpu = spec.measure_cpu.then(|| cpu(outcome, charged)).flatten();
-    let transport = outcome.transport.as_ref();
+    // Of connections that have come and gone there is none left to ask.
+    let transport = outcome.transport.as_ref().filter(|_| !spec.test.connects_each_time());
     proto::Results {
         bytes_received: outcome.tally.bytes_received,
         receives: outcome.tally.receives,
@@ -402,8 +404,11 @@ fn whole_bytes_sent(outcome: &Outcome, message_bytes: u32) -> u64 {
 /// we sent, neither was the wait for the peer to read what was under way.
 fn reported(spec: &proto::TestSpec, outcome: &Outcome) -> Duration {
     let proto::Length::Seconds(seconds) = spec.length else { return outcome.elapsed };
+    let length = Duration::from_secs(seconds.into());
     match role(spec.test) {
-        Role::Request | Role::Send => outcome.elapsed.min(Duration::from_secs(seconds.into())),
+        Role::Request | Role::Send => outcome.elapsed.min(length),
+        // Nobody can see the end of such a test: what lies behind its time was spent on waiting for it.
+        Role::Respond if spec.test.connects_each_time() => outcome.elapsed.min(length),
         Role::Receive | Role::Respond if matches!(outcome.end, End::NoConnection | End::Timer) => {
             outcome.elapsed.saturating_sub(GRACE)
         }

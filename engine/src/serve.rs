@@ -138,6 +138,9 @@ impl<'a> Serving<'a> {
         if options.rate.is_some() || options.bursts.is_some() {
             sys::sleep_precisely();
         }
+        if options.file.is_some() {
+            sys::survive_broken_pipes();
+        }
         let mut done = Vec::with_capacity(DONE_MAX);
         let mut share = Share::default();
         let set_mark = |flow, mark: u32| self.set_mark(flow, mark);

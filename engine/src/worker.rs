@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::arena::Span;
 use crate::backend::{Backend, Done, Op, Received};
+use crate::file::{FilePart, Piece};
 use crate::flow::{Batch, Flow, MARKS, Next};
 use crate::latency::Timings;
 use crate::layout::Layout;
@@ -316,14 +317,18 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             let first = index * per_send;
             let slot = batch.place(first, self.layout.slots, per_send);
             let messages = per_send.min(batch.messages - first);
-            let messages = self.layout.slots_from(slot, messages, self.message_bytes);
-            let span = if index == 0 { messages.skip(batch.skip) } else { messages };
-            let linked = self.in_order && index + 1 < sends;
-            bytes += u64::from(span.length);
-            let (op, token) = if offer {
-                (Op::Offer { span }, Token::offer(index))
+            let piece = if self.layout.from_file {
+                Piece::File(FilePart::message(slot, self.message_bytes))
             } else {
-                (Op::Send { span, linked }, Token::send(index))
+                Piece::Arena(self.layout.slots_from(slot, messages, self.message_bytes))
+            };
+            let piece = if index == 0 { piece.skip(batch.skip) } else { piece };
+            let linked = self.in_order && index + 1 < sends;
+            bytes += u64::from(piece.length());
+            let (op, token) = match piece {
+                Piece::Arena(span) if offer => (Op::Offer { span }, Token::offer(index)),
+                Piece::Arena(span) => (Op::Send { span, linked }, Token::send(index)),
+                Piece::File(part) => (Op::SendFile { part, linked }, Token::send(index)),
             };
             self.backend.push(op, token.of(flow));
         }
@@ -377,7 +382,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if let Some(pace) = &mut self.pace
             && let Some((flow, batch)) = pace.next(now)
         {
-            self.resend.iter_mut().for_each(|resend| resend.restart(now));
+            self.begin_late(flow, now);
             self.send(flow, batch);
         }
         self.resend_late(now);
@@ -397,6 +402,18 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if self.drained_by.is_some_and(|by| now >= by) {
             self.drained_by = None;
             self.give_up();
+        }
+    }
+
+    /// Requests that have waited for their time go out only now.
+    fn begin_late(&mut self, flow: u32, now: Instant) {
+        if let Some(resend) = &mut self.resend {
+            resend.restart(now);
+        }
+        if let Some(timings) = &mut self.timings {
+            let this = &self.tracks[flow as usize].flow;
+            let (tally, (asked, _)) = (this.tally(), this.exchanged());
+            timings.postpone(flow, asked.saturating_sub(tally.messages_sent + tally.failed_sends), now);
         }
     }
 

@@ -122,17 +122,20 @@ impl Course<'_> {
         }
     }
 
-    /// Bytes of a message as netperf prints them for a sender: what `-m` asked for, although a request size
-    /// took its place, and nothing where there is only the request size.
+    /// Bytes of our sends as netperf prints them: what `-m` asked for, although a request size took its place
+    /// or nothing is sent; and 0 where there is only the request size, or no stream from here.
     pub(crate) fn shown_send_bytes(&self) -> u32 {
         let replaced = self.options.request_bytes.is_some() && self.name != TestName::TcpSendfile;
-        let unset = if replaced { 0 } else { self.send_default() };
-        self.options.send_bytes.local.unwrap_or(unset)
+        let streams = self.traffic.role() == Role::Send && !replaced;
+        let unset = || if streams { self.send_default() } else { 0 };
+        self.options.send_bytes.local.unwrap_or_else(unset)
     }
 
-    /// The same for a receiver.
+    /// The same of our receives, with `-M` and the response size.
     pub(crate) fn shown_receive_bytes(&self) -> u32 {
-        self.options.receive_bytes.local.unwrap_or(or_unknown(self.buffers.receive))
+        let streams = self.traffic.role() == Role::Receive && self.options.response_bytes.is_none();
+        let unset = if streams { or_unknown(self.buffers.receive) } else { 0 };
+        self.options.receive_bytes.local.unwrap_or(unset)
     }
 
     fn send_default(&self) -> u32 {

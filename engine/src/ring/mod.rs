@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "hands memory to the kernel; each block says why it is sound")]
 
 mod buffers;
+mod connections;
 mod handle;
 mod nop;
 mod selftest;
@@ -30,6 +31,7 @@ use crate::plan::SendPath;
 use crate::sys::{self, Errno};
 use crate::token::{Kind, Token};
 use buffers::BufferRing;
+use connections::Connections;
 use handle::Handle;
 use send::{Chain, Outgoing, Sending};
 
@@ -63,6 +65,8 @@ pub(crate) struct Ring {
     to: Option<Span>,
     /// The stop event is watched.
     watching: bool,
+    /// Where each transaction has a connection of its own.
+    connections: Option<Connections>,
     /// The sockets by their own numbers, for where there are no registered files; by flow.
     sockets: Vec<RawFd>,
     /// Operations of each flow that are queued or started and whose last completion has not been reaped.
@@ -150,8 +154,11 @@ impl Ring {
 
     /// Counts an operation that will complete. An offer need not, and is over when the kernel has begun it.
     fn count_open(&mut self, token: Token) {
-        self.in_flight += u32::from(token.kind != Kind::Offer);
-        if !matches!(token.kind, Kind::Offer | Kind::Stop) {
+        if token.kind == Kind::Offer || connections::is_silent(token) {
+            return;
+        }
+        self.in_flight += 1;
+        if token.kind != Kind::Stop {
             self.open[token.flow as usize] += 1;
         }
     }
@@ -192,6 +199,9 @@ impl Ring {
 
     /// Takes a completion, which may be one that the worker need not hear of.
     fn take(&mut self, entry: &cqueue::Entry, done: &mut Vec<Done>) {
+        if self.connections.is_some() && connections::is_own(entry) {
+            return done.extend(self.take_own(entry));
+        }
         let mut told = self.translate(entry);
         let token = told.token;
         let mut rest = None;
@@ -262,6 +272,8 @@ impl Ring {
 
     /// By name, one by one: to cancel whatever there is takes Linux 5.19.
     fn cancel_all(&mut self) {
+        let own = if self.connections.is_some() { connections::TOKENS.as_slice() } else { &[] };
+        self.connections.iter_mut().for_each(Connections::stop_accepting);
         if self.watching {
             self.cancel(Token::STOP, Token::CANCEL);
         }
@@ -270,7 +282,7 @@ impl Ring {
                 continue;
             }
             let sends = (0..self.batch).map(Token::send);
-            for target in std::iter::once(Token::RECEIVE).chain(sends) {
+            for target in std::iter::once(Token::RECEIVE).chain(sends).chain(own.iter().copied()) {
                 self.cancel(target.of(flow), Token::CANCEL.of(flow));
             }
         }
@@ -320,13 +332,12 @@ impl Backend for Ring {
     }
 
     fn draw(&mut self, origin: Origin) -> io::Result<()> {
-        let _ = origin;
-        Err(io::ErrorKind::Unsupported.into())
+        self.draw_from(origin);
+        Ok(())
     }
 
     fn connection(&self, flow: u32) -> Option<&Socket> {
-        let _ = flow;
-        None
+        self.connections.as_ref()?.socket(flow)
     }
 
     fn watch(&mut self, stop: BorrowedFd<'_>) -> io::Result<()> {
@@ -363,11 +374,15 @@ impl Backend for Ring {
                     self.cancel(Token::send(index).of(flow), Token { index: index + 1, ..token });
                 }
             }
-            Op::Accept | Op::Close { .. } | Op::Connect { .. } | Op::Take { .. } => {}
+            Op::Accept => self.start_accepting(),
+            Op::Close { last } => self.hang_up(last, token),
+            Op::Connect { port, request, bytes } => self.connect(port, request, bytes, token),
+            Op::Take { bytes } => self.take_bytes(flow, bytes),
             Op::Cancel(target) => self.cancel(target.of(flow), token),
             Op::Offer { span } => self.offer(span, token),
             Op::Receive => self.queue(self.receive_entry(flow), token),
             Op::Send { span, linked } => self.send(span, linked, token),
+            Op::SendFile { .. } => unreachable!("a plan with a file is not for a ring"),
         }
     }
 
@@ -386,11 +401,19 @@ impl Backend for Ring {
         if let Some(error) = self.refused.take() {
             return Err(error);
         }
+        if self.connections.as_ref().is_some_and(Connections::has_told) {
+            return Ok(());
+        }
         if self.busy_poll { self.look() } else { self.sleep(timeout) }
     }
 
     fn reap(&mut self, done: &mut Vec<Done>) {
         self.operations.overflows = u64::from(self.uring.completions().overflow());
+        while done.len() + 1 < done.capacity()
+            && let Some(told) = self.connections.as_mut().and_then(Connections::tell)
+        {
+            done.push(told);
+        }
         // One may be told as two.
         while done.len() + 1 < done.capacity() {
             let Some(entry) = self.uring.completions().next() else { return };

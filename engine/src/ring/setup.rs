@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use io_uring::{IoUring, Probe, opcode};
 
 use super::buffers::{self, BufferRing};
+use super::connections;
 use super::handle::Handle;
 use super::send::{Chain, Sending};
 use super::{ReceivePath, Ring, selftest};
@@ -47,18 +48,22 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     let (uring, mut facts) =
         build_patiently(plan.layout(), plan.options(), degraded).map_err(|error| refusal(&error))?;
     note_minimum_wait(plan.options(), &facts, degraded);
-    if let Err(missing) = probe(&uring) {
+    if let Err(missing) = probe(&uring, plan.options()) {
         let reason = format!("the kernel lacks {missing}");
         return Err(Error::UringRefused { errno: None, reason, hint: "use --engine epoll" });
     }
     let arena = map_arena(plan).map_err(Error::memory)?;
     let mut uring = Handle::new(uring);
     register_ring(&mut uring, &mut facts, degraded);
-    register_file_table(&uring, plan.layout(), without, &mut facts, degraded);
+    if !plan.options().connects_each() {
+        register_file_table(&uring, plan.layout(), without, &mut facts, degraded);
+    }
     let layout = plan.layout();
     let options = plan.options();
     let sending = first_sending(&uring, &arena, plan, &mut facts, degraded);
     let buffers = match plan.options().role {
+        // Receives of connections that come and go have each a place of their own.
+        _ if options.connects_each() => None,
         Role::Receive | Role::Request | Role::Respond => {
             register_buffer_ring(&uring, &arena, layout, without, &mut facts, degraded)
         }
@@ -77,6 +82,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         address: layout.address,
         to: None,
         watching: false,
+        connections: None,
         sockets: vec![-1; layout.flows as usize],
         open: vec![0; layout.flows as usize],
         chains: vec![Chain::default(); layout.flows as usize],
@@ -256,7 +262,7 @@ fn note_minimum_wait(options: &PlanOptions, facts: &UringFacts, degraded: &mut V
 }
 
 /// What no flow can do without.
-fn probe(uring: &IoUring) -> Result<(), &'static str> {
+fn probe(uring: &IoUring, options: &PlanOptions) -> Result<(), &'static str> {
     if !uring.params().is_feature_ext_arg() {
         return Err("timeouts in io_uring_enter (EXT_ARG, Linux 5.11)");
     }
@@ -266,6 +272,9 @@ fn probe(uring: &IoUring) -> Result<(), &'static str> {
     let mut probe = Probe::new();
     if uring.submitter().register_probe(&mut probe).is_err() {
         return Err("the opcode probe (Linux 5.6)");
+    }
+    if let Some(missing) = connections::lacks(uring, &probe).filter(|_| options.connects_each()) {
+        return Err(missing);
     }
     let needed = [
         (opcode::Send::CODE, "IORING_OP_SEND"),

@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 fn ways(test: &str) -> Vec<Way> {
     let mut ways = vec![CLASSIC, EPOLL];
-    if false && uring_or_skip(test) {
+    if uring_or_skip(test) {
         ways.push(URING);
     }
     ways

@@ -62,11 +62,10 @@ fn a_count_of_transactions_is_exact(pair: Pair) {
     }
 }
 
-/// Echoes what one connection after the other sends, and tells of each where it came from.
-fn echo(service: &TcpListener, came_from: impl Fn(u16)) {
+/// Echoes what one connection after the other sends.
+fn echo(service: &TcpListener) {
     for connection in service.incoming() {
         let Ok(mut connection) = connection else { return };
-        came_from(connection.peer_addr().map_or(0, |peer| peer.port()));
         let mut buffer = [0; 4096];
         while let Ok(bytes @ 1..) = connection.read(&mut buffer) {
             if connection.write_all(&buffer[..bytes]).is_err() {
@@ -79,9 +78,8 @@ fn echo(service: &TcpListener, came_from: impl Fn(u16)) {
 fn an_echo_service_is_asked_without_netserver(pair: Pair) {
     let service = TcpListener::bind((LOOPBACK, 0)).expect("loopback has free ports");
     let port = format!(",{}", service.local_addr().expect("it is bound").port());
-    std::thread::spawn(move || echo(&service, |_| ()));
-    // The response is as large as the request, whatever is asked for.
-    let words = ["-N", "-t", "TCP_RR", "-H", "127.0.0.1", "-l", "1", "--", "-r", "100,9", "-P", &port];
+    std::thread::spawn(move || echo(&service));
+    let words = ["-N", "-t", "TCP_RR", "-H", "127.0.0.1", "-l", "1", "--", "-r", "100", "-P", &port];
     let ended = Netperf::new(pair.client, words).ended();
     assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{ended:?}");
     let row = figures(&ended.out, 1);
@@ -132,7 +130,9 @@ fn a_connection_for_each_comes_from_the_ports_asked_for(pair: Pair) {
     let ended = Netperf::new(pair.client, words).ended();
     assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{ended:?}");
     assert!(CONNECTIONS.load(Ordering::Relaxed) > 1, "{ended:?}");
-    assert_eq!(ELSEWHERE.load(Ordering::Relaxed), 0, "{ended:?}");
+    // netperf takes a port of the kernel's choice where it cannot have the next one.
+    let elsewhere = ELSEWHERE.load(Ordering::Relaxed);
+    assert!(elsewhere == 0 || pair.client == Maker::Stock, "{elsewhere}: {ended:?}");
 }
 
 fn a_signal_ends_transactions_with_their_result(pair: Pair) {

@@ -1,0 +1,317 @@
+//! Connections of the ring that come and go: one for each transaction.
+//!
+//! A requester's transaction is one chain: connect, send, receive, of which the last alone completes if all go
+//! well. A responder's are taken by one request for many (multishot), and its last two steps, send and close,
+//! are a chain again. Sockets are opened, and those of requesters closed, by system calls: in the ring that is
+//! no cheaper, and options and ports would each be an operation more.
+#![expect(unsafe_code, reason = "takes descriptors from the kernel; each block says why it is sound")]
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
+
+use io_uring::types::Fd;
+use io_uring::{cqueue, opcode, squeue};
+use socket2::Socket;
+
+use super::Ring;
+use crate::arena::Span;
+use crate::backend::{Backend, Done, Received};
+use crate::origin::Origin;
+use crate::sys::{self, Errno};
+use crate::token::{Kind, Token};
+
+/// Connections that may wait for a flow to be free; of more of them the last are closed.
+const WAITING_MAX: usize = 4096;
+
+/// The connections that there are, and where they come from.
+pub(super) struct Connections {
+    origin: Origin,
+    /// The target's address, in the arena.
+    target: Span,
+    /// By flow.
+    calls: Vec<Call>,
+    /// Flows of a listener without a connection.
+    free: Vec<u32>,
+    /// Connections for which there is no flow.
+    waiting: VecDeque<Socket>,
+    accepting: Accepting,
+    /// Completions that are not the kernel's.
+    told: VecDeque<Done>,
+}
+
+#[derive(Default)]
+struct Call {
+    socket: Option<Socket>,
+    /// Bytes of the last message, and why it has not gone.
+    last: u32,
+    failed: Option<Errno>,
+}
+
+/// How connections are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepting {
+    /// Not at all, or no longer.
+    Off,
+    Multishot,
+    /// One at a time, where the kernel lacks multishot accept (before Linux 5.19).
+    Single,
+}
+
+impl Connections {
+    pub(super) fn socket(&self, flow: u32) -> Option<&Socket> {
+        self.calls.get(flow as usize)?.socket.as_ref()
+    }
+
+    /// There are completions to be reaped without waiting.
+    pub(super) fn has_told(&self) -> bool {
+        !self.told.is_empty()
+    }
+
+    pub(super) fn tell(&mut self) -> Option<Done> {
+        self.told.pop_front()
+    }
+
+    /// No more connections are taken.
+    pub(super) fn stop_accepting(&mut self) {
+        self.accepting = Accepting::Off;
+    }
+
+    /// Gives a connection to a free flow, if there are both.
+    fn hand_out(&mut self) -> Option<(u32, RawFd)> {
+        let socket = self.waiting.pop_front()?;
+        let Some(flow) = self.free.pop() else {
+            self.waiting.push_front(socket);
+            return None;
+        };
+        let fd = socket.as_raw_fd();
+        self.calls[flow as usize] = Call { socket: Some(socket), ..Call::default() };
+        Some((flow, fd))
+    }
+}
+
+/// Operations that complete only if they fail.
+pub(super) fn is_silent(token: Token) -> bool {
+    token.kind == Kind::Connect || token.kind == Kind::Close && token.index == 0
+}
+
+/// Whether a completion may be of a connection that comes and goes.
+pub(super) fn is_own(entry: &cqueue::Entry) -> bool {
+    let kind = Token::from_bits(entry.user_data()).kind;
+    matches!(kind, Kind::Accept | Kind::Close | Kind::Connect | Kind::Receive)
+}
+
+/// The names of all operations that a flow's own connection may have under way.
+pub(super) const TOKENS: [Token; 5] = [
+    Token::ACCEPT,
+    Token::CONNECT,
+    Token { index: 1, ..Token::CONNECT },
+    Token::CLOSE,
+    Token { index: 1, ..Token::CLOSE },
+];
+
+fn done(token: Token, result: Result<u32, Errno>) -> Done {
+    Done { token, result, more: false, received: Received::Nothing }
+}
+
+impl Ring {
+    /// Has connections come from here from now on.
+    pub(super) fn draw_from(&mut self, origin: Origin) {
+        let flows = self.sockets.len() as u32;
+        let mut target = Span::default();
+        if let Origin::Target(to) = &origin {
+            let bytes = sys::address_bytes(to.remote());
+            target = self.address.first(bytes.len() as u32);
+            self.arena.bytes_mut(target).copy_from_slice(bytes);
+        }
+        self.connections = Some(Connections {
+            origin,
+            target,
+            calls: (0..flows).map(|_| Call::default()).collect(),
+            free: (0..flows).rev().collect(),
+            waiting: VecDeque::with_capacity(WAITING_MAX),
+            accepting: Accepting::Off,
+            told: VecDeque::with_capacity(2 * flows as usize + 8),
+        });
+    }
+
+    /// Takes connections from now on.
+    pub(super) fn start_accepting(&mut self) {
+        if let Some(connections) = &mut self.connections {
+            connections.accepting = Accepting::Multishot;
+        }
+        self.accept();
+    }
+
+    fn accept(&mut self) {
+        let Some(connections) = &self.connections else { return };
+        let Origin::Listener(listener) = &connections.origin else { return };
+        let fd = Fd(listener.socket.as_raw_fd());
+        let entry = match connections.accepting {
+            Accepting::Off => return,
+            Accepting::Multishot => opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build(),
+            Accepting::Single => {
+                let nobody = std::ptr::null_mut();
+                opcode::Accept::new(fd, nobody, nobody.cast()).flags(libc::SOCK_CLOEXEC).build()
+            }
+        };
+        self.queue(entry, Token::ACCEPT);
+    }
+
+    /// Opens a socket and queues the chain of its transaction, up to the receive.
+    pub(super) fn connect(&mut self, port: u16, request: Span, bytes: u32, token: Token) {
+        let Some(connections) = &mut self.connections else { return };
+        let Origin::Target(target) = &connections.origin else { return };
+        let (flow, address) = (token.flow, connections.target);
+        let fd = match target.open(port, true) {
+            Ok(socket) => {
+                let fd = socket.as_raw_fd();
+                connections.calls[flow as usize] = Call { socket: Some(socket), ..Call::default() };
+                fd
+            }
+            Err(error) => return connections.told.push_back(done(token, Err(Errno::of(&error)))),
+        };
+        self.sockets[flow as usize] = fd;
+        self.make_room(3);
+        let chained = squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS;
+        let to = self.arena.pointer(address).cast_const().cast();
+        let connect = opcode::Connect::new(Fd(fd), to, address.length).build().flags(chained);
+        self.queue(connect, token);
+        if request.length > 0 {
+            self.operations.sends_plain += 1;
+            let send = self.last_send(fd, request).flags(chained);
+            self.queue(send, Token { index: 1, ..token });
+        }
+        self.take_bytes(flow, bytes);
+    }
+
+    /// Queues a receive of so many bytes, which goes on until they are there.
+    pub(super) fn take_bytes(&mut self, flow: u32, bytes: u32) {
+        let room = self.slot(flow).first(bytes);
+        let fd = Fd(self.sockets[flow as usize]);
+        let receive = opcode::Recv::new(fd, self.arena.pointer(room), room.length).flags(libc::MSG_WAITALL);
+        self.queue(receive.build(), Token::RECEIVE.of(flow));
+    }
+
+    /// Sends what there is to be sent, and closes.
+    pub(super) fn hang_up(&mut self, last: Span, token: Token) {
+        let flow = token.flow;
+        let Some(connections) = &mut self.connections else { return };
+        let call = &mut connections.calls[flow as usize];
+        let Some(socket) = call.socket.take() else { return };
+        if last.length == 0 {
+            drop(socket);
+            connections.told.push_back(done(token, Ok(0)));
+            return self.let_go(flow);
+        }
+        (call.last, call.failed) = (last.length, None);
+        let fd = socket.into_raw_fd();
+        self.make_room(2);
+        self.operations.sends_plain += 1;
+        // Closed in any case: a hard link holds when the send fails.
+        let send = self.last_send(fd, last).flags(squeue::Flags::IO_HARDLINK | squeue::Flags::SKIP_SUCCESS);
+        self.queue(send, Token { index: 0, ..token });
+        self.queue(opcode::Close::new(Fd(fd)).build(), Token { index: 1, ..token });
+    }
+
+    fn last_send(&self, fd: RawFd, span: Span) -> squeue::Entry {
+        let pointer = self.arena.pointer(span).cast_const();
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        opcode::Send::new(Fd(fd), pointer, span.length).flags(flags).build()
+    }
+
+    /// The flow has no connection any more, and may have another.
+    fn let_go(&mut self, flow: u32) {
+        self.sockets[flow as usize] = -1;
+        let Some(connections) = &mut self.connections else { return };
+        connections.free.push(flow);
+        if let Some((flow, fd)) = connections.hand_out() {
+            connections.told.push_back(done(Token::ACCEPT.of(flow), Ok(0)));
+            self.sockets[flow as usize] = fd;
+        }
+    }
+
+    /// Takes a completion of a connection that comes and goes.
+    pub(super) fn take_own(&mut self, entry: &cqueue::Entry) -> Option<Done> {
+        let told = self.translate(entry);
+        let token = told.token;
+        match token.kind {
+            Kind::Accept => {
+                self.count_over(token, u32::from(!told.more));
+                return self.accepted(told);
+            }
+            // The receive behind it is over with it, and will not complete.
+            Kind::Connect => {
+                self.count_over(token, 1);
+                self.connections.as_mut()?.calls[token.flow as usize].socket = None;
+                let errno = told.result.err().unwrap_or(Errno::BROKEN_PIPE);
+                return Some(done(Token { index: 0, ..token }, Err(errno)));
+            }
+            Kind::Close if token.index == 0 => {
+                let errno = told.result.err().unwrap_or(Errno::BROKEN_PIPE);
+                self.connections.as_mut()?.calls[token.flow as usize].failed = Some(errno);
+                return None;
+            }
+            Kind::Close => {
+                self.count_over(token, 1);
+                let call = &mut self.connections.as_mut()?.calls[token.flow as usize];
+                let result = call.failed.take().map_or(Ok(call.last), Err);
+                self.let_go(token.flow);
+                return Some(done(Token::CLOSE.of(token.flow), result));
+            }
+            _ => {}
+        }
+        self.count_over(token, 1);
+        Some(Done { received: Received::Nothing, ..told })
+    }
+
+    /// Takes what an accept has brought, and asks again where it does not go on by itself.
+    fn accepted(&mut self, told: Done) -> Option<Done> {
+        let connections = self.connections.as_mut()?;
+        let came = match told.result {
+            Ok(fd) => {
+                // SAFETY: a descriptor that the kernel made for this completion, which nobody else has seen.
+                let socket = unsafe { Socket::from_raw_fd(fd.cast_signed()) };
+                let Origin::Listener(listener) = &connections.origin else { return None };
+                match listener.admit(socket) {
+                    None => Some(done(Token::ACCEPT, Err(Errno::ACCESS))),
+                    // Beyond all that may wait it is closed.
+                    Some(_) if connections.waiting.len() == WAITING_MAX => None,
+                    Some(socket) => {
+                        connections.waiting.push_back(socket);
+                        connections.hand_out().map(|(flow, fd)| {
+                            self.sockets[flow as usize] = fd;
+                            done(Token::ACCEPT.of(flow), Ok(0))
+                        })
+                    }
+                }
+            }
+            Err(Errno::INVALID) if connections.accepting == Accepting::Multishot => {
+                connections.accepting = Accepting::Single;
+                None
+            }
+            Err(Errno::ABORTED | Errno::AGAIN | Errno::INTERRUPTED) => None,
+            Err(errno) => {
+                if connections.accepting == Accepting::Off {
+                    return None;
+                }
+                connections.accepting = Accepting::Off;
+                Some(done(Token::ACCEPT, Err(errno)))
+            }
+        };
+        if !told.more {
+            self.accept();
+        }
+        came
+    }
+}
+
+/// What a ring lacks for such connections, if anything.
+pub(super) fn lacks(uring: &io_uring::IoUring, probe: &io_uring::Probe) -> Option<&'static str> {
+    let needed = [
+        (opcode::Accept::CODE, "IORING_OP_ACCEPT (Linux 5.5)"),
+        (opcode::Close::CODE, "IORING_OP_CLOSE (Linux 5.6)"),
+        (opcode::Connect::CODE, "IORING_OP_CONNECT (Linux 5.5)"),
+    ];
+    let missing = needed.iter().find(|(code, _)| !probe.is_supported(*code)).map(|(_, name)| *name);
+    missing.or((!uring.params().is_feature_skip_cqe_on_success()).then_some("CQE_SKIP (Linux 5.17)"))
+}
