@@ -144,7 +144,7 @@ Serves tests to netperf 2.7 and ringperf clients.
                       (then the kernel wakes a receiver for every segment, and
                       leaves its buffer alone), bundles, multishot, buffer-ring,
                       deferred-task-run, registered-files, registered-buffers,
-                      minimum-wait
+                      minimum-wait, shared-segments
   --help              print this text on standard output
 ";
 

@@ -19,7 +19,7 @@ use crate::origin::Origin;
 use crate::outcome::Operations;
 use crate::plan::{Plan, Protocol};
 use crate::sys::{self, EVENTS_MAX, Errno, Event, Patience};
-use crate::token::Token;
+use crate::token::{Kind, Token};
 use connections::{Connections, LISTENER};
 
 /// Emulates completion by readiness, over the sockets of a worker's flows.
@@ -31,6 +31,8 @@ pub(crate) struct Epoll {
     sockets: Vec<Socket>,
     /// Where each transaction has a connection of its own.
     connections: Option<Connections>,
+    /// The last message of such a connection shares a segment with the end of the stream.
+    shares_segments: bool,
     /// Flows whose socket may have something to do, each of them once.
     active: VecDeque<u32>,
     /// A receive that leaves room does not mean that nothing is left: there may be another datagram.
@@ -120,6 +122,7 @@ impl Epoll {
             slot: layout.single,
             sockets: (0..flows).map(|_| Socket::new(layout.batch)).collect(),
             connections: None,
+            shares_segments: plan.options().shares_segments(),
             active: VecDeque::with_capacity(flows),
             datagrams: plan.options().protocol == Protocol::Udp,
             stop: None,
@@ -181,7 +184,12 @@ impl Epoll {
         while let (true, Some(head)) = (socket.writable, socket.sends.front_mut()) {
             self.operations.sends_syscall += 1;
             let bytes = self.arena.bytes(head.span.skip(head.sent));
-            match sys::send(socket.fd, bytes, socket.to.as_ref(), Patience::Now) {
+            let sent = if self.shares_segments && head.token.kind == Kind::Close {
+                sys::send_more(socket.fd, bytes)
+            } else {
+                sys::send(socket.fd, bytes, socket.to.as_ref(), Patience::Now)
+            };
+            match sent {
                 Ok(bytes) => {
                     head.sent += bytes as u32;
                     if head.sent == head.span.length {
