@@ -14,6 +14,10 @@ use ringperf_engine::plan::Without;
 use crate::cores;
 use crate::without;
 
+pub(crate) use usage::{NETSERVER_OPTIONS, netserver_usage};
+
+mod usage;
+
 /// Longest passphrase that a frame has room for, in bytes.
 pub(crate) const PASSPHRASE_BYTES_MAX: usize = 647;
 
@@ -116,37 +120,6 @@ pub(crate) enum Netserver {
     /// `-V`.
     Version,
 }
-
-/// Usage of netserver.
-pub(crate) const NETSERVER_USAGE: &str = "\
-Usage: netserver [options]
-
-Serves tests to netperf 2.7 and ringperf clients.
-
-  -4                  listen on IPv4 only
-  -6                  listen on IPv6; without -L, IPv4 clients get in too where
-                      net.ipv6.bindv6only is 0
-  -D                  stay in the foreground
-  -d                  log more; give it twice for everything
-  -f                  serve one session at a time
-  -h                  print this text
-  -L host[,family]    address to listen on; family is 4 or 6
-  -N                  log errors only
-  -n count            accepted and ignored: CPUs are counted
-  -p port             control port (12865); 0 lets the kernel choose
-  -v level            accepted and ignored
-  -V                  print the version of netperf this is compatible with
-  -Z passphrase       refuse sessions that do not open with this passphrase
-  --cores LIST        pin data workers to these cores, in their order, unless the
-                      client asks for one: 0 or 0,2-3
-  --engine NAME       auto, uring, epoll or classic: how data is moved (auto)
-  --without LIST      move data without these, with commas between: low-water
-                      (then the kernel wakes a receiver for every segment, and
-                      leaves its buffer alone), bundles, multishot, buffer-ring,
-                      deferred-task-run, registered-files, registered-buffers,
-                      minimum-wait, shared-segments
-  --help              print this text on standard output
-";
 
 impl Netserver {
     /// Reads the words after the program's name.

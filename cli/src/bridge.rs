@@ -61,10 +61,12 @@ pub(crate) struct Ends {
 impl Ends {
     /// Takes IPv4 addresses out of their IPv6 clothes.
     pub(crate) fn new(local: SocketAddr, peer: SocketAddr) -> Self {
-        Self {
-            local: local.ip().to_canonical(),
-            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-        }
+        let peer = match peer.ip().to_canonical() {
+            IpAddr::V4(address) => SocketAddr::new(address.into(), peer.port()),
+            // With its scope, without which an address of one link is none.
+            IpAddr::V6(_) => peer,
+        };
+        Self { local: local.ip().to_canonical(), peer }
     }
 }
 
@@ -74,13 +76,13 @@ impl Ends {
 /// [`Error::Plan`] for a value that the engine's limits exclude, [`Error::System`] where no socket can be had
 /// to ask for the sizes that netperf derives from its buffers.
 pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -> Result<Plan, Error> {
-    let address = spec.data_address.unwrap_or(match spec.ip_version {
-        proto::IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
-        proto::IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
-    });
     let role = role(spec.test);
-    let peers = peers(spec, control);
-    let endpoint = Endpoint::Listen { local: SocketAddr::new(address, spec.data_port), peers };
+    let local = SocketAddr::new(data_address(spec, control), spec.data_port);
+    let endpoint = if spec.test == proto::Test::UdpMaerts {
+        Endpoint::Connect { local }
+    } else {
+        Endpoint::Listen { local, peers: peers(spec, control) }
+    };
     let mut options = PlanOptions::new(role, endpoint);
     options.protocol = protocol(spec.test);
     options.socket = socket_options(spec);
@@ -89,6 +91,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     options.transaction = transaction(spec);
     options.bursts = spec.pacing.map(bursts);
     options.gro = spec.wishes.coalescing;
+    options.gso = spec.wishes.segmentation;
     options.receive_grace = GRACE;
     options.engine = defaults.engine;
     options.without = defaults.without;
@@ -99,6 +102,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     };
     options.flows = spec.wishes.flows;
     options.workers = spec.wishes.workers;
+    options.busy_poll = spec.wishes.busy_poll;
     options.rate = spec.wishes.bits_per_second.map(NonZeroU64::get);
     options.send_path = match spec.wishes.send_path {
         proto::SendPath::Auto => SendPath::Auto,
@@ -180,6 +184,50 @@ fn grace(role: Role) -> Duration {
     }
 }
 
+/// The address to bind.
+fn data_address(spec: &proto::TestSpec, control: Ends) -> IpAddr {
+    let any = unspecified(spec.ip_version);
+    // Responses over UDP come from the address that the route prefers, which of a host with several need not
+    // be the one that the requests go to. netperf reads the latter off each request where it is asked to; to
+    // bind the one that the client knows us by does the same.
+    let asked_at = Some(control.local).filter(|ours| ours.is_ipv4() == any.is_ipv4());
+    let answers = spec.test == proto::Test::UdpRr && spec.packet_info;
+    spec.data_address.or(asked_at.filter(|_| answers)).unwrap_or(any)
+}
+
+/// The address that stands for all of a version.
+pub(crate) fn unspecified(version: proto::IpVersion) -> IpAddr {
+    match version {
+        proto::IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        proto::IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Where datagrams go that nobody asks for one by one: to the control peer, at the port that the client
+/// declares. `None` where the other end comes to us.
+///
+/// # Errors
+/// EACCES for a client that declares another address: datagrams sent there would hit whom it likes, and sent
+/// to its own nobody would take them. EAFNOSUPPORT where the data is of another IP version than the control
+/// connection.
+pub(crate) fn target(spec: &proto::TestSpec, control: Ends) -> Result<Option<SocketAddr>, i32> {
+    if spec.test != proto::Test::UdpMaerts {
+        return Ok(None);
+    }
+    let (declared, port) = spec.client_data;
+    if declared.is_some_and(|declared| declared.to_canonical() != control.peer.ip()) {
+        return Err(proto::errno::EACCES);
+    }
+    match (spec.ip_version, control.peer.ip()) {
+        (proto::IpVersion::V4, IpAddr::V4(_)) | (proto::IpVersion::V6, IpAddr::V6(_)) => {
+            let mut target = control.peer;
+            target.set_port(port);
+            Ok(Some(target))
+        }
+        _ => Err(proto::errno::EAFNOSUPPORT),
+    }
+}
+
 /// Who may be the other end of the data connection; empty: anybody.
 ///
 /// Data is sent to the control peer alone, so that nobody can point a netserver at a third host. Receiving
@@ -187,7 +235,7 @@ fn grace(role: Role) -> Duration {
 /// beside that of the control connection, data has a network of its own, whose addresses are not known here.
 fn peers(spec: &proto::TestSpec, control: Ends) -> Vec<IpAddr> {
     let peer = control.peer.ip();
-    if role(spec.test) == Role::Send {
+    if spec.test.server_sends() {
         return vec![peer];
     }
     if spec.data_address.is_some_and(|named| named.to_canonical() != control.local) {
@@ -257,19 +305,29 @@ pub(crate) fn errno(error: &Error) -> i32 {
 /// What the machine is told after a run: figures, or the errno the data connection died of.
 pub(crate) fn ran(spec: &proto::TestSpec, outcome: &Outcome, message_bytes: u32) -> proto::ServerInput {
     match outcome.end {
-        End::Failed(errno) => proto::ServerInput::Failed { errno },
-        End::Count | End::DrainTimeout | End::NoConnection | End::PeerClosed | End::Stopped | End::Timer => {
-            proto::ServerInput::Ran(
-                results(spec, outcome, message_bytes),
-                Some(report::of(spec.test, outcome)),
-            )
-        }
+        End::Failed(errno) if !is_clients_end(spec.test, errno) => proto::ServerInput::Failed { errno },
+        End::Count
+        | End::DrainTimeout
+        | End::Failed(_)
+        | End::NoConnection
+        | End::PeerClosed
+        | End::Stopped
+        | End::Timer => proto::ServerInput::Ran(
+            results(spec, outcome, message_bytes),
+            Some(report::of(spec.test, outcome)),
+        ),
     }
 }
 
+/// A client that receives datagrams says that it has had enough by closing its socket, as netperf does when
+/// its clock comes first. netperf's server does not notice.
+fn is_clients_end(test: proto::Test, errno: i32) -> bool {
+    test == proto::Test::UdpMaerts && errno == proto::errno::ECONNREFUSED
+}
+
 /// A finished test as a line of the log: what was done, how fast while connected, and how much.
-pub(crate) fn line(test: proto::Test, outcome: &Outcome) -> String {
-    let tally = &outcome.tally;
+pub(crate) fn line(spec: &proto::TestSpec, outcome: &Outcome) -> String {
+    let (test, tally) = (spec.test, &outcome.tally);
     let per_second = |count: u64, time: Duration| match time.as_secs_f64() {
         seconds if seconds > 0.0 => count as f64 / seconds,
         _ => 0.0,
@@ -280,7 +338,8 @@ pub(crate) fn line(test: proto::Test, outcome: &Outcome) -> String {
         Role::Request | Role::Send => ("sent", tally.bytes_sent, tally.messages_sent),
         Role::Respond => {
             let what = if test == proto::Test::TcpCc { "connections taken" } else { "requests answered" };
-            let time = if test.connects_each_time() { outcome.elapsed } else { outcome.connected_for() };
+            let kept = !test.connects_each_time();
+            let time = if kept { outcome.connected_for() } else { reported(spec, outcome) };
             let (count, seconds) = (tally.transactions, time.as_secs_f64());
             let rate = per_second(count, time);
             return format!("{transport} {what}: {rate:.2} a second, {count} in {seconds:.3} s");
@@ -296,15 +355,12 @@ pub(crate) fn line(test: proto::Test, outcome: &Outcome) -> String {
 
 /// What may be behind a test without a data connection.
 pub(crate) fn nobody_came(test: proto::Test) -> &'static str {
-    match role(test) {
-        Role::Receive | Role::Respond => {
-            "no data came; a firewall on the data port, or a client whose data address is neither that of \
-             its control connection nor one that it declares"
-        }
-        Role::Request | Role::Send => {
-            "nobody came for the data; a firewall on the data port, or a client whose data address is not \
-             that of its control connection"
-        }
+    if test.server_sends() {
+        "nobody came for the data; a firewall on the data port, or a client whose data address is not that of \
+         its control connection"
+    } else {
+        "no data came; a firewall on the data port, or a client whose data address is neither that of its \
+         control connection nor one that it declares"
     }
 }
 
@@ -317,7 +373,8 @@ fn results(spec: &proto::TestSpec, outcome: &Outcome, message_bytes: u32) -> pro
         Role::Request | Role::Send => outcome.elapsed,
     };
     let cpu = spec.measure_cpu.then(|| cpu(outcome, charged)).flatten();
-    let transport = outcome.transport.as_ref();
+    // Of connections that have come and gone there is none left to ask.
+    let transport = outcome.transport.as_ref().filter(|_| !spec.test.connects_each_time());
     proto::Results {
         bytes_received: outcome.tally.bytes_received,
         receives: outcome.tally.receives,
@@ -347,8 +404,11 @@ fn whole_bytes_sent(outcome: &Outcome, message_bytes: u32) -> u64 {
 /// we sent, neither was the wait for the peer to read what was under way.
 fn reported(spec: &proto::TestSpec, outcome: &Outcome) -> Duration {
     let proto::Length::Seconds(seconds) = spec.length else { return outcome.elapsed };
+    let length = Duration::from_secs(seconds.into());
     match role(spec.test) {
-        Role::Request | Role::Send => outcome.elapsed.min(Duration::from_secs(seconds.into())),
+        Role::Request | Role::Send => outcome.elapsed.min(length),
+        // Nobody can see the end of such a test: what lies behind its time was spent on waiting for it.
+        Role::Respond if spec.test.connects_each_time() => outcome.elapsed.min(length),
         Role::Receive | Role::Respond if matches!(outcome.end, End::NoConnection | End::Timer) => {
             outcome.elapsed.saturating_sub(GRACE)
         }

@@ -14,6 +14,8 @@ pub(crate) enum Figure {
     Cpu,
     /// Payload bits a second that arrived.
     Goodput,
+    /// The time that half of the transactions did not exceed.
+    Latency,
     /// Share of the datagrams sent that did not arrive.
     Loss,
     /// Datagrams that the sender's kernel took, over those and the ones it had no room for: okay / (okay +
@@ -23,6 +25,10 @@ pub(crate) enum Figure {
     ReceiverCpu,
     /// CPU time of the sender's workers per 1024 bytes that it sent.
     SenderCpu,
+    /// The time that 99 % of the transactions did not exceed.
+    TailLatency,
+    /// Transactions a second.
+    Transactions,
 }
 
 impl Figure {
@@ -31,10 +37,13 @@ impl Figure {
         match self {
             Self::Cpu => "cpu",
             Self::Goodput => "goodput",
+            Self::Latency => "latency",
             Self::Loss => "loss",
             Self::OkayRate => "okay-rate",
             Self::ReceiverCpu => "receiver-cpu",
             Self::SenderCpu => "sender-cpu",
+            Self::TailLatency => "tail-latency",
+            Self::Transactions => "transactions",
         }
     }
 
@@ -42,6 +51,8 @@ impl Figure {
     pub(crate) fn unit(self) -> Option<&'static str> {
         match self {
             Self::Goodput => Some("bit/s"),
+            Self::Latency | Self::TailLatency => Some("ns"),
+            Self::Transactions => Some("1/s"),
             Self::Cpu | Self::ReceiverCpu | Self::SenderCpu => Some("ns/KB"),
             Self::Loss | Self::OkayRate => None,
         }
@@ -49,14 +60,19 @@ impl Figure {
 
     /// Whether more of it is better.
     pub(crate) fn more_is_better(self) -> bool {
-        matches!(self, Self::Goodput | Self::OkayRate)
+        matches!(self, Self::Goodput | Self::OkayRate | Self::Transactions)
     }
 
     /// Its value in a record; `None` where the record does not have it.
     pub(crate) fn of(self, record: &Json) -> Option<f64> {
         let number = |pointer: &str| record.pointer(pointer).and_then(Json::as_f64);
         let value = match self {
+            // Bytes are not what a test of transactions is about.
+            Self::Goodput if record.pointer("/result/transactions/count").is_some() => None,
             Self::Goodput => number("/result/goodput_bits_per_second"),
+            Self::Latency => number("/result/transactions/latency/p50_ns"),
+            Self::TailLatency => number("/result/transactions/latency/p99_ns"),
+            Self::Transactions => number("/result/transactions/per_second"),
             Self::Loss => number("/result/loss"),
             Self::ReceiverCpu => number("/receiver/worker/ns_per_kb"),
             Self::SenderCpu => number("/sender/worker/ns_per_kb"),

@@ -15,6 +15,7 @@ mod error;
 mod figure;
 mod lab;
 mod machine;
+mod manual;
 mod netperf;
 mod netperf_cpu;
 mod netserver;
@@ -30,10 +31,12 @@ mod trial;
 mod without;
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Network measurement with io_uring, compatible with netperf 2.7.
 #[derive(Debug, Parser)]
@@ -60,8 +63,19 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
+    /// Print completions of this command for a shell.
+    Completions {
+        /// The shell that reads them.
+        shell: Shell,
+    },
     /// Sweep in each environment of a file, compare and report.
     Lab(Box<lab::Args>),
+    /// Print a manual page in roff; `| man -l -` shows it.
+    Man {
+        /// netperf, netserver, ringperf, or ringperf- and the name of a command.
+        #[arg(default_value = "ringperf")]
+        page: String,
+    },
     /// Measure a network and print the result.
     Run(Box<run::Args>),
     /// Set what sweeps measured against each other.
@@ -102,6 +116,11 @@ fn main() -> ExitCode {
             netperf::main(OsStr::new("netperf"), options)
         }
         Ok(Ringperf { command: Command::Netserver { options } }) => netserver::main(options),
+        Ok(Ringperf { command: Command::Completions { shell } }) => {
+            clap_complete::generate(shell, &mut Ringperf::command(), "ringperf", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+        Ok(Ringperf { command: Command::Man { page } }) => manual::main(Ringperf::command(), &page),
         Ok(Ringperf { command: Command::Lab(args) }) => lab::main(&args),
         Ok(Ringperf { command: Command::Run(args) }) => run::main(&args),
         Ok(Ringperf { command: Command::Compare(args) }) => compare::main(&args),

@@ -10,6 +10,7 @@ pub(crate) mod ablation;
 mod build;
 pub(crate) mod rate_search;
 mod rules;
+mod transactions;
 mod warning;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 use crate::error::FailureJson;
 pub(crate) use build::{Contact, Measured, build, test_name};
+pub(crate) use transactions::{AskedTransaction, LatencyFigures, Transactions};
 pub(crate) use warning::{Note, Warning};
 
 /// Version of the JSON shape. It grows when a field changes its meaning or goes; new fields do not change it.
@@ -56,9 +58,9 @@ pub(crate) struct Record {
     pub(crate) asked: Asked,
     /// What was measured.
     pub(crate) result: StreamResult,
-    /// The sending end.
+    /// The sending end; of transactions, the one that requests.
     pub(crate) sender: Side,
-    /// The receiving end.
+    /// The receiving end; of transactions, the one that responds.
     pub(crate) receiver: Side,
     /// Facts behind the numbers of this end.
     pub(crate) local_facts: Facts,
@@ -70,7 +72,8 @@ pub(crate) struct Record {
     pub(crate) interrupted: Option<&'static str>,
 }
 
-/// An end of the data connection, by its part in the test.
+/// An end of the data connection, by its part in the test. Whoever requests counts as the sender, and whoever
+/// responds as the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum End {
@@ -176,6 +179,10 @@ pub(crate) struct Asked {
     pub(crate) seconds: Option<u32>,
     /// Length of the test in bytes, before it was rounded up to whole messages.
     pub(crate) bytes: Option<u64>,
+    /// Length of the test in transactions.
+    pub(crate) transactions: Option<u64>,
+    /// What a transaction is; only of a test that consists of them.
+    pub(crate) transaction: Option<AskedTransaction>,
     /// Of the sending end.
     pub(crate) sender: AskedEnd,
     /// Of the receiving end.
@@ -271,6 +278,9 @@ pub(crate) struct StreamResult {
     pub(crate) segmented_sends: u64,
     /// Receives that brought several datagrams (UDP_GRO), where the receiver is this end or tells.
     pub(crate) coalesced_receives: u64,
+    /// What came of transactions; only of a test that consists of them. The bytes of such a test are those of
+    /// its requests.
+    pub(crate) transactions: Option<Transactions>,
     /// What came of zero-copy sends; only where there were some.
     pub(crate) zero_copy: Option<ZeroCopyUse>,
     /// How the bytes were spread over the flows, as the receiver counted them where it tells, else as the

@@ -10,6 +10,7 @@ use std::time::Duration;
 use socket2::{SockAddr, Socket};
 
 use crate::arena::Span;
+use crate::file::FilePart;
 use crate::origin::Origin;
 use crate::outcome::{Latency, Operations};
 use crate::plan::SendPath;
@@ -46,6 +47,8 @@ pub(crate) enum Op {
     /// Receive so many bytes over the flow's own connection, of which nobody wants to see the contents. It
     /// completes once as [`Token::RECEIVE`], with fewer only where the stream has ended or failed.
     Take { bytes: u32 },
+    /// The same of the plan's file. For backends of calls, not for a ring.
+    SendFile { part: FilePart, linked: bool },
 }
 
 /// Where received bytes lie.

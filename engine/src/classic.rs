@@ -7,8 +7,10 @@
 mod connections;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, Socket};
@@ -16,6 +18,7 @@ use socket2::{SockAddr, Socket};
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::error::Error;
+use crate::file::Piece;
 use crate::origin::Origin;
 use crate::outcome::{Latency, Operations};
 use crate::plan::{Plan, Role};
@@ -31,7 +34,9 @@ pub(crate) struct Classic {
     /// Where sends go on a socket that is not connected.
     to: Option<SockAddr>,
     /// Sends in order. One at a time, but for the marks at the end of a stream of datagrams.
-    sends: VecDeque<(Span, Token)>,
+    sends: VecDeque<(Piece, Token)>,
+    /// Where messages come from if not from the arena.
+    file: Option<Arc<File>>,
     /// Where each transaction has a connection of its own.
     connections: Option<Connections>,
     /// A receive is wanted; it stays so until cancelled or the stream ends.
@@ -97,6 +102,7 @@ impl Classic {
             to: None,
             sends: VecDeque::with_capacity(8),
             connections: None,
+            file: plan.options().file.clone(),
             receiving: false,
             send_slice: Duration::ZERO,
             receive_slice: Duration::ZERO,
@@ -121,15 +127,24 @@ impl Classic {
     }
 
     /// Sends the first message, or as much of it as goes within the time limit.
-    fn make_send(&mut self, span: Span, token: Token) {
-        self.operations.sends_syscall += 1;
+    fn make_send(&mut self, piece: Piece, token: Token) {
         // The marks at the end of a stream of datagrams are no messages.
-        let mut times = self.send_times.as_mut().filter(|_| span.length > 0);
+        let mut times = self.send_times.as_mut().filter(|_| piece.length() > 0);
         times.iter_mut().for_each(|times| times.begin());
-        let result = sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait);
+        let result = match (piece, &self.file) {
+            (Piece::File(part), Some(file)) => {
+                self.operations.sends_file += 1;
+                sys::send_file(self.socket, file, part)
+            }
+            (Piece::File(_), None) => unreachable!("a part of a file is sent where there is one"),
+            (Piece::Arena(span), _) => {
+                self.operations.sends_syscall += 1;
+                sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait)
+            }
+        };
         let result = match result {
             Ok(bytes) => {
-                if bytes == span.length as usize {
+                if bytes == piece.length() as usize {
                     times.iter_mut().for_each(|times| times.end());
                 }
                 Ok(bytes as u32)
@@ -249,7 +264,8 @@ impl Backend for Classic {
             Op::Connect { port, request, bytes } => self.connect(port, request, bytes, token),
             Op::Take { bytes } => self.want(bytes),
             Op::Receive => self.receiving = true,
-            Op::Offer { span } | Op::Send { span, .. } => self.sends.push_back((span, token)),
+            Op::Offer { span } | Op::Send { span, .. } => self.sends.push_back((Piece::Arena(span), token)),
+            Op::SendFile { part, .. } => self.sends.push_back((Piece::File(part), token)),
         }
     }
 
@@ -262,9 +278,9 @@ impl Backend for Classic {
         }
         if self.connections.is_some() {
             self.converse(timeout);
-        } else if let Some(&(span, token)) = self.sends.front() {
+        } else if let Some(&(piece, token)) = self.sends.front() {
             self.limit(Timeout::Send, timeout)?;
-            self.make_send(span, token);
+            self.make_send(piece, token);
         } else if self.receiving && self.paced {
             if sys::becomes_readable(&self.socket, timeout.unwrap_or(SLICE).min(SLICE))? {
                 self.make_receive(Patience::Now);

@@ -1,7 +1,7 @@
 //! Choosing the backend, and saying why.
 //!
 //! `auto` takes io_uring where the kernel grants it and the self-test passes, and falls back to epoll with
-//! the reason on record. A named engine is that engine or an error.
+//! the reason on record; messages out of a file it sends by epoll. A named engine is that engine or an error.
 
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<AnyBacke
     match plan.options().engine {
         EngineChoice::Classic => Classic::open(plan).map(|classic| AnyBackend::Classic(Box::new(classic))),
         EngineChoice::Epoll => epoll(plan),
+        EngineChoice::Auto if plan.options().file.is_some() => epoll(plan),
         EngineChoice::Uring => ring::open(plan, degraded).map(|ring| AnyBackend::Uring(Box::new(ring))),
         EngineChoice::Auto => {
             let mut notes = Vec::new();

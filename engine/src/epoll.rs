@@ -6,15 +6,18 @@
 mod connections;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{SockAddr, Socket as OwnedSocket};
+use socket2::{SockAddr, SockRef, Socket as OwnedSocket};
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
 use crate::error::Error;
+use crate::file::Piece;
 use crate::origin::Origin;
 use crate::outcome::Operations;
 use crate::plan::{Plan, Protocol};
@@ -35,6 +38,8 @@ pub(crate) struct Epoll {
     shares_segments: bool,
     /// Flows whose socket may have something to do, each of them once.
     active: VecDeque<u32>,
+    /// Where messages come from if not from the arena.
+    file: Option<Arc<File>>,
     /// A receive that leaves room does not mean that nothing is left: there may be another datagram.
     datagrams: bool,
     /// The stop event, until it is signalled: it stays readable, so it must not be watched any longer.
@@ -70,7 +75,7 @@ struct Socket {
 }
 
 struct PendingSend {
-    span: Span,
+    piece: Piece,
     sent: u32,
     linked: bool,
     token: Token,
@@ -124,6 +129,7 @@ impl Epoll {
             connections: None,
             shares_segments: plan.options().shares_segments(),
             active: VecDeque::with_capacity(flows),
+            file: plan.options().file.clone(),
             datagrams: plan.options().protocol == Protocol::Udp,
             stop: None,
             stop_added: false,
@@ -178,21 +184,35 @@ impl Epoll {
         Ok(())
     }
 
+    fn queue(&mut self, piece: Piece, linked: bool, token: Token) {
+        self.socket(token.flow).sends.push_back(PendingSend { piece, sent: 0, linked, token });
+    }
+
     /// Sends until the queue is empty or the socket is full.
     fn make_sends(&mut self, flow: u32) {
         let socket = &mut self.sockets[flow as usize];
         while let (true, Some(head)) = (socket.writable, socket.sends.front_mut()) {
-            self.operations.sends_syscall += 1;
-            let bytes = self.arena.bytes(head.span.skip(head.sent));
-            let sent = if self.shares_segments && head.token.kind == Kind::Close {
-                sys::send_more(socket.fd, bytes)
-            } else {
-                sys::send(socket.fd, bytes, socket.to.as_ref(), Patience::Now)
+            let shared = self.shares_segments && head.token.kind == Kind::Close;
+            let result = match (head.piece.skip(head.sent), &self.file) {
+                (Piece::File(part), Some(file)) => {
+                    self.operations.sends_file += 1;
+                    sys::send_file(socket.fd, file, part)
+                }
+                (Piece::File(_), None) => unreachable!("a part of a file is sent where there is one"),
+                (Piece::Arena(span), _) => {
+                    self.operations.sends_syscall += 1;
+                    let bytes = self.arena.bytes(span);
+                    if shared {
+                        sys::send_more(socket.fd, bytes)
+                    } else {
+                        sys::send(socket.fd, bytes, socket.to.as_ref(), Patience::Now)
+                    }
+                }
             };
-            match sent {
+            match result {
                 Ok(bytes) => {
                     head.sent += bytes as u32;
-                    if head.sent == head.span.length {
+                    if head.sent == head.piece.length() {
                         let (token, result) = (head.token, Ok(head.sent));
                         socket.sends.pop_front();
                         self.operations.completions += 1;
@@ -338,6 +358,10 @@ impl Epoll {
 
 impl Backend for Epoll {
     fn attach(&mut self, flow: u32, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
+        if self.file.is_some() {
+            // A sendfile is not told by its flags.
+            SockRef::from(&socket).set_nonblocking(true)?;
+        }
         let fd = socket.as_raw_fd();
         let socket = self.socket(flow);
         (socket.fd, socket.to) = (fd, to.cloned());
@@ -379,9 +403,8 @@ impl Backend for Epoll {
             Op::Offer { span } => return self.offer(span, token),
             Op::Receive => self.socket(flow).receiving = true,
             Op::Take { bytes } => return self.want(flow, bytes),
-            Op::Send { span, linked } => {
-                self.socket(flow).sends.push_back(PendingSend { span, sent: 0, linked, token });
-            }
+            Op::Send { span, linked } => self.queue(Piece::Arena(span), linked, token),
+            Op::SendFile { part, linked } => self.queue(Piece::File(part), linked, token),
         }
         self.activate(flow);
     }

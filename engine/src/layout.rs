@@ -15,8 +15,10 @@ pub(crate) struct Layout {
     pub(crate) flows: u32,
     /// Message slots, one behind the other; a sender goes around them.
     pub(crate) send: Span,
-    /// How many there are.
+    /// How many there are; of messages out of a file, how many it holds.
     pub(crate) slots: u32,
+    /// Messages come out of the plan's file, and [`Self::send`] is empty.
+    pub(crate) from_file: bool,
     /// Most sends of a flow under way together; 0 at a receiver.
     pub(crate) batch: u32,
     /// How messages of this size go out if everything is granted, never [`SendPath::Auto`].
@@ -131,6 +133,7 @@ impl Layout {
             flows,
             send,
             slots,
+            from_file: false,
             batch,
             per_send,
             send_path: match (role, options.send_path) {
@@ -147,6 +150,11 @@ impl Layout {
             address,
             arena_bytes: (address.offset + address.length) as usize,
         }
+    }
+
+    /// The same for messages out of a file that holds so many.
+    pub(crate) fn with_file(self, messages: u32) -> Self {
+        Self { send: self.send.first(0), slots: messages, from_file: true, ..self }
     }
 
     /// Most messages that go out together by a path.

@@ -28,6 +28,7 @@ mod epoll;
 pub mod error;
 mod exchange;
 pub mod facts;
+mod file;
 mod filter;
 mod flow;
 mod latency;

@@ -106,6 +106,8 @@ pub struct Operations {
     pub zero_copy_copied: u64,
     /// send system calls.
     pub sends_syscall: u64,
+    /// sendfile system calls.
+    pub sends_file: u64,
     /// Receive completions whose data lies in the provided-buffer ring.
     pub receives_buffer_ring: u64,
     /// Receive completions of single io_uring receives into a slot of their own.
@@ -142,6 +144,7 @@ impl Operations {
             zero_copy_sends: self.zero_copy_sends + other.zero_copy_sends,
             zero_copy_copied: self.zero_copy_copied + other.zero_copy_copied,
             sends_syscall: self.sends_syscall + other.sends_syscall,
+            sends_file: self.sends_file + other.sends_file,
             receives_buffer_ring: self.receives_buffer_ring + other.receives_buffer_ring,
             receives_single: self.receives_single + other.receives_single,
             receives_syscall: self.receives_syscall + other.receives_syscall,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::file;
 use crate::layout::Layout;
 
 pub use progress::{Every, Progress, WorkUnit};
@@ -289,8 +290,9 @@ pub struct PlanOptions {
     /// [`Plan::message_slots_bytes`]. `None` is a pseudo-random sequence, which no link compresses.
     pub payload: Option<Arc<[u8]>>,
     /// A TCP sender takes its messages out of this file, by sendfile and without a copy through memory of
-    /// ours: from its start, and from its start again where it ends. It holds one message at least. What
-    /// [`Self::payload`] says has no meaning then.
+    /// ours: from its start, and from its start again where the next one would not be whole. It holds one
+    /// message at least; one that becomes shorter ends the run with ENODATA. It is for calls, so the engine
+    /// is not io_uring then. What [`Self::payload`] says has no meaning then.
     pub file: Option<Arc<File>>,
     /// What a transaction is.
     pub transaction: Transaction,
@@ -412,7 +414,6 @@ impl Plan {
         if options.payload.as_ref().is_some_and(|payload| payload.is_empty()) {
             return Err(Error::Plan { option: "payload", range: "at least 1 byte" });
         }
-        check_built(&options)?;
         if options.length == Length::Bytes(0) {
             return Err(Error::Plan { option: "byte count", range: "at least 1" });
         }
@@ -442,6 +443,10 @@ impl Plan {
             }
         }
         let layout = Layout::new(&options);
+        let layout = match &options.file {
+            Some(file) => layout.with_file(file::messages(file, options.message_bytes)?),
+            None => layout,
+        };
         Ok(Self { options, layout })
     }
 
@@ -470,14 +475,6 @@ impl Plan {
     pub fn options(&self) -> &PlanOptions {
         &self.options
     }
-}
-
-/// What a plan can say already and nothing carries out yet.
-fn check_built(options: &PlanOptions) -> Result<(), Error> {
-    if options.file.is_some() {
-        return Err(Error::Plan { option: "file", range: "none: sendfile is not built" });
-    }
-    Ok(())
 }
 
 /// How many there are of what.

@@ -138,6 +138,9 @@ impl<'a> Serving<'a> {
         if options.rate.is_some() || options.bursts.is_some() {
             sys::sleep_precisely();
         }
+        if options.file.is_some() {
+            sys::survive_broken_pipes();
+        }
         let mut done = Vec::with_capacity(DONE_MAX);
         let mut share = Share::default();
         let set_mark = |flow, mark: u32| self.set_mark(flow, mark);
@@ -362,6 +365,8 @@ impl<'a> Serving<'a> {
             message_bytes: self.plan.options().message_sizes().0,
             in_order: self.plan.options().protocol == Protocol::Tcp,
             timing,
+            busy_poll: self.plan.options().busy_poll,
+            turns: 0,
             drained_by: None,
             end_stream: &end_stream,
             unsegment: &unsegment,

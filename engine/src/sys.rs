@@ -7,6 +7,7 @@
 
 mod epoll;
 
+use std::fs::File;
 use std::io;
 use std::mem::{MaybeUninit, size_of, size_of_val};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use socket2::SockAddr;
 
 use crate::cpu::ThreadCpu;
+use crate::file::FilePart;
 use crate::outcome::{Transport, TransportInfo};
 
 pub(crate) use epoll::{EVENTS_MAX, Epoll, Event};
@@ -205,6 +207,30 @@ fn send_with(fd: RawFd, bytes: &[u8], to: Option<&SockAddr>, flags: libc::c_int)
     let (address, length) = to.map_or((std::ptr::null(), 0), |to| (to.as_ptr().cast(), to.len()));
     // SAFETY: pointers and lengths are those of a live slice and of a live address, or none.
     check_size(unsafe { libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), flags, address, length) })
+}
+
+/// Sends a part of a file (sendfile); ENODATA where the file ends before it, for which the kernel has no error of
+/// its own. Whether it blocks follows from the socket.
+pub(crate) fn send_file(socket: RawFd, file: &File, part: FilePart) -> io::Result<usize> {
+    let overflow = |_| io::Error::from_raw_os_error(libc::EOVERFLOW);
+    let mut offset = libc::off_t::try_from(part.offset).map_err(overflow)?;
+    // SAFETY: the offset lives through the call, which reads no other memory of ours.
+    let sent = check_size(unsafe {
+        libc::sendfile(socket, file.as_raw_fd(), &raw mut offset, part.length as usize)
+    })?;
+    if sent > 0 { Ok(sent) } else { Err(io::Error::from_raw_os_error(libc::ENODATA)) }
+}
+
+/// Keeps the calling thread from being killed by a connection that breaks off (SIGPIPE), of which a sendfile cannot
+/// ask to be spared (MSG_NOSIGNAL) as other sends can.
+pub(crate) fn survive_broken_pipes() {
+    let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is initialised by the first call before the others use it, and lives through them.
+    unsafe {
+        libc::sigemptyset(signals.as_mut_ptr());
+        libc::sigaddset(signals.as_mut_ptr(), libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
+    }
 }
 
 /// Receives.
@@ -458,6 +484,20 @@ mod tests {
         assert_eq!(wait(Duration::from_millis(1)), Ready::TimedOut);
         signal_event(stop.as_fd());
         assert_eq!(wait(Duration::from_secs(5)), Ready::Stop);
+    }
+
+    #[test]
+    fn a_thread_that_survives_broken_pipes_blocks_that_signal_for_itself_alone() {
+        let blocked = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+            u64::from_str_radix(mask.trim(), 16).unwrap() >> (libc::SIGPIPE - 1) & 1
+        };
+        let other = std::thread::spawn(move || {
+            survive_broken_pipes();
+            blocked()
+        });
+        assert_eq!((other.join().unwrap(), blocked()), (1, 0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::arena::Span;
 use crate::backend::{Backend, Done, Op, Received};
+use crate::file::{FilePart, Piece};
 use crate::flow::{Batch, Flow, MARKS, Next};
 use crate::latency::Timings;
 use crate::layout::Layout;
@@ -31,6 +32,10 @@ pub(crate) struct Timing {
     pub(crate) drain: Duration,
 }
 
+/// Turns between two looks at the clock where nobody sleeps and each turn brings something: to look takes as
+/// long as much of what else a turn does.
+const CLOCK_TURNS: u32 = 16;
+
 /// Completions fetched in one turn; more wait in the kernel for the next.
 pub(crate) const DONE_MAX: usize = 256;
 
@@ -45,6 +50,10 @@ pub(crate) struct Worker<'a, B, F> {
     /// Sends of a batch must not overtake each other.
     pub(crate) in_order: bool,
     pub(crate) timing: Timing,
+    /// The backend never sleeps.
+    pub(crate) busy_poll: bool,
+    /// Turns since the last look at the clock.
+    pub(crate) turns: u32,
     /// By when flows that were given time to end have to be over.
     pub(crate) drained_by: Option<Instant>,
     /// Shuts down the write side of a flow's connection.
@@ -119,6 +128,7 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         worker.adjust(done);
         // There may be more than there was room for.
         let all = done.len() + 1 < done.capacity();
+        let idle = done.is_empty();
         for completion in done.drain(..) {
             worker.look(&completion);
             match completion.token.kind {
@@ -128,7 +138,9 @@ pub(crate) fn drive<B: Backend, F: Flow>(
             worker.backend.release(completion.received);
         }
         worker.feed();
-        worker.check_clock();
+        if worker.minds_clock(idle) {
+            worker.check_clock();
+        }
         if all || !worker.runs() {
             worker.settle();
         }
@@ -305,14 +317,18 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             let first = index * per_send;
             let slot = batch.place(first, self.layout.slots, per_send);
             let messages = per_send.min(batch.messages - first);
-            let messages = self.layout.slots_from(slot, messages, self.message_bytes);
-            let span = if index == 0 { messages.skip(batch.skip) } else { messages };
-            let linked = self.in_order && index + 1 < sends;
-            bytes += u64::from(span.length);
-            let (op, token) = if offer {
-                (Op::Offer { span }, Token::offer(index))
+            let piece = if self.layout.from_file {
+                Piece::File(FilePart::message(slot, self.message_bytes))
             } else {
-                (Op::Send { span, linked }, Token::send(index))
+                Piece::Arena(self.layout.slots_from(slot, messages, self.message_bytes))
+            };
+            let piece = if index == 0 { piece.skip(batch.skip) } else { piece };
+            let linked = self.in_order && index + 1 < sends;
+            bytes += u64::from(piece.length());
+            let (op, token) = match piece {
+                Piece::Arena(span) if offer => (Op::Offer { span }, Token::offer(index)),
+                Piece::Arena(span) => (Op::Send { span, linked }, Token::send(index)),
+                Piece::File(part) => (Op::SendFile { part, linked }, Token::send(index)),
             };
             self.backend.push(op, token.of(flow));
         }
@@ -322,8 +338,21 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
+    /// Whether the clock is to be looked at in this turn.
+    fn minds_clock(&mut self, idle: bool) -> bool {
+        self.turns += 1;
+        let minds = !self.busy_poll || idle || self.turns >= CLOCK_TURNS;
+        if minds {
+            self.turns = 0;
+        }
+        minds
+    }
+
     /// How long the next sleep may last.
     fn patience(&self) -> Option<Duration> {
+        if self.busy_poll {
+            return Some(Duration::ZERO);
+        }
         let stop = self.timing.stop.map(|(at, _)| at);
         let paced = self.pace.as_ref().and_then(Pace::due);
         let sample = self.sampler.as_ref().map(|sampler| sampler.due());
@@ -353,7 +382,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if let Some(pace) = &mut self.pace
             && let Some((flow, batch)) = pace.next(now)
         {
-            self.resend.iter_mut().for_each(|resend| resend.restart(now));
+            self.begin_late(flow, now);
             self.send(flow, batch);
         }
         self.resend_late(now);
@@ -373,6 +402,18 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if self.drained_by.is_some_and(|by| now >= by) {
             self.drained_by = None;
             self.give_up();
+        }
+    }
+
+    /// Requests that have waited for their time go out only now.
+    fn begin_late(&mut self, flow: u32, now: Instant) {
+        if let Some(resend) = &mut self.resend {
+            resend.restart(now);
+        }
+        if let Some(timings) = &mut self.timings {
+            let this = &self.tracks[flow as usize].flow;
+            let (tally, (asked, _)) = (this.tally(), this.exchanged());
+            timings.postpone(flow, asked.saturating_sub(tally.messages_sent + tally.failed_sends), now);
         }
     }
 

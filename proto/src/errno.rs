@@ -9,6 +9,8 @@ pub const EACCES: i32 = 13;
 pub const EAFNOSUPPORT: i32 = 97;
 /// Something is in use.
 pub const EBUSY: i32 = 16;
+/// Nobody listens there.
+pub const ECONNREFUSED: i32 = 111;
 /// The peer reset the connection.
 pub const ECONNRESET: i32 = 104;
 /// A size is over the limit.

@@ -14,15 +14,19 @@
 //! |---|---|
 //! | 1 | HELLO, REPORT |
 //! | 2 | WISH, [`NativeDetail`] |
+//! | 3 | [`NativeWishes::waiting`] |
 
 use crate::frame::Frame;
 use crate::layout::layout;
 
 /// The version of these messages.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The first version with wishes and with the detail of a report.
 pub const VERSION_OF_WISHES: u32 = 2;
+
+/// The first version that can be wished to wait without sleeping.
+pub const VERSION_OF_WAITING: u32 = 3;
 
 /// Verbs of [`NativeRequest`].
 pub mod verb {
@@ -74,6 +78,14 @@ pub mod send_path {
     pub const BUNDLE: u32 = 3;
     /// Zero-copy sends.
     pub const ZERO_COPY: u32 = 4;
+}
+
+/// Values of [`NativeWishes::waiting`].
+pub mod waiting {
+    /// As the server's engine does it.
+    pub const ASLEEP: u32 = 0;
+    /// By looking for completions all the time.
+    pub const BUSY: u32 = 1;
 }
 
 /// Values of [`NativeReport::engine`].
@@ -195,6 +207,8 @@ layout! {
         send_path: u32 = 32,
         /// Payload of all flows together in bits a second; 0: as fast as possible.
         rate: u64 = 36,
+        /// One of [`waiting`]; a server of version 2 does not know of it.
+        waiting: u32 = 44,
     }
 
     /// How the server ran the last test.

@@ -90,6 +90,10 @@ pub struct RemoteOffer {
     pub receive_bytes: Option<u32>,
     /// Bytes of each of its sends. If it does not send, this is what it was asked for.
     pub send_bytes: Option<u32>,
+    /// Number of its send buffers; 0: not told.
+    pub send_width: u32,
+    /// Number of its receive buffers; 0: not told.
+    pub receive_width: u32,
     /// Whether TCP_NODELAY is set on its socket.
     pub no_delay: bool,
     /// Whether it will report CPU; only if it was asked to.
@@ -133,6 +137,8 @@ impl RemoteOffer {
             receive_buffer: u32::try_from(response.recv_buf_size).ok(),
             receive_bytes: u32::try_from(response.receive_size).ok(),
             send_bytes: u32::try_from(response.send_size).ok(),
+            send_width: u32::try_from(response.send_width).unwrap_or(0),
+            receive_width: u32::try_from(response.recv_width).unwrap_or(0),
             no_delay: response.flags & flag::NO_DELAY != 0,
             measures_cpu,
             cpu_rate: rate(response.cpu_rate, measures_cpu),
@@ -154,6 +160,8 @@ impl RemoteOffer {
             receive_buffer: u32::try_from(response.recv_buf_size).ok(),
             receive_bytes: u32::try_from(response.receive_size).ok(),
             send_bytes: None,
+            send_width: 0,
+            receive_width: 0,
             no_delay: response.no_delay != 0,
             measures_cpu,
             cpu_rate: rate(response.cpu_rate, measures_cpu),
@@ -171,6 +179,8 @@ impl RemoteOffer {
             receive_buffer: u32::try_from(response.recv_buf_size).ok(),
             receive_bytes: None,
             send_bytes: None,
+            send_width: 0,
+            receive_width: 0,
             no_delay: response.no_delay != 0,
             measures_cpu,
             cpu_rate: rate(response.cpu_rate, measures_cpu),

@@ -201,9 +201,10 @@ pub struct TestSpec {
     pub response_bytes: u32,
     /// Pacing of what we stream; `None`: as fast as it goes.
     pub pacing: Option<Pacing>,
-    /// Bytes of every datagram that counts; a shorter one ends the test, and a longer one is cut to this
-    /// many and counts. `None`: all count, and an empty one ends it. Only a classic [`Test::UdpStream`]
-    /// has one, which is then also [`Self::receive_bytes`].
+    /// Bytes that every datagram has to have; `None`: all count, and an empty one ends the test. Only classic
+    /// tests have one. Of a [`Test::UdpStream`] it is also [`Self::receive_bytes`]: a shorter datagram ends
+    /// the test, and a longer one is cut to this many and counts. Of a [`Test::UdpRr`] it is also
+    /// [`Self::request_bytes`], and any other size fails the test.
     pub exact_message: Option<u32>,
     /// How long the test lasts. A classic stream that is limited by bytes gives them as seconds, and nothing
     /// tells the two apart: a stream we receive ends with the stream, one we send when the client leaves.
@@ -363,7 +364,16 @@ impl TestSpec {
             ..Self::bare(test, Family::Classic, parse_ip_version(family)?, length)
         };
         let sized = spec.sized(receive, send, limits)?;
-        let exact_message = sized.receive_bytes.filter(|_| test == Test::UdpStream);
+        let exact_message = match test {
+            Test::UdpRr => Some(sized.request_bytes),
+            Test::UdpStream => sized.receive_bytes,
+            Test::TcpCc
+            | Test::TcpCrr
+            | Test::TcpMaerts
+            | Test::TcpRr
+            | Test::TcpStream
+            | Test::UdpMaerts => None,
+        };
         Ok(Self { exact_message, ..sized })
     }
 

@@ -8,7 +8,7 @@ use core::num::NonZeroU64;
 
 use crate::errno::{E2BIG, EINVAL};
 use crate::fault::Fault;
-use crate::native::{NativeWishes, offload, send_path, without};
+use crate::native::{NativeWishes, offload, send_path, waiting, without};
 use crate::spec::{Family, Limits, Refusal, Test, refusal};
 
 /// What a client wishes of the next test, and what it is granted. The default is what netperf asks for.
@@ -29,6 +29,8 @@ pub struct Wishes {
     pub send_path: SendPath,
     /// Payload in bits a second, of all flows of a server that streams together; `None`: as fast as possible.
     pub bits_per_second: Option<NonZeroU64>,
+    /// The server's workers look for what comes without ever sleeping, at the cost of a core each.
+    pub busy_poll: bool,
 }
 
 impl Default for Wishes {
@@ -41,6 +43,7 @@ impl Default for Wishes {
             coalescing: false,
             send_path: SendPath::Auto,
             bits_per_second: None,
+            busy_poll: false,
         }
     }
 }
@@ -111,6 +114,11 @@ impl Wishes {
             send_path: SendPath::from_wire(words.send_path)
                 .ok_or(refusal(EINVAL, "the send path is not known"))?,
             bits_per_second: NonZeroU64::new(words.rate),
+            busy_poll: match words.waiting {
+                waiting::ASLEEP => false,
+                waiting::BUSY => true,
+                _ => return Err(refusal(EINVAL, "the way to wait is not known")),
+            },
         })
     }
 
@@ -120,8 +128,9 @@ impl Wishes {
     /// # Errors
     /// [`Refusal`] with `EINVAL`.
     pub(crate) fn suit(&self, test: Test, family: Family) -> Result<(), Refusal> {
-        let reason = if self.flows > 1 && test.over_udp() {
-            "many flows of datagrams"
+        let many = !matches!(test, Test::TcpMaerts | Test::TcpRr | Test::TcpStream);
+        let reason = if self.flows > 1 && many {
+            "many flows of datagrams, or of connections that come and go"
         } else if self.segmentation && test != Test::UdpMaerts {
             "segmentation where no datagrams are streamed"
         } else if self.coalescing && (test, family) != (Test::UdpStream, Family::Omni) {
@@ -146,6 +155,7 @@ impl Wishes {
             offloads: bits(&offloads),
             send_path: self.send_path.to_wire(),
             rate: self.bits_per_second.map_or(0, NonZeroU64::get),
+            waiting: if self.busy_poll { waiting::BUSY } else { waiting::ASLEEP },
         }
     }
 

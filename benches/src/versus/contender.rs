@@ -54,6 +54,14 @@ impl Contender {
         Self::new(label, Tool::Neper, &both, &client)
     }
 
+    /// One of neper's tests of transactions, with one thread, so many flows, and an orderly close.
+    pub(super) fn neper_transactions(label: &str, tool: Tool, flows: u32) -> Self {
+        let both =
+            format!("-T 1 -F {flows} -C {{port}} -P {{data}} --listen-backlog 4096 --time-wait --nolog");
+        let client = format!("-c -H {{host}} -l {{seconds}} {both}");
+        Self::new(label, tool, &both, &client)
+    }
+
     /// The copy floor.
     pub(super) fn floor() -> Self {
         let server = format!("{} {{host}}:{{port}}", super::floor::RECEIVE);
@@ -76,7 +84,7 @@ impl Contender {
 
     /// It stands for a tool that the row compares ringperf with.
     pub(super) fn is_peer(&self) -> bool {
-        matches!(self.tool, Tool::Iperf3 | Tool::Neper | Tool::Netperf)
+        !matches!(self.tool, Tool::Floor | Tool::Idle | Tool::Ringperf)
     }
 
     /// What it says about a run: of its client's and its server's standard output.
@@ -89,6 +97,7 @@ impl Contender {
             Tool::Idle => Ok(Reading::default()),
             Tool::Iperf3 => readings::iperf3(client),
             Tool::Neper => readings::neper(server),
+            Tool::NeperCrr | Tool::NeperRr => readings::neper_transactions(client),
             Tool::Netperf => readings::netperf(client),
             Tool::Ringperf => readings::ringperf(client),
         }
@@ -96,17 +105,14 @@ impl Contender {
 
     /// Whether its server goes by itself after one run, and has its figures only then.
     pub(super) fn server_ends(&self) -> bool {
-        matches!(self.tool, Tool::Floor | Tool::Neper)
+        matches!(self.tool, Tool::Floor | Tool::Neper | Tool::NeperCrr | Tool::NeperRr)
     }
 
     /// Its two command lines for a reader: client's, server's.
     pub(super) fn commands(&self, filling: &Filling) -> [String; 2] {
         let names = match self.tool {
-            Tool::Iperf3 => ["iperf3", "iperf3"],
-            Tool::Neper => ["tcp_stream", "tcp_stream"],
-            Tool::Netperf => ["netperf", "netserver"],
             Tool::Floor => ["versus", "versus"],
-            Tool::Idle | Tool::Ringperf => [self.tool.name(); 2],
+            tool => tool.programs(),
         };
         let line = |name: &str, words: &[String]| format!("{name} {}", filling.fill(words).join(" "));
         [line(names[0], &self.client), line(names[1], &self.server)]

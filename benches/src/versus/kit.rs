@@ -15,8 +15,12 @@ pub(super) enum Tool {
     Idle,
     /// iperf3, one program at both ends.
     Iperf3,
-    /// neper's tcp_stream, one program at both ends.
+    /// neper, which has a program for each test, the same at both ends.
     Neper,
+    /// Its tcp_crr.
+    NeperCrr,
+    /// Its tcp_rr.
+    NeperRr,
     /// netperf, and netserver beside it.
     Netperf,
     /// Ours.
@@ -31,17 +35,21 @@ impl Tool {
             Self::Idle => "idle",
             Self::Iperf3 => "iperf3",
             Self::Neper => "neper",
+            Self::NeperCrr => "neper tcp_crr",
+            Self::NeperRr => "neper tcp_rr",
             Self::Netperf => "netperf",
             Self::Ringperf => "ringperf",
         }
     }
 
     /// The programs of its two ends: client's, server's.
-    fn programs(self) -> [&'static str; 2] {
+    pub(super) fn programs(self) -> [&'static str; 2] {
         match self {
-            Self::Floor | Self::Idle => ["", ""],
+            Self::Floor | Self::Idle => [self.name(); 2],
             Self::Iperf3 => ["iperf3", "iperf3"],
             Self::Neper => ["tcp_stream", "tcp_stream"],
+            Self::NeperCrr => ["tcp_crr", "tcp_crr"],
+            Self::NeperRr => ["tcp_rr", "tcp_rr"],
             Self::Netperf => ["netperf", "netserver"],
             Self::Ringperf => ["ringperf", "ringperf"],
         }
@@ -93,7 +101,8 @@ impl Kit {
             found.reduce(|best, other| if other.release > best.release { other } else { best })
         };
         let mut kit = Self { found: vec![Found::ringperf(ringperf)] };
-        kit.found.extend([Tool::Netperf, Tool::Iperf3, Tool::Neper].into_iter().filter_map(newest));
+        let peers = [Tool::Netperf, Tool::Iperf3, Tool::Neper, Tool::NeperRr, Tool::NeperCrr];
+        kit.found.extend(peers.into_iter().filter_map(newest));
         kit
     }
 
@@ -162,7 +171,7 @@ impl Found {
         let programs = [Program::new(client), Program::new(server)];
         // neper would leave a log in this folder
         let words: &[&str] = match tool {
-            Tool::Neper => &["--nolog", "--version"],
+            Tool::Neper | Tool::NeperCrr | Tool::NeperRr => &["--nolog", "--version"],
             Tool::Netperf => &["-V"],
             _ => &["--version"],
         };

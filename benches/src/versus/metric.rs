@@ -34,6 +34,8 @@ pub(super) enum Metric {
     CpuReceiverTime,
     /// Datagrams received a second.
     DatagramRate,
+    /// CPU time of both ends per transaction.
+    CpuTransaction,
     /// Bits received a second.
     Goodput,
     /// The same through a link, in a smaller unit.
@@ -44,6 +46,8 @@ pub(super) enum Metric {
     Machine,
     /// Memory of the larger end.
     Resident,
+    /// Transactions a second.
+    TransactionRate,
     /// Times a second that the receiver was woken.
     Wakeups,
     /// Share of both ends' CPU time that the tool itself counts for the threads that move bytes.
@@ -54,7 +58,7 @@ impl Metric {
     /// Its name.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::CpuBoth | Self::CpuBothDatagram => "CPU of both ends",
+            Self::CpuBoth | Self::CpuBothDatagram | Self::CpuTransaction => "CPU of both ends",
             Self::CpuReceiver | Self::CpuReceiverDatagram => "CPU of the receiver",
             Self::CpuReceiverTime => "CPU time of the receiver",
             Self::DatagramRate => "datagrams received",
@@ -62,6 +66,7 @@ impl Metric {
             Self::Loss => "lost",
             Self::Machine => "whole machine less idle",
             Self::Resident => "resident memory of the larger end",
+            Self::TransactionRate => "transactions",
             Self::Wakeups => "wake-ups of the receiver",
             Self::Workers => "of the CPU, workers as ringperf counts them",
         }
@@ -71,9 +76,9 @@ impl Metric {
     pub(super) fn unit(self) -> &'static str {
         match self {
             Self::CpuBoth | Self::CpuReceiver => "ns/KB",
-            Self::CpuBothDatagram | Self::CpuReceiverDatagram => "ns each",
+            Self::CpuBothDatagram | Self::CpuReceiverDatagram | Self::CpuTransaction => "ns each",
             Self::CpuReceiverTime | Self::Machine => "ms",
-            Self::DatagramRate => "k/s",
+            Self::DatagramRate | Self::TransactionRate => "k/s",
             Self::Goodput => "Gbit/s",
             Self::GoodputSlow => "Mbit/s",
             Self::Loss | Self::Workers => "%",
@@ -84,7 +89,7 @@ impl Metric {
 
     /// Whether less of it is better.
     pub(super) fn is_cost(self) -> bool {
-        !matches!(self, Self::DatagramRate | Self::Goodput | Self::GoodputSlow)
+        !matches!(self, Self::DatagramRate | Self::Goodput | Self::GoodputSlow | Self::TransactionRate)
     }
 
     /// Whether it makes sense to set one tool's against another's.
@@ -105,12 +110,14 @@ impl Metric {
             Self::CpuReceiver => receiver_ns()? / (bytes / 1024.0),
             Self::CpuReceiverDatagram => receiver_ns()? / datagrams()?,
             Self::CpuReceiverTime => receiver_ns()? / 1e6,
+            Self::CpuTransaction => both_ns()? / reading.transactions? as f64,
             Self::DatagramRate => datagrams()? / reading.seconds / 1e3,
             Self::Goodput => bytes * 8.0 / reading.seconds / 1e9,
             Self::GoodputSlow => bytes * 8.0 / reading.seconds / 1e6,
             Self::Loss => 100.0 * (1.0 - bytes / reading.bytes_sent? as f64),
             Self::Machine => sample.machine_ns? / 1e6,
             Self::Resident => sample.resident_bytes?.into_iter().max()? as f64 / f64::from(1 << 20),
+            Self::TransactionRate => reading.transactions? as f64 / reading.seconds / 1e3,
             Self::Wakeups => reading.wakeups_per_second?,
             Self::Workers => 100.0 * reading.workers_ns?.iter().sum::<u64>() as f64 / both_ns()?,
         };
@@ -140,6 +147,7 @@ mod tests {
             reading: Reading {
                 bytes_received: 1_024_000,
                 bytes_sent: Some(2_048_000),
+                transactions: Some(1000),
                 seconds: 2.0,
                 wakeups_per_second: None,
                 workers_ns: Some([10_000, 20_000]),
@@ -160,6 +168,8 @@ mod tests {
         assert_eq!(of(Metric::CpuReceiverDatagram), Some(30.0));
         assert_eq!(of(Metric::CpuReceiverTime), Some(0.03));
         assert_eq!(of(Metric::DatagramRate), Some(0.5));
+        assert_eq!(of(Metric::TransactionRate), Some(0.5));
+        assert_eq!(of(Metric::CpuTransaction), Some(50.0));
         assert_eq!(of(Metric::Loss), Some(50.0));
         assert_eq!(of(Metric::Workers), Some(60.0));
         assert_eq!(of(Metric::Resident), Some(3.0));

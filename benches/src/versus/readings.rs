@@ -12,6 +12,8 @@ pub(super) struct Reading {
     pub(super) bytes_received: u64,
     /// Payload that the sender counted.
     pub(super) bytes_sent: Option<u64>,
+    /// Transactions that the client counted, of a test that consists of them.
+    pub(super) transactions: Option<u64>,
     /// Time of the transfer.
     pub(super) seconds: f64,
     /// Times a second that the receiving worker slept and was woken.
@@ -35,6 +37,7 @@ pub(super) fn ringperf(text: &str) -> Result<Reading, String> {
     Ok(Reading {
         bytes_received: count(&record["result"]["bytes_received"], "result.bytes_received")?,
         bytes_sent: record["result"]["bytes_sent"].as_u64(),
+        transactions: record["result"]["transactions"]["count"].as_u64(),
         seconds: count(&record["time"]["elapsed_ns"], "time.elapsed_ns")? as f64 / 1e9,
         // one that blocks in its calls does not count them
         wakeups_per_second: wakeups.filter(|wakeups| *wakeups > 0.0),
@@ -47,16 +50,20 @@ pub(super) fn ringperf(text: &str) -> Result<Reading, String> {
 /// # Errors
 /// A key that is not there.
 pub(super) fn netperf(text: &str) -> Result<Reading, String> {
+    let seconds: f64 = value_of(text, "ELAPSED_TIME")?;
+    // A rate by netperf's own time; a stream has none.
+    let rate: f64 = value_of(text, "TRANSACTION_RATE")?;
     Ok(Reading {
         bytes_received: value_of(text, "REMOTE_BYTES_RECVD")?,
         bytes_sent: Some(value_of(text, "LOCAL_BYTES_SENT")?),
-        seconds: value_of(text, "ELAPSED_TIME")?,
+        transactions: (rate > 0.0).then(|| (rate * seconds).round() as u64),
+        seconds,
         ..Reading::default()
     })
 }
 
 /// What netperf is asked to print (`-k`).
-pub(super) const NETPERF_KEYS: &str = "ELAPSED_TIME,REMOTE_BYTES_RECVD,LOCAL_BYTES_SENT";
+pub(super) const NETPERF_KEYS: &str = "ELAPSED_TIME,REMOTE_BYTES_RECVD,LOCAL_BYTES_SENT,TRANSACTION_RATE";
 
 /// Of `iperf3 -J`.
 ///
@@ -87,6 +94,22 @@ pub(super) fn neper(text: &str) -> Result<Reading, String> {
     Ok(Reading { bytes_received: bytes.max(0.0).round() as u64, seconds, ..Reading::default() })
 }
 
+/// Of neper's client, whose transactions are of one byte each way by default. It gives a rate and the number.
+///
+/// # Errors
+/// A key that is not there.
+pub(super) fn neper_transactions(text: &str) -> Result<Reading, String> {
+    let transactions: u64 = value_of(text, "num_transactions")?;
+    let rate: f64 = value_of(text, "throughput")?;
+    let seconds = transactions as f64 / rate;
+    Ok(Reading {
+        bytes_received: transactions,
+        transactions: Some(transactions),
+        seconds,
+        ..Reading::default()
+    })
+}
+
 /// Of the two ends of [`super::floor`].
 ///
 /// # Errors
@@ -97,6 +120,7 @@ pub(super) fn floor(sender: &str, receiver: &str) -> Result<Reading, String> {
     Ok(Reading {
         bytes_received: value_of(receiver, "bytes")?,
         bytes_sent: Some(value_of(sender, "bytes")?),
+        transactions: None,
         seconds,
         // it blocks in each read
         wakeups_per_second: (seconds > 0.0).then(|| reads / seconds),
@@ -145,8 +169,9 @@ mod tests {
     #[test]
     fn netperfs_keys_are_read() {
         let text = "MIGRATED TCP STREAM TEST from 0.0.0.0\n\
-            ELAPSED_TIME=1.50\nREMOTE_BYTES_RECVD=89799360\nLOCAL_BYTES_SENT=138671232\n";
+            ELAPSED_TIME=1.50\nREMOTE_BYTES_RECVD=89799360\nLOCAL_BYTES_SENT=138671232\nTRANSACTION_RATE=-1.0\n";
         let reading = netperf(text).unwrap();
+        assert_eq!(reading.transactions, None);
         assert_eq!(reading.bytes_received, 89_799_360);
         assert_eq!((reading.bytes_sent, reading.seconds), (Some(138_671_232), 1.5));
         assert_eq!(netperf("ELAPSED_TIME=1.50\n").unwrap_err(), "no REMOTE_BYTES_RECVD");

@@ -82,6 +82,11 @@ const NETPERF: Need = Need { tool: Tool::Netperf, release: [2, 7] };
 const IPERF3: Need = Need { tool: Tool::Iperf3, release: [3, 0] };
 const IPERF3_GSRO: Need = Need { tool: Tool::Iperf3, release: [3, 21] };
 const NEPER: Need = Need { tool: Tool::Neper, release: [0, 0] };
+const NEPER_RR: Need = Need { tool: Tool::NeperRr, release: [0, 0] };
+const NEPER_CRR: Need = Need { tool: Tool::NeperCrr, release: [0, 0] };
+
+const BUSY: &str = "ringperf, busy poll";
+const COALESCED: &str = "ringperf, many messages a send";
 
 /// Payload of an Ethernet frame over IPv4 and UDP.
 const DATAGRAM_BYTES: u32 = 1472;
@@ -96,6 +101,11 @@ pub(super) fn all() -> Vec<Row> {
         gigabit_receiver(),
         units(),
         datagrams(),
+        round_trips(),
+        many_round_trips(),
+        connections(),
+        many_connections(),
+        small_messages(),
         flows(),
     ]
 }
@@ -303,6 +313,124 @@ fn datagrams() -> Row {
             target(Metric::CpuReceiverDatagram, Against::BestPeer, Side::AtMost, 0.75, None),
         ],
         ..stream_row("F7", "UDP over loopback, 1472 bytes, datagram by datagram")
+    }
+}
+
+fn transactions(label: &str, test: &str, client: &str) -> Contender {
+    Contender::ringperf(label, test, "", client)
+}
+
+fn round_trips() -> Row {
+    let ours = |label: &str, client: &str| transactions(label, "tcp-rr", client);
+    let limit = |of, limit, beyond| Target {
+        of,
+        ..target(Metric::TransactionRate, Against::One(Tool::Netperf.name()), Side::AtLeast, limit, beyond)
+    };
+    Row {
+        seconds: 5,
+        needs: vec![NETPERF],
+        contenders: vec![
+            ours(OURS, ""),
+            ours(BUSY, "--busy-poll"),
+            ours("ringperf, epoll", "--engine epoll"),
+            ours("ringperf, epoll, busy poll", "--engine epoll --busy-poll"),
+            ours("ringperf, classic", "--engine classic"),
+            Contender::netperf("netperf", "TCP_RR", ""),
+        ],
+        metrics: vec![Metric::TransactionRate, Metric::CpuTransaction, Metric::Workers],
+        targets: vec![limit(OURS, 0.97, None), limit(BUSY, 6.0, Some(9.0))],
+        notes: vec![
+            "Busy poll spins at both ends; its cost stands beside its rate.",
+            "The engine of the netserver is io_uring but for what a wish to be without it can say: epoll and \
+             classic are those of the client.",
+        ],
+        ..stream_row("F8", "TCP_RR over loopback, one flow, one byte each way")
+    }
+}
+
+fn many_round_trips() -> Row {
+    let ours = |label: &str, client: &str| transactions(label, "tcp-rr", client);
+    Row {
+        needs: vec![NEPER_RR],
+        contenders: vec![
+            ours(OURS, "--flows 128"),
+            ours("ringperf, epoll", "--flows 128 --engine epoll"),
+            Contender::neper_transactions("neper tcp_rr", Tool::NeperRr, 128),
+        ],
+        targets: vec![target(Metric::TransactionRate, Against::BestPeer, Side::AtLeast, 1.3, Some(1.6))],
+        notes: Vec::new(),
+        name: "F9",
+        title: "TCP_RR over loopback, 128 flows, one core each side",
+        ..round_trips()
+    }
+}
+
+fn connections() -> Row {
+    let ours = |label: &str, client: &str| transactions(label, "tcp-crr", client);
+    Row {
+        contenders: vec![
+            ours(OURS, ""),
+            ours(BUSY, "--busy-poll"),
+            ours("ringperf, epoll", "--engine epoll"),
+            ours("ringperf, classic", "--engine classic"),
+            Contender::netperf("netperf", "TCP_CRR", ""),
+        ],
+        targets: vec![Target {
+            of: BUSY,
+            ..target(
+                Metric::TransactionRate,
+                Against::One(Tool::Netperf.name()),
+                Side::AtLeast,
+                1.3,
+                Some(2.0),
+            )
+        }],
+        name: "F10",
+        title: "TCP_CRR over loopback, one connection at a time, closed in order",
+        ..round_trips()
+    }
+}
+
+fn many_connections() -> Row {
+    Row {
+        needs: vec![NEPER_CRR],
+        contenders: vec![
+            transactions(OURS, "tcp-crr", "--in-flight 64"),
+            transactions("ringperf, epoll", "tcp-crr", "--in-flight 64 --engine epoll"),
+            Contender::neper_transactions("neper tcp_crr", Tool::NeperCrr, 64),
+        ],
+        targets: vec![target(Metric::TransactionRate, Against::BestPeer, Side::AtLeast, 1.3, Some(2.0))],
+        notes: Vec::new(),
+        name: "F10b",
+        title: "TCP_CRR over loopback, 64 connections at a time, closed in order",
+        ..round_trips()
+    }
+}
+
+fn small_messages() -> Row {
+    let ours = |label: &str, client: &str| {
+        Contender::ringperf(label, "tcp-stream", "", &format!("--message 64 {client}"))
+    };
+    Row {
+        seconds: 5,
+        needs: vec![NETPERF],
+        contenders: vec![
+            ours(OURS, ""),
+            ours("ringperf, epoll", "--engine epoll"),
+            ours("ringperf, classic", "--engine classic"),
+            ours(COALESCED, "--send bundle"),
+            Contender::netperf("netperf", "TCP_STREAM", "-m 64"),
+        ],
+        metrics: vec![Metric::Goodput, Metric::CpuBoth, Metric::CpuReceiver, Metric::Workers],
+        targets: vec![
+            target(Metric::Goodput, Against::BestPeer, Side::AtLeast, 1.0, Some(1.3)),
+            target(Metric::CpuBoth, Against::BestPeer, Side::AtMost, 0.9, None),
+        ],
+        notes: vec![
+            "Every message is a send operation, but for the row of many messages a send, which no peer here \
+             does.",
+        ],
+        ..stream_row("F11", "TCP over loopback, messages of 64 bytes")
     }
 }
 

@@ -107,8 +107,8 @@ fn families_of(kind: &Kind, loaded: &[Loaded], request: &Request) -> Vec<Family>
     let has = |figure: &Figure| {
         points().any(|(_, point)| point.record.as_ref().is_some_and(|record| figure.of(record).is_some()))
     };
-    let figures =
-        if request.figures.is_empty() { &[Figure::Goodput, Figure::OkayRate][..] } else { &request.figures };
+    let usual = [Figure::Goodput, Figure::OkayRate, Figure::Transactions];
+    let figures = if request.figures.is_empty() { &usual[..] } else { &request.figures };
     let figures: Vec<Figure> = figures.iter().copied().filter(has).collect();
     fixed
         .iter()

@@ -28,6 +28,9 @@ mod traffic;
 mod units;
 mod values;
 
+pub(crate) use self::options::{Argument, Described, PAIRS, TESTS, global_options, test_options, tests_with};
+pub(crate) use self::traffic::OptionSet;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -49,7 +52,7 @@ use self::report::Findings;
 use self::resolve::{family_of, wildcard};
 use self::say::{Ending, FAILED, Output, complain};
 use self::selectors::Selection;
-use self::traffic::{OptionSet, TestName};
+use self::traffic::TestName;
 use crate::client::control::Control;
 use crate::client::deadline::Deadlines;
 use crate::client::exchange::Exchange;

@@ -122,17 +122,20 @@ impl Course<'_> {
         }
     }
 
-    /// Bytes of a message as netperf prints them for a sender: what `-m` asked for, although a request size
-    /// took its place, and nothing where there is only the request size.
+    /// Bytes of our sends as netperf prints them: what `-m` asked for, although a request size took its place
+    /// or nothing is sent; and 0 where there is only the request size, or no stream from here.
     pub(crate) fn shown_send_bytes(&self) -> u32 {
         let replaced = self.options.request_bytes.is_some() && self.name != TestName::TcpSendfile;
-        let unset = if replaced { 0 } else { self.send_default() };
-        self.options.send_bytes.local.unwrap_or(unset)
+        let streams = self.traffic.role() == Role::Send && !replaced;
+        let unset = || if streams { self.send_default() } else { 0 };
+        self.options.send_bytes.local.unwrap_or_else(unset)
     }
 
-    /// The same for a receiver.
+    /// The same of our receives, with `-M` and the response size.
     pub(crate) fn shown_receive_bytes(&self) -> u32 {
-        self.options.receive_bytes.local.unwrap_or(or_unknown(self.buffers.receive))
+        let streams = self.traffic.role() == Role::Receive && self.options.response_bytes.is_none();
+        let unset = if streams { or_unknown(self.buffers.receive) } else { 0 };
+        self.options.receive_bytes.local.unwrap_or(unset)
     }
 
     fn send_default(&self) -> u32 {
@@ -146,6 +149,11 @@ impl Course<'_> {
     /// Whether it is this end whose messages have a content.
     pub(crate) fn sends(&self) -> bool {
         self.traffic.sends
+    }
+
+    /// Whether datagrams come here unasked.
+    pub(crate) fn awaits_datagrams(&self) -> bool {
+        self.traffic.protocol == Protocol::Udp && self.traffic.role() == Role::Receive
     }
 
     /// Whether a message is larger than a datagram can be.
@@ -170,7 +178,8 @@ impl Course<'_> {
         let asked = options.ring_width;
         match self.traffic.role() {
             Role::Request => {
-                Directions { send: asked.send.unwrap_or(1), receive: asked.receive.unwrap_or(1) }
+                let least = u32::from(self.traffic.has_both_directions());
+                Directions { send: asked.send.unwrap_or(least), receive: asked.receive.unwrap_or(least) }
             }
             Role::Receive | Role::Respond => Directions {
                 send: asked.send.unwrap_or(0),
@@ -201,7 +210,12 @@ impl Course<'_> {
     /// What our engine does from `local` on.
     pub(crate) fn plan(&self, local: SocketAddr) -> PlanOptions {
         let options = self.options;
-        let mut plan = PlanOptions::new(self.traffic.role(), Endpoint::Connect { local });
+        let endpoint = if self.awaits_datagrams() {
+            Endpoint::Listen { local, peers: vec![self.remote.address().ip()] }
+        } else {
+            Endpoint::Connect { local }
+        };
+        let mut plan = PlanOptions::new(self.traffic.role(), endpoint);
         plan.protocol = self.traffic.protocol;
         plan.socket = socket(options, self.traffic.protocol);
         plan.message_bytes = self.message_bytes().max(1);

@@ -8,7 +8,7 @@ use ringperf_engine::plan::{Protocol, Role};
 use super::confidence::Confidence;
 use super::facts::identifier;
 use super::histogram::Figures;
-use super::measure::Run;
+use super::measure::{Remote, Run};
 use super::plan::Course;
 use super::resolve::number;
 use super::selectors::{self, BufferSizes, Cpu, End, Values};
@@ -22,6 +22,9 @@ const OF_TCP_ONLY: &str = "TCP Only";
 
 /// What netperf shows for an option of a socket that the kernel refused.
 const REFUSED: i32 = -2;
+
+/// What it shows for segments sent again where it has no netserver to ask.
+const NOBODY_TOLD: i64 = -2;
 
 /// Everything about `last` and the iterations before it. `names_congestion_control`: somebody wants to know.
 pub(crate) fn values(
@@ -97,7 +100,7 @@ fn local(course: &Course<'_>, last: &Run, load: Option<MachineLoad>, names: bool
         Role::Receive | Role::Request | Role::Respond => tally.bytes_sent,
     };
     let at_end = outcome.map_or(course.buffers, |outcome| outcome.buffers_at_end);
-    let sizes = |requested, initial, at_end| BufferSizes { requested, initial, at_end };
+    let sizes = |requested, initial, at_end| BufferSizes { requested, initial, at_end: Some(at_end) };
     let asked = options.socket_buffer.local;
     let transport = outcome.and_then(|outcome| outcome.transport.as_ref());
     let widths = course.widths();
@@ -114,31 +117,33 @@ fn local(course: &Course<'_>, last: &Run, load: Option<MachineLoad>, names: bool
         family: number(options.data.local.family),
         send_buffer: sizes(asked.send, course.buffers.send, at_end.send),
         receive_buffer: sizes(asked.receive, course.buffers.receive, at_end.receive),
-        send_bytes: Some(if role == Role::Send { course.shown_send_bytes() } else { 0 }),
-        receive_bytes: Some(if role == Role::Receive { course.shown_receive_bytes() } else { 0 }),
+        send_bytes: Some(course.shown_send_bytes()),
+        receive_bytes: Some(course.shown_receive_bytes()),
         cpu: local_cpu(last, load),
         cpu_bind: options.cpu.local,
-        retransmits: transport.map(|transport| transport.retransmits),
+        retransmits: transport.map_or(-1, |transport| transport.retransmits.into()),
         send_rate: payload_rate(course, bytes_sent, last),
         receive_rate: payload_rate(course, tally.bytes_received, last),
         sends: tally.messages_sent,
         receives: tally.receives,
         bytes_sent,
         bytes_received: tally.bytes_received,
+        bytes_assumed: 0,
         send_alignment: options.alignment.local.send,
         receive_alignment: options.alignment.local.receive,
         send_offset: options.offset.local.send,
         receive_offset: options.offset.local.receive,
         send_width: widths.send,
         receive_width: widths.receive,
-        no_delay: options.no_delay,
+        no_delay: Some(options.no_delay),
         cork: options.cork,
         interval_us: options.interval_us.local,
         interval_burst: options.burst.local,
         priority: in_force(options.priority.local, "SO_PRIORITY"),
         type_of_service: in_force(options.type_of_service.local.map(i32::from), "type of service"),
         congestion_control: match (names, transport) {
-            (true, Some(transport)) => transport.congestion_control.clone(),
+            // netperf asks at the end, when a connection of one transaction is gone.
+            (true, Some(transport)) if !course.traffic.each => transport.congestion_control.clone(),
             (true, None) if options.connected_udp => OF_TCP_ONLY.to_owned(),
             _ => String::new(),
         },
@@ -152,67 +157,71 @@ fn local(course: &Course<'_>, last: &Run, load: Option<MachineLoad>, names: bool
 
 fn remote(course: &Course<'_>, last: &Run, load: Option<MachineLoad>, names: bool) -> End {
     let options = course.options;
+    let Some(Remote { offer, results }) = &last.remote else { return nobody(course, last) };
     let buffers = last.remote_buffers();
-    let offer = last.remote.as_ref().map(|remote| &remote.offer);
-    let results = last.remote.as_ref().map(|remote| &remote.results);
-    let count = |of: fn(&ringperf_proto::RemoteResults) -> u64| results.map_or(0, of);
     let asked = options.socket_buffer.remote;
     let sizes = |requested, initial, at_end: Option<u32>| BufferSizes {
         requested,
         initial,
-        at_end: at_end.unwrap_or(initial),
+        at_end: Some(at_end.unwrap_or(initial)),
     };
-    let (sends, receives) = (count(|results| results.sends), count(|results| results.receives));
-    let (bytes_sent, bytes_received) =
-        (count(|results| results.bytes_sent), count(|results| results.bytes_received));
-    let widths = course.widths();
-    // A netserver that is told no width takes its own.
-    let width = |told: u32, buffer: u32, message: Option<u32>| match (told, message) {
-        (0, Some(message)) => buffer / message.max(1) + 1,
-        _ => told,
-    };
-    let send_bytes = offer.and_then(|offer| offer.send_bytes);
-    let receive_bytes = offer.and_then(|offer| offer.receive_bytes);
     End {
         port: options.data_port.remote.clone(),
         host: course.written.remote.clone(),
         family: number(course.remote.family()),
-        send_buffer: sizes(asked.send, buffers.send, results.and_then(|results| results.send_buffer)),
-        receive_buffer: sizes(
-            asked.receive,
-            buffers.receive,
-            results.and_then(|results| results.receive_buffer),
-        ),
-        send_bytes,
-        receive_bytes,
+        send_buffer: sizes(asked.send, buffers.send, results.send_buffer),
+        receive_buffer: sizes(asked.receive, buffers.receive, results.receive_buffer),
+        send_bytes: offer.send_bytes,
+        receive_bytes: offer.receive_bytes,
         cpu: remote_cpu(last, load),
         cpu_bind: options.cpu.remote,
-        retransmits: results
-            .and_then(|results| u32::try_from(results.retransmits?).ok())
-            .filter(|_| course.traffic.protocol == Protocol::Tcp),
-        send_rate: payload_rate(course, bytes_sent, last),
-        receive_rate: payload_rate(course, bytes_received, last),
-        sends,
-        receives,
-        bytes_sent,
-        bytes_received,
+        retransmits: match (course.traffic.protocol, results.retransmits) {
+            (Protocol::Tcp, Some(count)) => count.into(),
+            _ => -1,
+        },
+        send_rate: payload_rate(course, results.bytes_sent, last),
+        receive_rate: payload_rate(course, results.bytes_received, last),
+        sends: results.sends,
+        receives: results.receives,
+        bytes_sent: results.bytes_sent,
+        bytes_received: results.bytes_received,
+        bytes_assumed: 0,
         send_alignment: options.alignment.remote.send,
         receive_alignment: options.alignment.remote.receive,
         send_offset: options.offset.remote.send,
         receive_offset: options.offset.remote.receive,
-        send_width: width(widths.send, buffers.send, send_bytes),
-        receive_width: width(widths.receive, buffers.receive, receive_bytes),
-        no_delay: offer.is_some_and(|offer| offer.no_delay),
+        send_width: offer.send_width,
+        receive_width: offer.receive_width,
+        no_delay: Some(offer.no_delay),
         cork: options.cork,
         interval_us: options.interval_us.remote,
         interval_burst: options.burst.remote,
-        priority: offer.and_then(|offer| offer.priority).unwrap_or(-1),
-        type_of_service: offer.and_then(|offer| offer.type_of_service).unwrap_or(-1),
-        congestion_control: results
-            .and_then(|results| results.congestion_control.clone())
-            .filter(|_| names)
-            .unwrap_or_default(),
+        priority: offer.priority.unwrap_or(-1),
+        type_of_service: offer.type_of_service.unwrap_or(-1),
+        congestion_control: results.congestion_control.clone().filter(|_| names).unwrap_or_default(),
         fill_file: options.remote_fill_file.clone().unwrap_or_default(),
+    }
+}
+
+/// The other end where no netserver is: what netperf has of it is what it would have asked for.
+fn nobody(course: &Course<'_>, last: &Run) -> End {
+    let options = course.options;
+    let buffer = BufferSizes { requested: None, initial: 0, at_end: None };
+    End {
+        port: options.data_port.remote.clone(),
+        host: course.written.remote.clone(),
+        family: number(options.data.remote.family),
+        send_buffer: buffer,
+        receive_buffer: buffer,
+        retransmits: NOBODY_TOLD,
+        bytes_assumed: last.outcome.as_ref().map_or(0, |outcome| outcome.tally.bytes_sent),
+        send_alignment: options.alignment.remote.send,
+        receive_alignment: options.alignment.remote.receive,
+        send_offset: options.offset.remote.send,
+        receive_offset: options.offset.remote.receive,
+        no_delay: None,
+        cork: options.cork,
+        ..End::new(Cpu::WITHOUT_NETSERVER)
     }
 }
 
@@ -228,7 +237,7 @@ fn local_cpu(last: &Run, load: Option<MachineLoad>) -> Cpu {
         iowait: used.iowait,
         irq: used.irq,
         softirq: used.softirq,
-        method: method_letter(METHOD_PROC_STAT),
+        method: Some(method_letter(METHOD_PROC_STAT)),
         service_demand: load.service_demand,
         cpus: u32::try_from(used.cpus).unwrap_or(u32::MAX),
         peak: used.peak,
@@ -246,7 +255,7 @@ fn remote_cpu(last: &Run, load: Option<MachineLoad>) -> Cpu {
         iowait: told.iowait.into(),
         irq: told.irq.into(),
         softirq: told.softirq.into(),
-        method: method_letter(load.method),
+        method: Some(method_letter(load.method)),
         service_demand: load.service_demand,
         cpus: if told.cpus == 0 { online() } else { told.cpus },
         peak: told.peak_utilisation.into(),

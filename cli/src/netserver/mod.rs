@@ -30,7 +30,7 @@ use self::accept::Hall;
 use self::listen::{Bound, Target};
 use self::session::Settings;
 use self::transport::ControlPlane;
-use crate::args::{NETSERVER_USAGE, Netserver, NetserverOptions};
+use crate::args::{Netserver, NetserverOptions, netserver_usage};
 use crate::bridge::{Defaults, Ends};
 use crate::netperf_cpu;
 
@@ -41,7 +41,7 @@ const VERSION: &str = "Netperf version 2.7.0";
 pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
     match Netserver::parse(words.clone()) {
         Netserver::Help => {
-            say(NETSERVER_USAGE.trim_end());
+            say(netserver_usage().trim_end());
             ExitCode::SUCCESS
         }
         Netserver::Serve(options) => start(&words, options).unwrap_or_else(|error| {
@@ -52,7 +52,7 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
             if let Some(complaint) = complaint {
                 complain(&format!("{complaint}\n"));
             }
-            complain(NETSERVER_USAGE.trim_end());
+            complain(netserver_usage().trim_end());
             ExitCode::FAILURE
         }
         Netserver::Version => {

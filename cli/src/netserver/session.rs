@@ -12,7 +12,7 @@ use std::time::Duration;
 use ringperf_engine::{End, Outcome, errno_name};
 use ringperf_proto::errno::UNKNOWN_REQUEST;
 use ringperf_proto::{
-    Frame, Limits, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, Test, TestSpec, Wishes,
+    Frame, Limits, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, TestSpec, Wishes,
 };
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -245,13 +245,13 @@ impl<T: Transport> Session<'_, T> {
         let outcome = tokio::select! {
             outcome = running.outcome() => outcome,
             over = lost(&mut self.incoming, &mut self.stop, self.settings.deadlines.idle) => {
-                return ControlFlow::Break(self.abandon(spec.test, running, over).await);
+                return ControlFlow::Break(self.abandon(spec, running, over).await);
             }
         };
         match outcome {
             Ok(outcome) => {
                 self.last_length = outcome.elapsed;
-                self.log(spec.test, &outcome);
+                self.log(spec, &outcome);
                 ControlFlow::Continue(bridge::ran(spec, &outcome, message_bytes))
             }
             Err(Refused { errno, reason }) => {
@@ -261,12 +261,12 @@ impl<T: Transport> Session<'_, T> {
         }
     }
 
-    async fn abandon(&self, test: Test, mut running: Running, over: Over) -> Over {
+    async fn abandon(&self, spec: &TestSpec, mut running: Running, over: Over) -> Over {
         running.stop.stop();
         let at_the_end = matches!(over, Over::Stopping);
         let patience = if at_the_end { STOPPED_AT_THE_END } else { STOPPED };
         match timeout(patience, running.outcome()).await {
-            Ok(Ok(outcome)) => self.log(test, &outcome),
+            Ok(Ok(outcome)) => self.log(spec, &outcome),
             Ok(Err(Refused { reason, .. })) => {
                 tracing::warn!(peer = %self.ends.peer, "test failed: {reason}")
             }
@@ -278,7 +278,7 @@ impl<T: Transport> Session<'_, T> {
         over
     }
 
-    fn log(&self, test: Test, outcome: &Outcome) {
+    fn log(&self, spec: &TestSpec, outcome: &Outcome) {
         let facts = &outcome.facts;
         tracing::info!(
             peer = %self.ends.peer,
@@ -287,7 +287,7 @@ impl<T: Transport> Session<'_, T> {
             degraded = facts.degraded.len(),
             end = ?outcome.end,
             strangers = (outcome.tally.strangers > 0).then_some(outcome.tally.strangers),
-            "{}", bridge::line(test, outcome)
+            "{}", bridge::line(spec, outcome)
         );
         for degraded in &facts.degraded {
             tracing::debug!(
@@ -296,7 +296,7 @@ impl<T: Transport> Session<'_, T> {
             );
         }
         if matches!(outcome.end, End::NoConnection) {
-            tracing::warn!(peer = %self.ends.peer, "{}", bridge::nobody_came(test));
+            tracing::warn!(peer = %self.ends.peer, "{}", bridge::nobody_came(spec.test));
         }
     }
 

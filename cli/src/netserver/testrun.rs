@@ -5,9 +5,10 @@
 //! this session and no other.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use ringperf_engine::{Error, Outcome, Stop};
+use ringperf_engine::{Error, Outcome, Plan, Prepared, Stop};
 use ringperf_proto::{Offer, TestSpec};
 use tokio::sync::oneshot;
 
@@ -84,13 +85,11 @@ pub(super) async fn prepare(
 }
 
 fn work(spec: &TestSpec, control: Ends, defaults: &Defaults, told: oneshot::Sender<Result<Ready, Refused>>) {
-    let prepared = bridge::plan(spec, control, defaults)
-        .and_then(|plan| ringperf_engine::prepare(&plan).map(|prepared| (plan, prepared)));
-    let (plan, prepared) = match prepared {
-        Ok(both) => both,
-        Err(error) => {
+    let (plan, prepared, target) = match get_ready(spec, control, defaults) {
+        Ok(ready) => ready,
+        Err(refused) => {
             // The session may be gone already; then nobody is left to be told.
-            let _ = told.send(Err(error.into()));
+            let _ = told.send(Err(refused));
             return;
         }
     };
@@ -99,8 +98,36 @@ fn work(spec: &TestSpec, control: Ends, defaults: &Defaults, told: oneshot::Send
     let offer = bridge::offer(spec, &plan, &prepared);
     let ready = Ready { offer, stop: prepared.stop(), start, outcome };
     if told.send(Ok(ready)).is_ok() && started.recv().is_ok() {
-        let _ = outcome_told.send(prepared.run(None));
+        let _ = outcome_told.send(prepared.run(target));
     }
+}
+
+/// Everything a test needs, and where its data goes if we are the ones to go there.
+fn get_ready(
+    spec: &TestSpec,
+    control: Ends,
+    defaults: &Defaults,
+) -> Result<(Plan, Prepared, Option<SocketAddr>), Refused> {
+    let target = bridge::target(spec, control).map_err(|errno| Refused {
+        errno,
+        reason: "the client wants its datagrams elsewhere than at the address of the control connection"
+            .to_owned(),
+    })?;
+    let prepare = |spec: &TestSpec| {
+        let plan = bridge::plan(spec, control, defaults)?;
+        ringperf_engine::prepare(&plan).map(|prepared| (plan, prepared))
+    };
+    let prepared = match prepare(spec) {
+        // A listener sees to this itself.
+        Err(Error::Bind { .. }) => {
+            let mut anywhere = spec.clone();
+            (anywhere.data_address, anywhere.data_port) = (None, 0);
+            prepare(&anywhere)
+        }
+        prepared => prepared,
+    };
+    let (plan, prepared) = prepared?;
+    Ok((plan, prepared, target))
 }
 
 fn gone() -> Refused {

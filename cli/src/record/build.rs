@@ -15,9 +15,9 @@ use ringperf_proto::{NativeDetail, NativeReport, RemoteOffer, RemoteResults, Rep
 
 use super::rules::{self, Evidence};
 use super::{
-    Asked, BufferSizes, CLASSIC, End, MachineCost, Netserver, RECORD_VERSION, REGISTERED_BUFFERS, Record,
-    RemoteFacts, Side, StreamResult, Target, Times, Tool, WorkerCost, WorkerCpu, ZeroCopyUse, nanoseconds,
-    ratio, rfc3339,
+    Asked, BufferSizes, CLASSIC, End, LatencyFigures, MachineCost, Netserver, RECORD_VERSION,
+    REGISTERED_BUFFERS, Record, RemoteFacts, Side, StreamResult, Target, Times, Tool, Transactions,
+    WorkerCost, WorkerCpu, ZeroCopyUse, nanoseconds, ratio, rfc3339,
 };
 use crate::bridge;
 use crate::netperf_cpu::utilisation;
@@ -196,6 +196,7 @@ fn result(measured: &Measured<'_>) -> StreamResult {
             + measured.detail().map_or(0, |detail| detail.segmented_sends),
         coalesced_receives: tally.operations.coalesced_receives
             + measured.detail().map_or(0, |detail| detail.coalesced_receives),
+        transactions: transactions(measured),
         zero_copy: zero_copy(measured),
         flows: flows(measured),
         samples: outcome.samples.clone(),
@@ -204,6 +205,24 @@ fn result(measured: &Measured<'_>) -> StreamResult {
         remote_congestion_control: results.congestion_control.clone(),
         remote_retransmits: results.retransmits.and_then(|count| u32::try_from(count).ok()),
     }
+}
+
+/// What came of transactions, where the test consists of them.
+fn transactions(measured: &Measured<'_>) -> Option<Transactions> {
+    let Measured { outcome, results, plan, .. } = measured;
+    if plan.role != Role::Request {
+        return None;
+    }
+    let count = outcome.tally.transactions;
+    let ours = nanoseconds(outcome.worker_cpu.total);
+    let both = measured.base().map(|report| ours.saturating_add(report.worker_cpu_ns));
+    Some(Transactions {
+        count,
+        per_second: ratio(count as f64, outcome.elapsed.as_secs_f64()).unwrap_or(0.0),
+        answered: results.transactions,
+        cpu_ns: both.and_then(|both| ratio(both as f64, count as f64)),
+        latency: outcome.latency.as_ref().and_then(LatencyFigures::of),
+    })
 }
 
 /// What came of zero-copy sends, at whichever end there were some.

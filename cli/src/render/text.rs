@@ -6,6 +6,7 @@ pub(crate) mod ablation;
 pub(crate) mod comparison;
 pub(crate) mod rate_search;
 pub(crate) mod sweep;
+mod transactions;
 
 use std::fmt::Write;
 
@@ -13,7 +14,8 @@ use ringperf_engine::facts::Backing;
 use ringperf_engine::outcome::{FlowSpread, Sample};
 
 use crate::record::{
-    BufferSizes, End, MachineCost, Netserver, Record, RemoteFacts, Side, StreamResult, WorkerCost,
+    BufferSizes, End, MachineCost, Netserver, Record, RemoteFacts, Side, StreamResult, Transactions,
+    WorkerCost, ratio,
 };
 
 /// What stands for a figure that is not known.
@@ -37,6 +39,11 @@ pub(crate) fn record(record: &Record) -> String {
 fn headline(record: &Record) -> String {
     let result = &record.result;
     let mut page = String::new();
+    if let Some(transactions) = &result.transactions {
+        page = transactions::headline(record, transactions);
+        line_unless_empty(&mut page, &connection(record));
+        return page;
+    }
     line(
         &mut page,
         &format!(
@@ -104,6 +111,9 @@ fn intervals(record: &Record) -> String {
         End::Receiver => "received",
         End::Sender => "sent",
     };
+    if record.result.transactions.is_some() {
+        return transactions::intervals(&record.result.samples);
+    }
     let mut page = String::new();
     let mut before = (0.0, 0);
     for sample in &record.result.samples {
@@ -156,21 +166,35 @@ fn target(record: &Record) -> String {
 fn rows(record: &Record) -> Vec<[String; 3]> {
     let (sender, receiver) = (&record.sender, &record.receiver);
     let both = |name: &str, cell: &dyn Fn(&Side) -> String| [name.to_owned(), cell(sender), cell(receiver)];
+    let ends = if record.result.transactions.is_some() {
+        ["requester", "responder"]
+    } else {
+        ["sender", "receiver"]
+    };
     vec![
-        [String::new(), "sender".to_owned(), "receiver".to_owned()],
+        [String::new(), ends[0].to_owned(), ends[1].to_owned()],
         both("engine", &engine),
         both("core", &core),
         both("worker CPU", &|side| worker(side, |cost| format!("{:.1} % of its core", cost.core_percent))),
-        both("CPU cost", &|side| {
-            worker(side, |cost| {
-                cost.ns_per_kb.map_or_else(|| UNKNOWN.to_owned(), |cost| format!("{cost:.1} ns/KB"))
-            })
-        }),
+        both("CPU cost", &|side| worker(side, |cost| cpu_cost(cost, record.result.transactions.as_ref()))),
         both("wakeups", &wakeups),
         memory(record),
-        both("machine CPU", &|side| side.machine.as_ref().map_or_else(|| UNKNOWN.to_owned(), machine)),
+        both("machine CPU", &|side| {
+            let of_bytes = record.result.transactions.is_none();
+            side.machine.as_ref().map_or_else(|| UNKNOWN.to_owned(), |cost| machine(cost, of_bytes))
+        }),
         both("socket buffer", &|side| buffer(side.socket_buffer)),
     ]
+}
+
+/// CPU time of the workers for what they moved.
+fn cpu_cost(cost: &WorkerCost, transactions: Option<&Transactions>) -> String {
+    let figure = match transactions {
+        Some(transactions) => ratio(cost.cpu_ns as f64, transactions.count as f64)
+            .map(|each| format!("{:.1} us each", each / 1e3)),
+        None => cost.ns_per_kb.map(|cost| format!("{cost:.1} ns/KB")),
+    };
+    figure.unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
 /// How often an end was woken, and what it waited for.
@@ -234,14 +258,15 @@ fn worker(side: &Side, show: impl Fn(&WorkerCost) -> String) -> String {
     side.worker.as_ref().map_or_else(|| UNKNOWN.to_owned(), show)
 }
 
-fn machine(cost: &MachineCost) -> String {
+/// netperf's figures. Its service demand is one of bytes here.
+fn machine(cost: &MachineCost, of_bytes: bool) -> String {
     let percent = cost.utilisation_percent;
     let mut cell = match cost.cpus {
         0 => format!("{percent:.1} % of all CPUs"),
         1 => format!("{percent:.1} % of 1 CPU"),
         cpus => format!("{percent:.1} % of {cpus} CPUs"),
     };
-    if let Some(demand) = cost.service_demand_us_per_kb {
+    if let Some(demand) = cost.service_demand_us_per_kb.filter(|_| of_bytes) {
         write_to(&mut cell, format_args!(", {demand:.3} us/KB"));
     }
     cell
@@ -354,7 +379,7 @@ mod tests {
         assert_eq!(worker(&side, |_| unreachable!("there is no worker")), UNKNOWN);
         assert_eq!(buffer(side.socket_buffer), "default > - > -");
         let one = MachineCost { utilisation_percent: 50.0, cpus: 1, service_demand_us_per_kb: None };
-        assert_eq!(machine(&one), "50.0 % of 1 CPU");
+        assert_eq!(machine(&one, true), "50.0 % of 1 CPU");
     }
 
     #[test]

@@ -104,10 +104,13 @@ pub(super) fn figure_name(figure: Figure) -> &'static str {
     match figure {
         Figure::Cpu => "CPU time of both ends",
         Figure::Goodput => "goodput",
+        Figure::Latency => "median time of a transaction",
         Figure::Loss => "loss",
         Figure::OkayRate => "okay rate",
         Figure::ReceiverCpu => "CPU time of the receiver",
         Figure::SenderCpu => "CPU time of the sender",
+        Figure::TailLatency => "99th percentile of the time of a transaction",
+        Figure::Transactions => "transactions",
     }
 }
 

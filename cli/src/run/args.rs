@@ -61,8 +61,17 @@ impl Args {
     /// Checks what options ask for together.
     ///
     /// # Errors
-    /// USAGE for a search that the test has no use for.
+    /// USAGE for a search or a table that the test has no use for.
     pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.ablate && self.trial.test.has_transactions() {
+            return Err(Failure::new(
+                Class::Usage,
+                "plan the test",
+                "the table is of what moves bytes, and transactions move hardly any",
+            )
+            .setting("--ablate")
+            .next("ringperf sweep tcp-rr --vary engine=uring,epoll,classic"));
+        }
         if self.find_rate && self.trial.test != Test::UdpStream {
             return Err(Failure::new(
                 Class::Usage,

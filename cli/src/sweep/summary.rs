@@ -48,6 +48,12 @@ pub(crate) struct Line {
     pub(crate) results: usize,
     /// Payload bits a second that arrived.
     pub(crate) goodput_bits_per_second: Option<Spread>,
+    /// Transactions a second, of a test that consists of them.
+    pub(crate) transactions_per_second: Option<Spread>,
+    /// The time that half of them did not exceed, in nanoseconds.
+    pub(crate) latency_ns: Option<Spread>,
+    /// The time that 99 % of them did not exceed, in nanoseconds.
+    pub(crate) tail_latency_ns: Option<Spread>,
     /// Share of the datagrams sent that did not arrive; UDP only.
     pub(crate) loss: Option<Spread>,
     /// CPU time of both ends' workers per 1024 bytes that arrived, in nanoseconds; of two ringperfs only.
@@ -104,6 +110,9 @@ fn line(setting: &Setting, points: &[PointRow]) -> Line {
         setting: setting.clone(),
         results: mine().filter(|point| point.record.is_some()).count(),
         goodput_bits_per_second: spread(Figure::Goodput),
+        transactions_per_second: spread(Figure::Transactions),
+        latency_ns: spread(Figure::Latency),
+        tail_latency_ns: spread(Figure::TailLatency),
         loss: spread(Figure::Loss),
         cpu_ns_per_kb: spread(Figure::Cpu),
         error: error.map(|error| error["text"].as_str().unwrap_or("without a word").to_owned()),

@@ -33,6 +33,13 @@ const ETHERNET_BYTES: u32 = 1500;
 /// Header of UDP in bytes (RFC 768).
 const UDP_HEADER_BYTES: u32 = 8;
 
+/// Most transactions of a test that is limited by them: the control channel carries them as a signed 32-bit
+/// word.
+const TRANSACTIONS_MAX: u64 = 1 << 31;
+
+/// Most transactions of a flow under way at once.
+const IN_FLIGHT_MAX: i64 = 65_536;
+
 /// What to measure, and against whom.
 #[derive(Clone, Debug, clap::Args)]
 // Other options are put around these, and clap names a group after each such struct.
@@ -59,13 +66,36 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) bytes: Option<u64>,
 
+    /// Make this many transactions instead, of all flows together.
+    #[arg(long, value_name = "N", conflicts_with_all = ["bytes", "time"],
+        value_parser = clap::value_parser!(u64).range(1..=TRANSACTIONS_MAX))]
+    pub(crate) transactions: Option<u64>,
+
     /// Bytes of one message, which is what one send carries, over UDP one datagram. K, M and G count in
     /// 1024s; k, m and g in 1000s [default: 1MiB; over UDP the most that one Ethernet frame carries: 1472,
     /// with IPv6 1452].
     #[arg(long, value_name = "SIZE", value_parser = parse_message)]
     pub(crate) message: Option<u32>,
 
-    /// Socket buffers: SO_SNDBUF of the sender and SO_RCVBUF of the receiver. Left alone unless given.
+    /// Bytes of a request [default: 1].
+    #[arg(long, value_name = "SIZE", value_parser = parse_message)]
+    pub(crate) request: Option<u32>,
+
+    /// Bytes of a response [default: 1].
+    #[arg(long, value_name = "SIZE", value_parser = parse_message)]
+    pub(crate) response: Option<u32>,
+
+    /// Transactions of a flow under way at once. netperf's burst is one less [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=IN_FLIGHT_MAX))]
+    pub(crate) in_flight: Option<u32>,
+
+    /// Look for what comes without ever sleeping, at both ends, at the cost of a core each. Needs a ringperf
+    /// netserver, and another engine than classic.
+    #[arg(long)]
+    pub(crate) busy_poll: bool,
+
+    /// Socket buffers: SO_SNDBUF of the sender and SO_RCVBUF of the receiver; of transactions both at both
+    /// ends. Left alone unless given.
     #[arg(long, value_name = "SIZE", value_parser = parse_socket_buffer)]
     pub(crate) socket_buffer: Option<u32>,
 
@@ -95,8 +125,9 @@ pub(crate) struct Args {
     /// Move data without these, with commas between: low-water (the mark SO_RCVLOWAT: without it the kernel
     /// wakes a TCP receiver for every segment, and leaves its receive buffer alone), shared-segments (of
     /// connections that are a transaction's), and of io_uring bundles, multishot, buffer-ring,
-    /// deferred-task-run, registered-files, registered-buffers, minimum-wait. A ringperf netserver elsewhere is asked to do the same; of one that is older than
-    /// this the same option of its own decides.
+    /// deferred-task-run, registered-files, registered-buffers, minimum-wait. A ringperf netserver elsewhere
+    /// is asked to do the same, shared-segments aside; of one that is older than this the same option of its
+    /// own decides.
     #[arg(long, value_name = "LIST", value_parser = without::parse)]
     pub(crate) without: Option<Without>,
 
@@ -152,9 +183,10 @@ pub(crate) struct Args {
 impl Args {
     /// When the test is over.
     pub(crate) fn length(&self) -> TestLength {
-        match self.bytes {
-            Some(bytes) => TestLength::Bytes(bytes),
-            None => TestLength::Seconds(self.seconds()),
+        match (self.bytes, self.transactions) {
+            (Some(bytes), _) => TestLength::Bytes(bytes),
+            (None, Some(transactions)) => TestLength::Transactions(transactions),
+            (None, None) => TestLength::Seconds(self.seconds()),
         }
     }
 
@@ -163,12 +195,28 @@ impl Args {
         self.time.unwrap_or(SECONDS_DEFAULT)
     }
 
-    /// Bytes of one message, with IPv4 or IPv6 under the data connection.
+    /// Bytes of one message, with IPv4 or IPv6 under the data connection; of transactions those of a request.
     pub(crate) fn message_bytes(&self, v4: bool) -> u32 {
         self.message.unwrap_or(match self.test {
+            Test::TcpCrr | Test::TcpRr | Test::UdpRr => self.request_bytes(),
             Test::TcpMaerts | Test::TcpStream => TCP_MESSAGE_BYTES,
             Test::UdpStream => ETHERNET_BYTES - UDP_HEADER_BYTES - if v4 { 20 } else { 40 },
         })
+    }
+
+    /// Bytes of a request.
+    pub(crate) fn request_bytes(&self) -> u32 {
+        self.request.unwrap_or(1)
+    }
+
+    /// Bytes of a response.
+    pub(crate) fn response_bytes(&self) -> u32 {
+        self.response.unwrap_or(1)
+    }
+
+    /// Transactions of a flow under way at once.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.unwrap_or(1)
     }
 
     /// Checks what options ask for together.
@@ -176,10 +224,73 @@ impl Args {
     /// # Errors
     /// USAGE for a message that no datagram can carry, and for options that mean nothing to the test.
     pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.test.has_transactions() { self.check_transactions() } else { self.check_stream() }
+    }
+
+    fn check_transactions(&self) -> Result<(), Failure> {
+        let udp = self.test == Test::UdpRr;
+        let largest = self.request_bytes().max(self.response_bytes());
+        if self.message.is_some() || self.bytes.is_some() {
+            return refused(
+                "a transaction is a request and a response, each of a size of its own",
+                "--message and --bytes",
+                "ringperf run tcp-rr --request 64 --response 1K --transactions 10000",
+            );
+        }
+        if self.rate.is_some() || self.send != SendArg::Auto || self.gso || self.gro {
+            return refused(
+                "the next request goes when a response has come, each by a send of its own",
+                "--rate, --send, --gso and --gro",
+                "leave them out: they are of streams",
+            );
+        }
+        if self.socket_buffer_of != BufferOf::Both {
+            return refused(
+                "in a transaction both ends send and receive",
+                "--socket-buffer-of",
+                "leave it out: --socket-buffer is then of both",
+            );
+        }
+        if udp && largest > DATAGRAM_BYTES_MAX {
+            return refused(
+                &format!("a datagram carries {DATAGRAM_BYTES_MAX} bytes at most, not {largest}"),
+                "--request and --response",
+                "ringperf run tcp-rr, or smaller sizes",
+            );
+        }
+        if self.flows > 1 && self.test != Test::TcpRr {
+            return refused(
+                "datagrams go from one socket to one other, and a connection for each transaction is no flow",
+                "--flows",
+                "--in-flight N, for many at once",
+            );
+        }
+        if self.engine == EngineArg::Classic
+            && (self.busy_poll || self.test == Test::TcpCrr && self.in_flight() > 1)
+        {
+            return refused(
+                "the classic engine sleeps in one call after the other, as netperf does",
+                "--engine, --busy-poll and --in-flight",
+                "leave --engine out",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_stream(&self) -> Result<(), Failure> {
         let udp = self.test == Test::UdpStream;
-        let refused = |cause: &str, setting: &str, next: &str| {
-            Err(Failure::new(Class::Usage, "plan the test", cause).setting(setting).next(next))
-        };
+        if self.request.is_some()
+            || self.response.is_some()
+            || self.in_flight.is_some()
+            || self.transactions.is_some()
+            || self.busy_poll
+        {
+            return refused(
+                "a stream has no transactions, and nobody in it waits for an answer",
+                "--request, --response, --in-flight, --transactions and --busy-poll",
+                "ringperf run tcp-rr, tcp-crr or udp-rr",
+            );
+        }
         match self.message {
             Some(bytes) if udp && bytes > DATAGRAM_BYTES_MAX => refused(
                 &format!("a datagram carries {DATAGRAM_BYTES_MAX} bytes at most, not {bytes}"),
@@ -278,6 +389,11 @@ impl Args {
     }
 }
 
+/// What options ask for together cannot be.
+fn refused(cause: &str, setting: &str, next: &str) -> Result<(), Failure> {
+    Err(Failure::new(Class::Usage, "plan the test", cause).setting(setting).next(next))
+}
+
 /// A list of cores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cores(pub(crate) Vec<usize>);
@@ -295,12 +411,26 @@ pub(crate) enum Test {
     TcpMaerts,
     /// UDP datagrams, from here to the netserver, as fast as they can be sent.
     UdpStream,
+    /// Requests and responses over one TCP connection.
+    TcpRr,
+    /// A request and a response over a TCP connection of their own, made and closed for them.
+    TcpCrr,
+    /// A UDP datagram each way.
+    UdpRr,
 }
 
 impl Test {
+    /// Whether it consists of requests and responses.
+    pub(crate) fn has_transactions(self) -> bool {
+        matches!(self, Self::TcpCrr | Self::TcpRr | Self::UdpRr)
+    }
+
     /// The same as the control channel knows it.
     pub(crate) fn wire(self) -> ringperf_proto::Test {
         match self {
+            Self::TcpCrr => ringperf_proto::Test::TcpCrr,
+            Self::TcpRr => ringperf_proto::Test::TcpRr,
+            Self::UdpRr => ringperf_proto::Test::UdpRr,
             Self::TcpMaerts => ringperf_proto::Test::TcpMaerts,
             Self::TcpStream => ringperf_proto::Test::TcpStream,
             Self::UdpStream => ringperf_proto::Test::UdpStream,
@@ -400,13 +530,15 @@ pub(crate) enum TestLength {
     Bytes(u64),
     /// After this many seconds.
     Seconds(u32),
+    /// After this many transactions.
+    Transactions(u64),
 }
 
 impl TestLength {
     /// The time it takes, where that is known beforehand.
     pub(crate) fn duration(self) -> Option<Duration> {
         match self {
-            Self::Bytes(_) => None,
+            Self::Bytes(_) | Self::Transactions(_) => None,
             Self::Seconds(seconds) => Some(Duration::from_secs(u64::from(seconds))),
         }
     }

@@ -8,8 +8,9 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use ringperf_engine::error::ErrorClass;
-use ringperf_engine::plan::{Endpoint, Length, Protocol, Role};
+use ringperf_engine::plan::{Connections, Endpoint, Length, Protocol, Role, Transaction};
 use ringperf_engine::{EngineChoice, Error as EngineError, Plan, PlanOptions};
+use ringperf_proto::native::VERSION_OF_WAITING;
 use ringperf_proto::{
     IpVersion, Length as WireLength, OmniTest, SendPath as WirePath, Test as WireTest, Wishes, Without,
 };
@@ -18,8 +19,12 @@ use super::args::{Args, EngineArg, SendArg, Test, TestLength};
 use crate::bridge as wire;
 use crate::client::deadline::Deadlines;
 use crate::error::{Class, Failure};
-use crate::record::{self, Asked, AskedEnd, Netserver};
+use crate::record::{self, Asked, AskedEnd, AskedTransaction, Netserver};
 use crate::without;
+
+/// How long a datagram's answer may take before its request is sent once more: past what a network delays, and
+/// soon enough for a test of seconds to go on.
+const RESEND_AFTER: Duration = Duration::from_secs(1);
 
 /// The plan of our end: where to connect from, and what to send or to receive.
 ///
@@ -50,7 +55,11 @@ pub(crate) fn plan(
     options.length = match args.length() {
         TestLength::Bytes(bytes) => Length::Bytes(whole_messages(bytes, options.message_bytes)),
         TestLength::Seconds(seconds) => Length::Time(Duration::from_secs(u64::from(seconds))),
+        TestLength::Transactions(transactions) => Length::Transactions(transactions),
     };
+    if role == Role::Request {
+        transact(args, &mut options);
+    }
     options.without = args.left_out();
     options.rate = args.rate.filter(|_| role == Role::Send);
     if role == Role::Send {
@@ -76,6 +85,24 @@ pub(crate) fn plan(
     Plan::new(options).map_err(|error| engine_failure(&error, args))
 }
 
+/// What is special about a requester.
+fn transact(args: &Args, options: &mut PlanOptions) {
+    options.socket.send_buffer = args.send_buffer();
+    options.socket.receive_buffer = args.receive_buffer();
+    // A request is sent at once, also while another one is under way.
+    options.socket.no_delay = true;
+    options.transaction = Transaction {
+        request_bytes: args.request_bytes(),
+        response_bytes: args.response_bytes(),
+        connections: if args.test == Test::TcpCrr { Connections::Each } else { Connections::Kept },
+        in_flight: args.in_flight(),
+        resend_after: (args.test == Test::UdpRr).then_some(RESEND_AFTER),
+        ..Transaction::default()
+    };
+    options.busy_poll = args.busy_poll;
+    options.latency = true;
+}
+
 /// Our workers: one for each core that was asked for, as far as there are flows for them.
 fn workers(args: &Args) -> u32 {
     let cores = args.asked_cores().len();
@@ -90,7 +117,8 @@ pub(crate) fn test_name(test: Test) -> &'static str {
 /// Our part in a test: the one that the netserver has not.
 fn our_role(test: WireTest) -> Role {
     match wire::role(test) {
-        Role::Receive | Role::Respond => Role::Send,
+        Role::Receive => Role::Send,
+        Role::Respond => Role::Request,
         Role::Request | Role::Send => Role::Receive,
     }
 }
@@ -120,6 +148,7 @@ pub(crate) fn wishes(args: &Args, netserver: Netserver) -> Result<Wishes, Failur
         // Of a test that it sends.
         bits_per_second: args.rate.filter(|_| sends).and_then(NonZeroU64::new),
         send_path: if sends { wished_path(args.send) } else { WirePath::Auto },
+        busy_poll: args.busy_poll,
         ..Wishes::default()
     };
     to_be_told(wishes, netserver)
@@ -138,7 +167,8 @@ fn wished_path(asked: SendArg) -> WirePath {
 
 /// The wishes that this netserver can be told.
 fn to_be_told(wishes: Wishes, netserver: Netserver) -> Result<Wishes, Failure> {
-    if netserver.takes_wishes() {
+    let knows = matches!(netserver, Netserver::Ringperf { version } if version >= VERSION_OF_WAITING);
+    if netserver.takes_wishes() && (knows || !wishes.busy_poll) {
         return Ok(wishes);
     }
     // What it shall do without stays unsaid: netperf's has none of it, and an older one of ours decides by
@@ -149,7 +179,8 @@ fn to_be_told(wishes: Wishes, netserver: Netserver) -> Result<Wishes, Failure> {
     }
     let cause = match netserver {
         Netserver::Netperf | Netserver::Unknown => {
-            "netperf's netserver knows one flow, as fast as possible, and takes each datagram by itself"
+            "netperf's netserver knows one flow, as fast as possible, takes each datagram by itself, and sleeps \
+             until something comes"
         }
         Netserver::Ringperf { .. } => "the ringperf netserver there is too old for what is asked of it",
     };
@@ -195,6 +226,12 @@ pub(crate) fn request(
             test.send_bytes = Some(message_bytes);
         }
         Test::TcpStream => test.receive_buffer = args.receive_buffer(),
+        Test::TcpCrr | Test::TcpRr | Test::UdpRr => {
+            (test.send_buffer, test.receive_buffer) = (args.send_buffer(), args.receive_buffer());
+            test.request_bytes = Some(args.request_bytes());
+            test.response_bytes = Some(args.response_bytes());
+            test.no_delay = args.test != Test::UdpRr;
+        }
         Test::UdpStream => {
             test.receive_buffer = args.receive_buffer();
             // A datagram longer than the receive is cut and counted short.
@@ -220,6 +257,7 @@ pub(crate) fn asked(args: &Args, v4: bool, remote_cores: &[usize]) -> Asked {
     let (seconds, bytes) = match args.length() {
         TestLength::Bytes(bytes) => (None, Some(bytes)),
         TestLength::Seconds(seconds) => (Some(seconds), None),
+        TestLength::Transactions(_) => (None, None),
     };
     let message_bytes = Some(args.message_bytes(v4));
     let receives_messages = wire::protocol(args.test.wire()) == Protocol::Udp;
@@ -232,6 +270,13 @@ pub(crate) fn asked(args: &Args, v4: bool, remote_cores: &[usize]) -> Asked {
     Asked {
         seconds,
         bytes,
+        transactions: args.transactions,
+        transaction: args.test.has_transactions().then(|| AskedTransaction {
+            request_bytes: args.request_bytes(),
+            response_bytes: args.response_bytes(),
+            in_flight: args.in_flight(),
+            busy_poll: args.busy_poll,
+        }),
         sender: AskedEnd {
             message_bytes,
             send_buffer: args.send_buffer(),
@@ -269,6 +314,7 @@ fn whole_messages(bytes: u64, message_bytes: u32) -> u64 {
 fn wire_length(length: TestLength, message_bytes: u32) -> WireLength {
     match length {
         TestLength::Seconds(seconds) => WireLength::Seconds(seconds),
+        TestLength::Transactions(transactions) => WireLength::Transactions(transactions),
         TestLength::Bytes(bytes) => match whole_messages(bytes, message_bytes) {
             bytes if bytes <= u64::from(i32::MAX.unsigned_abs()) => WireLength::Bytes(bytes),
             _ => WireLength::Endless,

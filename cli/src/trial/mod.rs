@@ -283,11 +283,14 @@ fn something_was_counted(
     results: &RemoteResults,
     data_peer: SocketAddr,
 ) -> Result<(), Failure> {
-    let (received, cause) = match test {
+    let (counted, cause) = match test {
         Test::TcpMaerts => (
             outcome.tally.bytes_received,
             format!("no byte came from {data_peer}, where the netserver counted {} sent", results.bytes_sent),
         ),
+        Test::TcpCrr | Test::TcpRr | Test::UdpRr => {
+            (outcome.tally.transactions, format!("no transaction with {data_peer} came to its end"))
+        }
         Test::TcpStream | Test::UdpStream => (
             results.bytes_received,
             format!(
@@ -296,7 +299,7 @@ fn something_was_counted(
             ),
         ),
     };
-    if received > 0 {
+    if counted > 0 {
         return Ok(());
     }
     Err(Failure::new(Class::Peer, "measure", cause)

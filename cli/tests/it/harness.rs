@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::interop::Alone;
 use crate::netperf::{Ended, Measuring, Netperf, Pair, Server};
 
 /// Makes tests of functions of whose client and whose server.
@@ -48,11 +49,14 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 struct Bench {
     pair: Pair,
     server: Server,
+    /// Left last.
+    _alone: Option<Alone>,
 }
 
 impl Bench {
     fn new(pair: Pair) -> Self {
-        Self { pair, server: Server::start(pair.server, LOOPBACK, &[]) }
+        let alone = Alone::enter();
+        Self { pair, server: Server::start(pair.server, LOOPBACK, &[]), _alone: alone }
     }
 
     /// Starts netperf with the words of `line`, divided at blanks. What stands for a host and a control port

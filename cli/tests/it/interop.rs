@@ -1,9 +1,14 @@
 //! Stock netperf and netserver against ours, through fixed data ports, in two network namespaces: the way a
 //! netserver behind a port forward is measured, which one address cannot show.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::support::{RINGPERF, await_that, run, skip, stock};
 
@@ -87,6 +92,58 @@ impl Drop for Link {
         for end in [&self.client, &self.server] {
             let _ = Command::new("ip").args(["netns", "del", end]).stderr(Stdio::null()).status();
         }
+    }
+}
+
+/// A namespace with loopback, from which nobody is reached. This thread is in it, and what it starts from then
+/// on; it is back and the namespace gone when dropped.
+///
+/// A second of connections leaves ten thousands of entries in the kernel's table of connections, for minutes,
+/// where one is kept: that of a host with containers. When it is full, datagrams are refused with EPERM,
+/// those of other tests, too. A namespace of its own keeps none.
+pub(crate) struct Alone {
+    name: String,
+    /// Where the thread was.
+    home: File,
+}
+
+impl Alone {
+    /// `None` where namespaces cannot be made: what needs none of its own can do without.
+    pub(crate) fn enter() -> Option<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ringperf-{}-alone-{count}", std::process::id());
+        // Resolvers give no address of a family of which only loopback has one.
+        let script = format!(
+            "set -e; ip netns add {name}; ip -n {name} link add veth0 type veth peer name veth1
+             ip -n {name} addr add 10.77.1.1/24 dev veth0; ip -n {name} addr add fd77::1/64 dev veth0 nodad
+             for link in lo veth0 veth1; do ip -n {name} link set $link up; done"
+        );
+        let made = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status();
+        if !made.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let home = File::open("/proc/thread-self/ns/net").expect("this thread has a namespace");
+        let alone = Self { name, home };
+        alone.join();
+        Some(alone)
+    }
+
+    /// Brings another thread here. It has to end before this value does.
+    pub(crate) fn join(&self) {
+        let place = File::open(format!("/run/netns/{}", self.name)).expect("ip made it");
+        Self::move_to(&place);
+    }
+
+    fn move_to(place: &File) {
+        move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may move");
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        Self::move_to(&self.home);
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).stderr(Stdio::null()).status();
     }
 }
 

@@ -5,6 +5,7 @@ mod faults;
 mod harness;
 mod interop;
 mod lab;
+mod manual;
 mod matrix;
 mod meaning;
 mod netperf;

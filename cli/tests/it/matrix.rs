@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use self::cell::{Cell, DEFECTS, Defect, Test, Variant};
+use crate::interop::Alone;
 use crate::netperf::{Ended, Maker, Netperf, Pair, Server};
 use crate::support::{free_port, skip};
 
@@ -71,6 +72,7 @@ fn our_programs_and_stock_ones_understand_each_other() {
 
 /// Runs the cells, `at_once` at a time.
 fn run(cells: &[Cell], at_once: usize) -> Vec<Verdict> {
+    let alone = Alone::enter();
     let mut servers: HashMap<(bool, bool), Server> = HashMap::new();
     for cell in cells {
         let place: IpAddr = cell.host();
@@ -83,6 +85,9 @@ fn run(cells: &[Cell], at_once: usize) -> Vec<Verdict> {
     std::thread::scope(|scope| {
         for _ in 0..at_once {
             scope.spawn(|| {
+                if let Some(alone) = &alone {
+                    alone.join();
+                }
                 while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
                     let index = cells.iter().position(|other| *other == cell).expect("it is one of them");
                     let verdict = measure(cell, ports[&(cell.server == Maker::Ours, cell.v6)]);

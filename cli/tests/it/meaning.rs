@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::interop::{Link, SERVER};
+use crate::interop::{Alone, Link, SERVER};
 use crate::netperf::{Maker, Netperf, Pair, Server, netperf_words, netserver_words};
 use crate::support::{online_cpus, stock};
 
@@ -79,8 +79,9 @@ fn spread(readings: &[Reading], name: &str) -> [f64; 3] {
 
 fn run(client: Maker, server: &Server, case: &Case) -> Reading {
     let port = server.port().to_string();
-    let words = ["-P", "0", "-H", "127.0.0.1", "-p", &port, "-t", case.test, "-l", "1", "-c", "-C", "--"];
-    let options = case.options.split(' ').chain(["-k", SELECTORS]);
+    // On one core, where the kernel puts stock netperf's ends of its own accord while ours have one each.
+    let words = ["-P", "0", "-H", "127.0.0.1", "-p", &port, "-t", case.test, "-l", "1", "-c", "-C"];
+    let options = ["-T", "0,0", "--"].into_iter().chain(case.options.split(' ')).chain(["-k", SELECTORS]);
     let mut netperf = Netperf::new(client, words.into_iter().chain(options));
     netperf.command.env("RINGPERF_ENGINE", "classic");
     let ended = netperf.ended();
@@ -149,6 +150,7 @@ fn measure_in_turns(server: Maker, test: &str) {
     if !Pair::STOCK.is_here(test) {
         return;
     }
+    let _alone = Alone::enter();
     let server = Server::start(server, std::net::Ipv4Addr::LOCALHOST.into(), &[]);
     for case in &CASES {
         let (mut ours, mut stock) = (Vec::new(), Vec::new());

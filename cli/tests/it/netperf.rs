@@ -2,7 +2,7 @@
 //! standard error, exit status.
 //!
 //! [`golden`] holds whole outputs against recorded ones, [`study`] runs the loops that the project began
-//! with, [`behaviour`] has what neither can show. Every expectation is also held against stock netperf with
+//! with, [`behaviour`] and [`transactions`] have what neither can show. Every expectation is also held against stock netperf with
 //! stock netserver where those are installed, so that a failure of ours is no mistake of the test.
 
 use std::io::{BufRead, BufReader};
@@ -17,7 +17,9 @@ use crate::support::{Netserver, RINGPERF, free_port, signal, stock};
 mod behaviour;
 mod golden;
 mod mask;
+mod patched;
 mod study;
+mod transactions;
 
 /// The longest that any of these runs may take; past it the test has found a hang.
 const HANG: Duration = Duration::from_secs(90);

@@ -1,7 +1,9 @@
 //! netserver as its clients and its operators see it: start and end, recorded conversations, and stock
 //! netperf.
 
+mod sessions;
 mod streams;
+mod transactions;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;

@@ -2,9 +2,10 @@
 //!
 //! Results against a netserver of its own are here, and in [`directions`] those of data that comes from the
 //! netserver or goes by UDP, in [`without`] those of ends that were told to do without something, in
-//! [`flows`] those of many connections; [`trials`] has commands that run many measurements, [`faults`] has
-//! netservers that are none, [`lifetime`] has signals and processes that die, [`places`] has other netservers
-//! and narrow surroundings, [`wishes`] what is asked of one.
+//! [`flows`] those of many connections, in [`transactions`] those of requests and responses; [`trials`] has
+//! commands that run many measurements, [`faults`] has netservers that are none, [`lifetime`] has signals and
+//! processes that die, [`places`] has other netservers and narrow surroundings, [`wishes`] what is asked of
+//! one.
 
 mod directions;
 mod faults;
@@ -13,6 +14,7 @@ mod lifetime;
 mod offloads;
 mod places;
 mod tools;
+mod transactions;
 mod trials;
 mod wishes;
 mod without;

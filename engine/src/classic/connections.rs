@@ -13,6 +13,7 @@ use socket2::Socket;
 use super::{Classic, SLICE, is_no_answer};
 use crate::arena::Span;
 use crate::backend::Received;
+use crate::file::Piece;
 use crate::origin::{Origin, Target};
 use crate::socket::is_passing;
 use crate::sys::{self, Errno, Patience, Timeout};
@@ -75,7 +76,7 @@ impl Classic {
             Err(error) => return self.complete(token, Err(Errno::of(&error)), false, Received::Nothing),
         }
         if request.length > 0 {
-            self.sends.push_back((request, token));
+            self.sends.push_back((Piece::Arena(request), token));
         }
         self.want(bytes);
     }
@@ -93,7 +94,7 @@ impl Classic {
         if last.length == 0 {
             return self.end(token, Ok(0));
         }
-        self.sends.push_back((last, token));
+        self.sends.push_back((Piece::Arena(last), token));
         if let Some(connections) = &mut self.connections {
             connections.last = last.length;
         }
@@ -114,7 +115,7 @@ impl Classic {
             let Some(connections) = &self.connections else { return };
             let called = if connections.connecting {
                 self.make_connection()
-            } else if let Some(&(span, token)) = self.sends.front() {
+            } else if let Some(&(Piece::Arena(span), token)) = self.sends.front() {
                 self.send_on(span, token)
             } else if self.receiving {
                 self.receive_on()
@@ -168,7 +169,7 @@ impl Classic {
         match sys::send(self.socket, self.arena.bytes(span), None, Patience::Wait) {
             Ok(bytes) if (bytes as u32) < span.length => {
                 if let Some(head) = self.sends.front_mut() {
-                    head.0 = span.skip(bytes as u32);
+                    head.0 = Piece::Arena(span.skip(bytes as u32));
                 }
             }
             Ok(_) if token.kind == Kind::Close => {

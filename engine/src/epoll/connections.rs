@@ -11,6 +11,7 @@ use socket2::Socket;
 use super::{Epoll, PendingSend};
 use crate::arena::Span;
 use crate::backend::{Done, Received};
+use crate::file::Piece;
 use crate::origin::{Listener, Origin};
 use crate::socket::is_passing;
 use crate::sys::{self, Errno, Patience};
@@ -139,7 +140,7 @@ impl Epoll {
             Err(error) => return self.complete(token, Err(Errno::of(&error)), false, Received::Nothing),
         }
         if request.length > 0 {
-            let request = PendingSend { span: request, sent: 0, linked: false, token };
+            let request = PendingSend { piece: Piece::Arena(request), sent: 0, linked: false, token };
             self.sockets[token.flow as usize].sends.push_back(request);
         }
         self.want(token.flow, bytes);
@@ -160,7 +161,7 @@ impl Epoll {
             self.end(token.flow);
             return self.complete(token, Ok(0), false, Received::Nothing);
         }
-        let last = PendingSend { span: last, sent: 0, linked: false, token };
+        let last = PendingSend { piece: Piece::Arena(last), sent: 0, linked: false, token };
         self.sockets[token.flow as usize].sends.push_back(last);
         self.activate(token.flow);
     }

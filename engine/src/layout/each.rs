@@ -31,6 +31,7 @@ impl Layout {
             flows,
             send,
             slots: 1,
+            from_file: false,
             batch: 1,
             send_path: SendPath::Chain,
             per_send: 1,

@@ -51,6 +51,7 @@ impl SendPath {
 pub(super) fn check(options: &PlanOptions) -> Result<(), Error> {
     check_offloads(options)?;
     check_send_path(options)?;
+    check_file(options)?;
     check_bursts(options)
 }
 
@@ -84,6 +85,22 @@ fn check_send_path(options: &PlanOptions) -> Result<(), Error> {
     Ok(())
 }
 
+/// To send from a file is a call of its own.
+fn check_file(options: &PlanOptions) -> Result<(), Error> {
+    let range = if options.file.is_none() {
+        return Ok(());
+    } else if (options.role, options.protocol) != (Role::Send, Protocol::Tcp) {
+        "none but at TCP senders"
+    } else if options.engine == EngineChoice::Uring {
+        "none with the uring engine: sendfile is no operation of io_uring"
+    } else if options.has_special_send_path() {
+        "none where a send path is given"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Plan { option: "file", range })
+}
+
 /// A worker keeps one time for the next burst.
 fn check_bursts(options: &PlanOptions) -> Result<(), Error> {
     let Some(bursts) = options.bursts else { return Ok(()) };
@@ -105,6 +122,29 @@ fn check_bursts(options: &PlanOptions) -> Result<(), Error> {
 mod tests {
     use super::super::{Endpoint, Plan};
     use super::*;
+
+    #[test]
+    fn a_file_is_for_a_tcp_sender_that_makes_calls() {
+        let endpoint = Endpoint::Connect { local: "127.0.0.1:0".parse().unwrap() };
+        let file = std::fs::File::open("Cargo.toml").unwrap();
+        let good = PlanOptions {
+            file: Some(file.into()),
+            message_bytes: 10,
+            ..PlanOptions::new(Role::Send, endpoint.clone())
+        };
+        for engine in [EngineChoice::Auto, EngineChoice::Classic, EngineChoice::Epoll] {
+            assert!(Plan::new(PlanOptions { engine, ..good.clone() }).is_ok());
+        }
+        for (bad, name) in [
+            (PlanOptions { role: Role::Receive, ..good.clone() }, "TCP senders"),
+            (PlanOptions { protocol: Protocol::Udp, ..good.clone() }, "TCP senders"),
+            (PlanOptions { engine: EngineChoice::Uring, ..good.clone() }, "no operation of io_uring"),
+            (PlanOptions { send_path: SendPath::Bundle, ..good.clone() }, "send path"),
+            (PlanOptions { message_bytes: 1 << 20, ..good }, "one message at least"),
+        ] {
+            assert!(Plan::new(bad).unwrap_err().to_string().contains(name), "{name}");
+        }
+    }
 
     #[test]
     fn bursts_are_of_who_sends_and_set_the_pace_alone() {

@@ -414,6 +414,7 @@ impl Backend for Ring {
             Op::Offer { span } => self.offer(span, token),
             Op::Receive => self.queue(self.receive_entry(flow), token),
             Op::Send { span, linked } => self.send(span, linked, token),
+            Op::SendFile { .. } => unreachable!("a plan with a file is not for a ring"),
         }
     }
 

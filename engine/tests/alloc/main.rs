@@ -80,7 +80,7 @@ fn run(case: &Case, length: Duration) -> Result<(usize, Outcome), Error> {
     receiving.join().expect("the receiver ends")?;
     let allocations = region.change().allocations;
     assert_eq!(self::descriptors(), descriptors, "a descriptor is left open");
-    assert_eq!(case.told, told.try_iter().count() > 10);
+    assert_eq!(case.told, told.try_iter().count() > 0);
     Ok((allocations, sent))
 }
 

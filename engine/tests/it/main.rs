@@ -11,6 +11,7 @@ mod maerts;
 mod payload;
 mod progress;
 mod segments;
+mod sendfile;
 mod stream;
 mod support;
 mod transactions;

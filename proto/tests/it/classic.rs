@@ -161,7 +161,7 @@ fn datagrams_of_before_2_4_3_are_told_by_their_missing_word() {
     UdpStreamRequest { ipfamily: 0, ..wanted.clone() }.encode(&mut unnamed);
     let read = ClassicRequest::decode(&unnamed).expect("a request");
     assert_eq!((read.port, read.ipfamily, read.message_size), (12866, 0, 1000));
-    for code in [RequestCode::TcpRr, RequestCode::Omni, RequestCode::Sysinfo, RequestCode::Unknown(4711)] {
+    for code in [RequestCode::TcpNbrr, RequestCode::Omni, RequestCode::Sysinfo, RequestCode::Unknown(4711)] {
         assert_eq!(ClassicRequest::decode(&Frame::request(code, -1)), None);
     }
 }
@@ -191,6 +191,7 @@ fn answers(request: &Frame, cpu: Option<CpuReport>) -> (Frame, Frame) {
         receives: 0x1_0000_0008,
         bytes_sent: 0x4_0000_0009,
         sends: 0x1_0000_000a,
+        transactions: 0x1_0000_000f,
         send_buffer: 11,
         receive_buffer: 12,
         elapsed_seconds: 13.0,

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use ringperf_proto::{IpVersion, Length, OmniTest, Test};
+use ringperf_proto::{ClassicTest, IpVersion, Length, OmniTest, Test, TestRequest};
 
 /// What a recorded command asks the client machine for.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Command {
 #[derive(Debug)]
 pub(crate) enum Action {
     Calibrate,
-    Stream(Box<OmniTest>),
+    Test(Box<TestRequest>),
 }
 
 /// Reads a recorded command; `Err` says why it is not one for this release's client machine.
@@ -44,9 +44,11 @@ pub(crate) fn parse(command: &str) -> Result<Command, &'static str> {
 #[derive(Default)]
 struct Reader {
     name: String,
-    /// What the client does in an OMNI test (`-d`), and whether over UDP (`-T`).
+    /// What the client does in an OMNI test (`-d`), whether over UDP (`-T`), and whether by a connection each
+    /// (`-c`).
     direction: String,
     udp: bool,
+    connects: bool,
     /// `-R 1`: the data may be routed, which is so anyway but over UDP.
     routed: bool,
     passphrase: Option<Vec<u8>>,
@@ -102,7 +104,8 @@ impl Reader {
             "-m" => test.send_bytes = value().split_once(',').map(|(_, second)| number(second)),
             "-r" => (test.request_bytes, test.response_bytes) = both(value()),
             "-b" | "-o" | "-s" => drop(value()),
-            "-N" | "-c" | "-n" => {}
+            "-c" => self.connects = true,
+            "-N" | "-n" => {}
             other => panic!("test option {other}"),
         }
     }
@@ -111,27 +114,40 @@ impl Reader {
         if self.test.server_address.is_none() && self.test.local.0.is_none() {
             self.test.local.0 = self.local_control;
         }
-        let test = match (self.name.as_str(), self.direction.as_str()) {
-            ("REM_CPU", _) => None,
-            ("TCP_STREAM", _) => Some(Test::TcpStream),
-            ("TCP_MAERTS", _) => Some(Test::TcpMaerts),
-            ("UDP_STREAM", _) => Some(Test::UdpStream),
-            ("omni", "send") => Some(if self.udp { Test::UdpStream } else { Test::TcpStream }),
-            ("omni", "recv") if !self.udp => Some(Test::TcpMaerts),
-            ("omni", "recv") => return Err("the client machine has no UDP towards the client"),
-            ("LOC_CPU", _) => return Err("sends nothing"),
-            ("TCP_SENDFILE" | "TCP_CC", _) => return Err("the client machine has no classic tests"),
-            _ => return Err("the client machine has streams only"),
+        let transport = if self.udp { "udp" } else { "tcp" };
+        let test = match (self.name.as_str(), self.direction.as_str(), transport) {
+            ("REM_CPU", ..) => return Ok(Command { passphrase: self.passphrase, action: Action::Calibrate }),
+            ("LOC_CPU", ..) => return Err("sends nothing"),
+            ("TCP_STREAM" | "TCP_SENDFILE", ..) | ("omni", "send", "tcp") => Test::TcpStream,
+            ("TCP_MAERTS", ..) | ("omni", "recv", "tcp") => Test::TcpMaerts,
+            ("TCP_RR", ..) | ("omni", "rr", "tcp") => Test::TcpRr,
+            ("TCP_CC", ..) => Test::TcpCc,
+            ("omni", "0", "tcp") if self.connects => Test::TcpCc,
+            ("TCP_CRR", ..) => Test::TcpCrr,
+            ("UDP_STREAM", ..) | ("omni", "send", "udp") => Test::UdpStream,
+            ("omni", "recv", "udp") => Test::UdpMaerts,
+            ("UDP_RR", ..) => Test::UdpRr,
+            other => panic!("test {other:?}"),
         };
-        let action = match test {
-            None => Action::Calibrate,
-            Some(test) => Action::Stream(Box::new(OmniTest {
+        let length = match (self.test.length, test.has_transactions()) {
+            (Length::Bytes(count), true) => Length::Transactions(count),
+            (length, _) => length,
+        };
+        let default = OmniTest::new(test);
+        let request = if matches!(self.name.as_str(), "TCP_SENDFILE" | "TCP_CC") {
+            ClassicTest { length, ip_version: self.test.ip_version, ..ClassicTest::new(test) }.into()
+        } else {
+            OmniTest {
                 test,
-                dont_route: OmniTest::new(test).dont_route && !self.routed,
+                length,
+                dont_route: default.dont_route && !self.routed,
+                request_bytes: self.test.request_bytes.or(default.request_bytes),
+                response_bytes: self.test.response_bytes.or(default.response_bytes),
                 ..self.test
-            })),
+            }
+            .into()
         };
-        Ok(Command { passphrase: self.passphrase, action })
+        Ok(Command { passphrase: self.passphrase, action: Action::Test(Box::new(request)) })
     }
 }
 

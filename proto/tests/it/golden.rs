@@ -62,6 +62,12 @@ impl Message {
         self.kind == "end_of_stream" || self.kind == "reset"
     }
 
+    /// The bytes of a field that is there and was written for this message.
+    pub(crate) fn field_if_told(&self, name: &str) -> Option<&[u8]> {
+        let field = self.fields.iter().find(|field| field.name == name && !field.stale)?;
+        Some(&field.bytes)
+    }
+
     /// The bytes of a field as the recording decoded them, not as they stand in the frame: changing the
     /// frame does not change what a test takes from here.
     pub(crate) fn field(&self, name: &str) -> &[u8] {

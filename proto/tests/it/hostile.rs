@@ -2,13 +2,14 @@
 
 use proptest::prelude::*;
 use ringperf_proto::{
-    Client, ClientConfig, ClientInput, ClientOutput, FRAME_BYTES, Family, Frame, Length, Offer, OmniTest,
-    Party, Report, RequestCode, Results, Server, ServerInput, ServerOutput, Test, TestSpec, Wishes,
+    ClassicTest, Client, ClientConfig, ClientInput, ClientOutput, FRAME_BYTES, Family, Frame, Length, Offer,
+    OmniTest, Party, Report, RequestCode, Results, Server, ServerInput, ServerOutput, Test, TestRequest,
+    TestSpec, Wishes,
 };
 
-use crate::classic;
 use crate::native::{greeted, wish};
 use crate::server::{config, native};
+use crate::{classic, classic_transactions};
 
 /// A message of any bytes: noise, or one word all over, with awkward words strewn in.
 fn body() -> impl Strategy<Value = Vec<u8>> {
@@ -47,10 +48,10 @@ fn frame_of(first: u32, second: u32, body: &[u8]) -> Frame {
 
 /// A proper request for each test and family that is served.
 fn tests() -> Vec<Frame> {
-    let classic = classic::frames().into_iter();
-    let omni = [Test::TcpMaerts, Test::TcpStream, Test::UdpStream].map(|test| {
+    let classic = classic::frames().into_iter().chain(classic_transactions::frames());
+    let omni = Test::ALL.map(|test| {
         let client = Client::new(ClientConfig::default());
-        match client.on(ClientInput::Start(OmniTest::new(test))).expect("a request").1 {
+        match client.on(ClientInput::Start(measured(test).into())).expect("a request").1 {
             ClientOutput::Send(frame) => frame,
             other => panic!("{other:?}"),
         }
@@ -66,7 +67,7 @@ fn wished() -> Wishes {
 fn request() -> impl Strategy<Value = Frame> {
     let types = prop_oneof![
         prop::sample::select(RequestCode::ALL).prop_map(|(code, _)| code.to_wire().cast_unsigned()),
-        prop::sample::select(vec![10, 16, 94, 97]),
+        prop::sample::select(vec![10, 13, 16, 19, 34, 94, 97, 300]),
         any::<u32>(),
     ];
     let values = prop_oneof![any::<u32>(), 0_u32..8, (0_u32..8).prop_map(|below| u32::MAX - below)];
@@ -127,23 +128,34 @@ fn servers() -> Vec<Server> {
 }
 
 fn measured(test: Test) -> OmniTest {
-    OmniTest { measure_cpu: true, ..OmniTest::new(test) }
+    let local = (None, 40_000);
+    OmniTest { measure_cpu: true, local, ..OmniTest::new(test) }
 }
 
 /// Drives the client into each of its states, with each test.
 fn clients() -> Vec<Client> {
-    [Test::TcpMaerts, Test::TcpStream, Test::UdpStream].into_iter().flat_map(clients_of).collect()
+    let classic = |test| ClassicTest { measure_cpu: 1, ..ClassicTest::new(test) }.into();
+    let classic = [Test::TcpCc, Test::TcpStream].map(classic);
+    Test::ALL
+        .into_iter()
+        .map(|test| measured(test).into())
+        .chain(classic)
+        .flat_map(|test: TestRequest| clients_of(&test))
+        .collect()
 }
 
-fn clients_of(test: Test) -> Vec<Client> {
+fn clients_of(test: &TestRequest) -> Vec<Client> {
     let offer = || frame_of(98, 0, &[1; 648]).as_bytes().to_owned();
     let with_port = || {
         let mut bytes = offer();
-        bytes[52..56].copy_from_slice(&[0, 0, 1, 1]);
+        // Where each of the families has its port.
+        for at in [28, 32, 52] {
+            bytes[at..at + 4].copy_from_slice(&[0, 0, 1, 1]);
+        }
         ClientInput::Frame(Frame::from_bytes(bytes))
     };
     let fresh = || Client::new(ClientConfig::default());
-    let test = || ClientInput::Start(measured(test));
+    let test = || ClientInput::Start(test.clone());
     let step = |client: Client, input| client.on(input).expect("no fault").0;
     let sending = |input| step(fresh(), input);
     let running = || step(step(sending(test()), ClientInput::Sent), with_port());
@@ -184,12 +196,24 @@ fn check_output(output: &ClientOutput) -> Result<(), TestCaseError> {
 fn check_spec(spec: &TestSpec) -> Result<(), TestCaseError> {
     let bounded = |size: Option<u32>| size.is_none_or(|size| (1..=16 << 20).contains(&size));
     prop_assert!(bounded(spec.receive_bytes) && bounded(spec.send_bytes));
-    let idle = if spec.test == Test::TcpMaerts { spec.receive_bytes } else { spec.send_bytes };
-    prop_assert_eq!(idle, None, "the size of what it does not do");
-    let exact = spec.test == Test::UdpStream && spec.family == Family::Classic;
-    prop_assert_eq!(spec.exact_message, spec.receive_bytes.filter(|_| exact));
+    let streams = !spec.test.has_transactions();
+    prop_assert!(streams && spec.test.server_receives() || spec.receive_bytes.is_none());
+    prop_assert!(streams && spec.test.server_sends() || spec.send_bytes.is_none());
+    let answers = !streams && spec.test != Test::TcpCc;
+    let sizes = if answers { 1..=16 << 20 } else { 0..=0 };
+    prop_assert!(sizes.contains(&spec.request_bytes) && sizes.contains(&spec.response_bytes));
+    prop_assert!(!streams || !matches!(spec.length, Length::Transactions(_)));
+    prop_assert!(streams || !matches!(spec.length, Length::Bytes(_)));
+    prop_assert!(spec.pacing.is_none() || spec.test.server_streams());
+    prop_assert!(spec.test != Test::UdpMaerts || spec.client_data.1 != 0 && spec.length != Length::Endless);
+    let exact = match spec.test {
+        Test::UdpStream => spec.receive_bytes,
+        Test::UdpRr => Some(spec.request_bytes),
+        _ => None,
+    };
+    prop_assert_eq!(spec.exact_message, exact.filter(|_| spec.family == Family::Classic));
     let length = match spec.length {
-        Length::Bytes(length) => length,
+        Length::Bytes(length) | Length::Transactions(length) => length,
         Length::Endless => 1,
         Length::Seconds(length) => length.into(),
     };
@@ -198,8 +222,8 @@ fn check_spec(spec: &TestSpec) -> Result<(), TestCaseError> {
     prop_assert!(
         (1..=1 << 14).contains(&wishes.flows) && (1..=wishes.flows.min(64)).contains(&wishes.workers)
     );
-    prop_assert!(wishes.flows == 1 || spec.test != Test::UdpStream);
-    prop_assert!(wishes.bits_per_second.is_none() || spec.test == Test::TcpMaerts);
+    prop_assert!(wishes.flows == 1 || !spec.test.over_udp());
+    prop_assert!(wishes.bits_per_second.is_none() || spec.test.server_streams());
     Ok(())
 }
 
@@ -249,7 +273,7 @@ proptest! {
                 let next = match output {
                     ClientOutput::Run(_) => machine.on(ClientInput::Ran),
                     _ => machine
-                        .on(ClientInput::Start(measured(Test::UdpStream)))
+                        .on(ClientInput::Start(measured(Test::UdpStream).into()))
                         .and_then(|(machine, _)| machine.on(ClientInput::Sent)),
                 };
                 client = next.ok().map(|(machine, _)| machine);
@@ -269,7 +293,7 @@ proptest! {
                     2 => ClientInput::Probe,
                     3 => ClientInput::Ran,
                     4 => ClientInput::Sent,
-                    5 => ClientInput::Start(OmniTest::default()),
+                    5 => ClientInput::Start(OmniTest::default().into()),
                     6 => ClientInput::Wish(wished()),
                     _ => ClientInput::Frame(frame.clone()),
                 };

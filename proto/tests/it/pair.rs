@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ringperf_proto::native::VERSION;
 use ringperf_proto::{
     Client, ClientConfig, ClientInput, ClientOutput, CpuReport, Fault, Frame, FrameReader, IpVersion, Length,
     NativeDetail, NativeReport, Offer, OmniTest, Party, PeerRelease, RemoteOffer, RemoteResults, Report,
@@ -111,7 +112,7 @@ impl Pair {
     }
 
     fn finished(&mut self, test: OmniTest) -> RemoteResults {
-        match self.ask(ClientInput::Start(test)) {
+        match self.ask(ClientInput::Start(test.into())) {
             Ok(Some(ClientOutput::Finished(results))) => results,
             other => panic!("{other:?}"),
         }
@@ -142,6 +143,7 @@ fn results() -> Results {
         receives: 99,
         bytes_sent: 0x34_5678_9012,
         sends: 77,
+        transactions: 55,
         send_buffer: 4_194_304,
         receive_buffer: 6_291_456,
         elapsed_seconds: 1.5,
@@ -166,15 +168,16 @@ fn report() -> Report {
 
 #[test]
 fn a_test_passes_through_a_stream_cut_at_any_byte() {
-    for (cut, test) in (0..=656).zip([Test::TcpMaerts, Test::TcpStream, Test::UdpStream].into_iter().cycle())
-    {
+    for (cut, test) in (0..=656).zip(Test::ALL.into_iter().cycle()) {
         let mut pair = Pair::new(Some(b"sesame"), Some(b"sesame"), cut);
-        let done = pair.finished(OmniTest { measure_cpu: true, ..OmniTest::new(test) });
+        let local = (None, 40_000);
+        let done = pair.finished(OmniTest { measure_cpu: true, local, ..OmniTest::new(test) });
+        assert_eq!(done.transactions, 55);
         assert_eq!((done.bytes_received, done.receives), (0x12_3456_7890, 99));
         assert_eq!((done.bytes_sent, done.sends), (0x34_5678_9012, 77));
         assert_eq!((done.elapsed_seconds, done.retransmits), (Some(1.5), Some(3)));
         assert_eq!((done.send_buffer, done.receive_buffer), (Some(4_194_304), Some(6_291_456)));
-        let named = Some("cubic").filter(|_| test != Test::UdpStream);
+        let named = Some("cubic").filter(|_| !test.over_udp());
         assert_eq!(done.congestion_control.as_deref(), named, "it is TCP's");
         assert_eq!((done.cpu, done.release), (results().cpu, PeerRelease::V270));
     }
@@ -186,12 +189,14 @@ fn each_end_learns_what_the_other_does() {
         (Test::TcpMaerts, (None, Some(16_384)), (None, Some(5000))),
         (Test::TcpStream, (Some(131_072), None), (Some(4000), None)),
         (Test::UdpStream, (Some(131_072), None), (Some(4000), None)),
+        (Test::UdpMaerts, (None, Some(16_384)), (None, Some(5000))),
     ];
     for (test, by_default, asked) in cases {
-        let (spec, offer) = offered(OmniTest::new(test));
+        let plain = OmniTest { local: (None, 4000), ..OmniTest::new(test) };
+        let (spec, offer) = offered(plain.clone());
         assert_eq!((spec.test, spec.receive_bytes, spec.send_bytes), (test, None, None));
         assert_eq!((offer.receive_bytes, offer.send_bytes), by_default, "{test:?}");
-        let sized = OmniTest { receive_bytes: Some(4000), send_bytes: Some(5000), ..OmniTest::new(test) };
+        let sized = OmniTest { receive_bytes: Some(4000), send_bytes: Some(5000), ..plain };
         let (spec, offer) = offered(sized.clone());
         assert_eq!((spec.receive_bytes, spec.send_bytes), asked, "{test:?}");
         assert_eq!(
@@ -213,7 +218,7 @@ fn each_end_learns_what_the_other_does() {
 /// What the server makes of a request, and what the client reads of its response.
 fn offered(test: OmniTest) -> (TestSpec, RemoteOffer) {
     let (client, output) =
-        Client::new(ClientConfig::default()).on(ClientInput::Start(test)).expect("a request");
+        Client::new(ClientConfig::default()).on(ClientInput::Start(test.into())).expect("a request");
     let ClientOutput::Send(request) = output else { panic!("{output:?}") };
     let (server, output) = Server::new(config(None)).on(ServerInput::Frame(request)).expect("an answer");
     let ServerOutput::Prepare(spec) = output else { panic!("{output:?}") };
@@ -250,7 +255,7 @@ fn everything_asked_for_arrives_as_it_was_meant() {
         ..OmniTest::default()
     };
     let client = Client::new(ClientConfig::default());
-    let ClientOutput::Send(frame) = client.on(ClientInput::Start(test)).expect("a request").1 else {
+    let ClientOutput::Send(frame) = client.on(ClientInput::Start(test.into())).expect("a request").1 else {
         panic!()
     };
     let output = Server::new(config(None)).on(ServerInput::Frame(frame)).expect("an answer").1;
@@ -267,7 +272,7 @@ fn everything_asked_for_arrives_as_it_was_meant() {
 #[test]
 fn one_connection_carries_a_probe_tests_a_calibration_and_reports() {
     let mut pair = Pair::new(None, None, 300);
-    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(2)))));
+    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(VERSION)))));
     assert_eq!(pair.ask(ClientInput::AskReport), Ok(Some(ClientOutput::Report(None))));
     for _ in 0..3 {
         let done = pair.finished(OmniTest::default());
@@ -282,7 +287,7 @@ fn one_connection_carries_a_probe_tests_a_calibration_and_reports() {
 #[test]
 fn wishes_are_for_the_one_test_that_follows_them() {
     let mut pair = Pair::new(Some(b"sesame"), Some(b"sesame"), 40);
-    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(2)))));
+    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(VERSION)))));
     let asked = Wishes { flows: 100, workers: 80, ..Wishes::default() };
     let granted = Wishes { workers: 64, ..asked };
     for wishes in [Wishes { flows: 3, ..asked }, asked] {
@@ -316,7 +321,7 @@ fn a_repeated_test_goes_back_to_what_the_server_answered() {
 fn a_wrong_passphrase_gets_no_frame() {
     for shown in [None, Some(&b"wrong"[..])] {
         let mut pair = Pair::new(shown, Some(b"sesame"), 1);
-        assert_eq!(pair.ask(ClientInput::Start(OmniTest::default())), Ok(None));
+        assert_eq!(pair.ask(ClientInput::Start(OmniTest::default().into())), Ok(None));
         assert!(pair.closed);
     }
     let mut unneeded = Pair::new(Some(b"sesame"), None, 1);
@@ -327,7 +332,7 @@ fn a_wrong_passphrase_gets_no_frame() {
 fn a_test_that_dies_at_the_server_names_its_errno() {
     let mut pair = Pair::new(None, None, 8);
     pair.outcome = Err(errno::ECONNRESET);
-    let fault = pair.ask(ClientInput::Start(OmniTest::default())).expect_err("a fault");
+    let fault = pair.ask(ClientInput::Start(OmniTest::default().into())).expect_err("a fault");
     assert_eq!(fault, Fault::Remote { errno: errno::ECONNRESET });
     assert_eq!(
         (fault.party(), fault.to_string()),
@@ -346,15 +351,16 @@ fn a_stock_server_is_told_from_ours_and_keeps_serving() {
     assert_eq!(stock(ClientInput::Probe, unknown()), Ok(ClientOutput::Native(None)));
     assert_eq!(stock(ClientInput::AskReport, unknown()), Ok(ClientOutput::Report(None)));
     assert_eq!(stock(ClientInput::Probe, Frame::zeroed()), Ok(ClientOutput::Native(None)));
-    let refused = stock(ClientInput::Start(OmniTest::default()), unknown());
+    let refused = stock(ClientInput::Start(OmniTest::default().into()), unknown());
     assert_eq!(refused, Err(Fault::Unsupported { request: "DO_OMNI" }));
     let newer = {
         let mut bytes = *Frame::response(0x5251, 0).as_bytes();
-        bytes[11] = 3;
+        bytes[11] = u8::try_from(VERSION + 1).expect("a small number");
         Frame::from_bytes(bytes)
     };
-    assert_eq!(stock(ClientInput::Probe, newer.clone()), Ok(ClientOutput::Native(Some(3))));
-    assert_eq!(stock(ClientInput::AskReport, newer), Err(Fault::Incompatible { version: 3 }));
+    assert_eq!(stock(ClientInput::Probe, newer.clone()), Ok(ClientOutput::Native(Some(VERSION + 1))));
+    let version = VERSION + 1;
+    assert_eq!(stock(ClientInput::AskReport, newer), Err(Fault::Incompatible { version }));
 }
 
 #[test]
@@ -383,7 +389,7 @@ fn frames_nobody_waits_for_are_the_peers_fault() {
         (Party::Peer, "the peer sent a frame while nothing was asked of it")
     );
     let sending = Client::new(ClientConfig::default()).on(ClientInput::Probe).expect("a request").0;
-    let fault = sending.on(ClientInput::Start(OmniTest::default())).err().expect("a fault");
+    let fault = sending.on(ClientInput::Start(OmniTest::default().into())).err().expect("a fault");
     assert_eq!(fault, Fault::Misuse { what: "a request is being sent" });
     let passphrase = Some(vec![b'x'; 648]);
     let fault = Client::new(ClientConfig { passphrase }).on(ClientInput::Probe).err().expect("a fault");

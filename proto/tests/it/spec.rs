@@ -4,7 +4,7 @@ use ringperf_proto::layout::{AddressWords, Text};
 use ringperf_proto::omni::{OmniRequest, flag};
 use ringperf_proto::{
     Client, ClientConfig, ClientInput, ClientOutput, Family, Fault, Frame, IpVersion, Length, Limits,
-    OmniTest, Party, Refusal, Test, TestSpec, Wishes, errno,
+    OmniTest, Pacing, Party, Refusal, Test, TestSpec, Wishes, errno,
 };
 
 /// What netperf 2.7.0 sends by default.
@@ -17,7 +17,7 @@ fn request_of(test: OmniTest) -> OmniRequest {
 }
 
 fn frame_of(test: OmniTest) -> Result<Frame, Fault> {
-    match Client::new(ClientConfig::default()).on(ClientInput::Start(test))?.1 {
+    match Client::new(ClientConfig::default()).on(ClientInput::Start(test.into()))?.1 {
         ClientOutput::Send(frame) => Ok(frame),
         other => panic!("{other:?}"),
     }
@@ -162,39 +162,136 @@ fn ports_have_sixteen_bits() {
 }
 
 #[test]
-fn streams_are_served_and_nothing_else() {
-    let (maerts, stream, udp) = (Some(Test::TcpMaerts), Some(Test::TcpStream), Some(Test::UdpStream));
-    // Socket type and protocol, and the test if the server is to send (2) or to receive (4).
-    let cases = [
-        (1, 6, maerts, stream),
-        (-1, 6, maerts, stream),
-        (1, 0, maerts, stream),
-        (2, 17, None, udp),
-        (-1, 17, None, udp),
-        (2, 0, None, udp),
-        (-1, 0, None, None),
-        (2, 6, None, None),
-        (1, 17, None, None),
-        (1, 132, None, None),
-        (2, 136, None, None),
-        (i32::MIN, u32::MAX, None, None),
+fn each_test_is_told_by_its_socket_and_direction() {
+    let (tcp, udp) = (Some(false), Some(true));
+    let sockets = [
+        (1, 6, tcp),
+        (-1, 6, tcp),
+        (1, 0, tcp),
+        (2, 17, udp),
+        (-1, 17, udp),
+        (2, 0, udp),
+        (-1, 0, None),
+        (2, 6, None),
+        (1, 17, None),
+        (1, 132, None),
+        (2, 136, None),
+        (i32::MIN, u32::MAX, None),
     ];
-    for (socket_type, protocol, sending, receiving) in cases {
-        for (direction, expected) in
-            [(2, sending), (4, receiving), (0, None), (1, None), (6, None), (u32::MAX, None)]
-        {
+    // What the server does, whether by a connection each, and the test over TCP and over UDP.
+    let directions = [
+        (2, false, Some(Test::TcpMaerts), Some(Test::UdpMaerts)),
+        (4, false, Some(Test::TcpStream), Some(Test::UdpStream)),
+        (6, false, Some(Test::TcpRr), Some(Test::UdpRr)),
+        (6, true, Some(Test::TcpCrr), None),
+        (0, true, Some(Test::TcpCc), None),
+        (0, false, None, None),
+        (1, false, None, None),
+        (2, true, None, None),
+        (4, true, None, None),
+        (u32::MAX, false, None, None),
+    ];
+    for (socket_type, protocol, udp) in sockets {
+        for (direction, connects, over_tcp, over_udp) in directions {
             let parsed = parse(|request| {
                 (request.socket_type, request.protocol, request.direction) =
                     (socket_type, protocol, direction);
+                request.flags |= if connects { flag::CONNECT_TEST } else { 0 };
+                (request.request_size, request.response_size) = (1, 1);
+                request.netperf_port = 4000;
             });
-            let expected = expected.ok_or(errno::EOPNOTSUPP);
+            let expected = udp.and_then(|udp| if udp { over_udp } else { over_tcp });
             let found = parsed.map(|spec| spec.test).map_err(|refusal| refusal.errno);
-            assert_eq!(found, expected, "{socket_type} {protocol} {direction}");
+            assert_eq!(
+                found,
+                expected.ok_or(errno::EOPNOTSUPP),
+                "{socket_type} {protocol} {direction} {connects}"
+            );
         }
     }
-    assert_eq!(refused(|request| request.flags |= flag::CONNECT_TEST), errno::EOPNOTSUPP);
     for family in [0, 5, 7, u32::MAX] {
         assert_eq!(refused(|request| request.ipfamily = family), errno::EAFNOSUPPORT, "{family}");
+    }
+}
+
+#[test]
+fn a_transaction_has_both_its_sizes() {
+    let of = |test: Test, change: fn(&mut OmniRequest)| {
+        let mut request = request_of(OmniTest::new(test));
+        change(&mut request);
+        TestSpec::parse(-1, &request, &Limits::default()).map_err(|refusal| refusal.errno)
+    };
+    for test in [Test::TcpRr, Test::TcpCrr, Test::UdpRr] {
+        let sizes = |change| of(test, change).map(|spec| (spec.request_bytes, spec.response_bytes));
+        let spec = of(test, |_| {}).expect("a test");
+        assert_eq!((spec.test, spec.request_bytes, spec.response_bytes), (test, 1, 1));
+        assert_eq!((spec.receive_bytes, spec.send_bytes, spec.exact_message), (None, None, None));
+        assert!(!spec.dont_route);
+        assert_eq!(sizes(|request| (request.request_size, request.response_size) = (64, 128)), Ok((64, 128)));
+        // The sizes of a stream stand in where those are not given.
+        let stream = |request: &mut OmniRequest| {
+            (request.request_size, request.response_size) = (-1, -1);
+            (request.receive_size, request.send_size) = (3, 4);
+        };
+        assert_eq!(sizes(stream), Ok((3, 4)));
+        for bad in [i32::MIN, -1, 0] {
+            for change in [
+                |request: &mut OmniRequest, bad| request.request_size = bad,
+                |request: &mut OmniRequest, bad| request.response_size = bad,
+            ] {
+                let mut request = request_of(OmniTest::new(test));
+                change(&mut request, bad);
+                let refused = TestSpec::parse(-1, &request, &Limits::default()).expect_err("a refusal");
+                assert_eq!(refused.errno, errno::EINVAL, "{test:?} {bad}");
+            }
+        }
+        assert_eq!(sizes(|request| request.response_size = i32::MAX), Err(errno::E2BIG));
+        let counted = of(test, |request| request.test_length = -1000).expect("a test");
+        assert_eq!(counted.length, Length::Transactions(1000));
+    }
+    let connections = of(Test::TcpCc, |request| request.request_size = 77).expect("a test");
+    assert_eq!((connections.request_bytes, connections.response_bytes), (0, 0), "they are all there is");
+    let in_a_datagram = |bytes| {
+        let udp = OmniTest { response_bytes: Some(bytes), ..OmniTest::new(Test::UdpRr) };
+        TestSpec::parse(-1, &request_of(udp), &Limits::default()).map_err(|refusal| refusal.errno)
+    };
+    assert!(in_a_datagram(65_507).is_ok());
+    assert_eq!(in_a_datagram(65_508).map(|spec| spec.test), Err(errno::EMSGSIZE));
+}
+
+#[test]
+fn datagrams_go_to_a_client_that_says_where_and_until_when() {
+    let local = (None, 4000);
+    let of = |change: fn(&mut OmniRequest)| {
+        let mut request = request_of(OmniTest { local, ..OmniTest::new(Test::UdpMaerts) });
+        change(&mut request);
+        TestSpec::parse(-1, &request, &Limits::default()).map_err(|refusal| refusal.errno)
+    };
+    let spec = of(|_| {}).expect("a test");
+    assert_eq!((spec.test, spec.client_data, spec.send_bytes), (Test::UdpMaerts, local, None));
+    assert!(spec.dont_route);
+    assert_eq!(of(|request| request.send_size = 65_507).map(|spec| spec.send_bytes), Ok(Some(65_507)));
+    for change in [
+        |request: &mut OmniRequest| request.netperf_port = 0,
+        |request: &mut OmniRequest| request.test_length = 0,
+    ] {
+        assert_eq!(of(change).map(|spec| spec.test), Err(errno::EINVAL));
+    }
+    assert_eq!(of(|request| request.send_size = 65_508).map(|spec| spec.test), Err(errno::EMSGSIZE));
+}
+
+#[test]
+fn what_is_streamed_can_be_paced() {
+    let pacing = |test: Test, burst, interval| {
+        let local = (None, 4000);
+        let mut request = request_of(OmniTest { local, ..OmniTest::new(test) });
+        (request.interval_burst, request.interval_usecs) = (burst, interval);
+        TestSpec::parse(-1, &request, &Limits::default()).expect("a test").pacing
+    };
+    for test in Test::ALL {
+        let asked = Some(Pacing { sends: 8, every_us: 10_000 }).filter(|_| test.server_streams());
+        assert_eq!(pacing(test, 8, 10_000), asked, "{test:?}");
+        assert_eq!((pacing(test, 0, 10_000), pacing(test, 8, 0)), (None, None));
     }
 }
 
@@ -253,8 +350,9 @@ fn every_word_at_its_edges_is_judged_without_a_panic() {
         [0_u32, 1, 0x7f, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff, 0x7fc0_0000];
     let mut served = 0;
     let bounded = |size: Option<u32>| size.is_none_or(|size| (1..=16 << 20).contains(&size));
-    for test in [Test::TcpMaerts, Test::TcpStream, Test::UdpStream] {
-        let usual = frame_of(OmniTest::new(test)).expect("a request");
+    for test in Test::ALL {
+        let usual = OmniTest { local: (None, 4000), ..OmniTest::new(test) };
+        let usual = frame_of(usual).expect("a request");
         for (offset, edge) in (8..208).step_by(4).flat_map(|offset| edges.map(|edge| (offset, edge))) {
             let mut bytes = *usual.as_bytes();
             bytes[offset..offset + 4].copy_from_slice(&edge.to_be_bytes());
@@ -267,12 +365,12 @@ fn every_word_at_its_edges_is_judged_without_a_panic() {
             }
         }
     }
-    assert!(served > 600, "{served}");
+    assert!(served > 1600, "{served}");
 }
 
 #[test]
 fn what_kills_real_servers_or_does_not_fit_is_not_sent() {
-    let wrong: [fn(&mut OmniTest); 13] = [
+    let wrong: [fn(&mut OmniTest); 14] = [
         |test| test.receive_bytes = Some(0),
         |test| test.send_bytes = Some(0),
         |test| test.request_bytes = Some(0),
@@ -282,13 +380,17 @@ fn what_kills_real_servers_or_does_not_fit_is_not_sent() {
         |test| test.length = Length::Bytes(0),
         |test| test.length = Length::Bytes((1 << 31) + 1),
         |test| test.length = Length::Bytes(u64::MAX),
+        |test| {
+            let transactions = test.test.has_transactions();
+            test.length = if transactions { Length::Bytes(1) } else { Length::Transactions(1) };
+        },
         |test| test.server_address = Some("::1".parse().expect("an address")),
         |test| test.congestion_control = Some("sixteen_letters!".to_owned()),
         |test| test.fill_file = Some("x".repeat(32)),
         |test| test.cpu = Some(1 << 31),
     ];
     for (index, change) in wrong.iter().enumerate() {
-        for test in [Test::TcpMaerts, Test::TcpStream, Test::UdpStream] {
+        for test in Test::ALL {
             let mut test = OmniTest::new(test);
             change(&mut test);
             let fault = frame_of(test).expect_err("a misuse");

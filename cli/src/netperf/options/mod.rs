@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use ringperf_proto::Length;
 
+pub(crate) use getopt::Argument;
 use getopt::{Entry, Getopt};
 pub(crate) use size::Family;
+pub(crate) use usage::{Described, PAIRS, TESTS, global_options, test_options, tests_with};
 
 use super::selectors::Style;
 use super::traffic::{OptionSet, TestName, Traffic};

@@ -165,6 +165,10 @@ pub(super) fn finish(scan: &mut Scan, test: TestName) {
             Role::Send => DISCARD,
         };
         scan.options.data_port.remote = service.to_owned();
+        if service == ECHO {
+            // It answers as much as it is asked.
+            scan.options.response_bytes = scan.options.request_bytes;
+        }
     }
     if test == TestName::Omni {
         let columns = || Selectors { style: Style::Human, list: None };
@@ -172,7 +176,7 @@ pub(super) fn finish(scan: &mut Scan, test: TestName) {
     }
 }
 
-/// Sizes, and what follows from them. An echo service answers as much as it is asked.
+/// Sizes as they were given, and those of transactions that were not.
 pub(super) fn settle_sizes(scan: &mut Scan) {
     let sizes = |pair: Pair<i32>| Pair { local: positive(pair.local), remote: positive(pair.remote) };
     scan.options.send_bytes = sizes(scan.pending.send);
@@ -180,9 +184,6 @@ pub(super) fn settle_sizes(scan: &mut Scan) {
     if scan.options.traffic.has_both_directions() {
         scan.options.request_bytes.get_or_insert(1);
         scan.options.response_bytes.get_or_insert(1);
-        if scan.options.no_control {
-            scan.options.response_bytes = scan.options.request_bytes;
-        }
     }
 }
 

@@ -1,21 +1,22 @@
-//! Usage texts of netperf's two option sets, made from the tables that drive the reading.
+//! netperf's option sets as people read them, made from the tables that drive the reading: usage texts here,
+//! and what a manual page is made of.
 //!
 //! The words are our own; stream and exit code are netperf's and the callers' business.
 
 use std::fmt::Write as _;
 
 use super::getopt::{Argument, Entry};
-use super::{Scan, global, omni, sockets};
+use super::{OptionSet, Scan, global, omni, sockets};
 
-/// Rules of arguments with a comma, for both sets.
-const PAIRS: &str = "\
+/// Rules of arguments with a comma, for all sets.
+pub(crate) const PAIRS: &str = "\
 Of an argument x[,y], `x,` and `,y` set one half and leave the other as it is; a
 lone x sets both halves, but only the first where the option is marked *.
 Numbers may end in K, M, G (powers of 1024) or k, m, g (powers of 1000).
 ";
 
 /// The tests by what they move.
-const TESTS: &str = "\
+pub(crate) const TESTS: &str = "\
 Tests:
   TCP_STREAM, UDP_STREAM                 a stream to the netserver
   TCP_SENDFILE                           the same out of a file
@@ -26,10 +27,50 @@ Tests:
   TCP_MSS, LOC_CPU, REM_CPU, UUID        a single fact
 ";
 
-/// Options for which a lone value means the first half only.
-const GLOBAL_FIRST: &[u8] = b"bDFHLpw";
-const TEST_FIRST: &[u8] = b"HLmM";
-const SOCKETS_FIRST: &[u8] = b"HL";
+/// An option to be described.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Described {
+    /// `-` and this.
+    pub(crate) letter: char,
+    /// What follows it.
+    pub(crate) argument: Argument,
+    /// Whether a lone value of two means the first half only.
+    pub(crate) first_half: bool,
+    /// What it is good for, in a phrase.
+    pub(crate) meaning: &'static str,
+}
+
+/// The global options, in the order of their table.
+pub(crate) fn global_options() -> impl Iterator<Item = Described> {
+    described(global::TABLE, b"bDFHLpw")
+}
+
+/// The options of a set, likewise.
+pub(crate) fn test_options(set: OptionSet) -> impl Iterator<Item = Described> {
+    match set {
+        OptionSet::Empty => described(&[], b""),
+        OptionSet::Omni => described(omni::TABLE, b"HLmM"),
+        OptionSet::Sockets => described(sockets::TABLE, b"HL"),
+    }
+}
+
+/// The tests that have the options of a set, as a phrase.
+pub(crate) fn tests_with(set: OptionSet) -> &'static str {
+    match set {
+        OptionSet::Empty => "LOC_CPU, REM_CPU and UUID",
+        OptionSet::Omni => "OMNI, TCP_STREAM, TCP_MAERTS, TCP_RR, TCP_CRR, UDP_STREAM and UDP_RR",
+        OptionSet::Sockets => "TCP_SENDFILE, TCP_CC and TCP_MSS",
+    }
+}
+
+fn described(table: &'static [Entry<Scan>], first_half: &'static [u8]) -> impl Iterator<Item = Described> {
+    table.iter().map(|entry| Described {
+        letter: char::from(entry.letter),
+        argument: entry.argument,
+        first_half: first_half.contains(&entry.letter),
+        meaning: entry.meaning,
+    })
+}
 
 /// Usage of the global options, after an empty line.
 pub(super) fn global() -> String {
@@ -37,7 +78,7 @@ pub(super) fn global() -> String {
         "\nUsage: netperf [options] [-- test options]\n\n\
          Measures a network with a netserver at its other end.\n\n\
          {}\n{PAIRS}\n{TESTS}\n`netperf -t TEST -- -h` lists the options of a test.\n",
-        list(global::TABLE, GLOBAL_FIRST)
+        list(global_options())
     )
 }
 
@@ -45,9 +86,10 @@ pub(super) fn global() -> String {
 pub(super) fn omni() -> String {
     format!(
         "\nUsage: netperf [options] -- [test options]\n\n\
-         Options of OMNI, TCP_STREAM, TCP_MAERTS, TCP_RR, TCP_CRR, UDP_STREAM and UDP_RR:\n\n\
+         Options of {}:\n\n\
          {}\n{PAIRS}",
-        list(omni::TABLE, TEST_FIRST)
+        tests_with(OptionSet::Omni),
+        list(test_options(OptionSet::Omni))
     )
 }
 
@@ -55,26 +97,26 @@ pub(super) fn omni() -> String {
 pub(super) fn sockets() -> String {
     format!(
         "\nUsage: netperf [options] -- [test options]\n\n\
-         Options of TCP_SENDFILE, TCP_CC and TCP_MSS:\n\n\
+         Options of {}:\n\n\
          {}\n{PAIRS}",
-        list(sockets::TABLE, SOCKETS_FIRST)
+        tests_with(OptionSet::Sockets),
+        list(test_options(OptionSet::Sockets))
     )
 }
 
 /// One line for each option: letter, argument, meaning.
-fn list(table: &[Entry<Scan>], first: &[u8]) -> String {
+fn list(options: impl Iterator<Item = Described>) -> String {
     let mut text = String::new();
-    for entry in table {
-        let letter = char::from(entry.letter);
-        let argument = match entry.argument {
+    for Described { letter, argument, first_half, meaning } in options {
+        let argument = match argument {
             Argument::None => String::new(),
             Argument::Required(name) => format!(" {name}"),
             Argument::Digits(name) | Argument::Word(name) => format!(" [{name}]"),
         };
-        let mark = if first.contains(&entry.letter) { " *" } else { "" };
+        let mark = if first_half { " *" } else { "" };
         let left = format!("-{letter}{argument}{mark}");
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {left:<22} {}", entry.meaning);
+        let _ = writeln!(text, "  {left:<22} {meaning}");
     }
     text
 }

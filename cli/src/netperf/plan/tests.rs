@@ -52,6 +52,13 @@ fn a_message_is_as_large_as_asked_for_or_as_the_socket_buffer() {
     assert_eq!(sizes("-- -r 150"), (150, 0));
     assert_eq!(sizes("-- -r 150 -m 3100"), (150, 3100));
     assert_eq!(sizes("-- -r ,150"), (16_384, 16_384));
+    let shown = |line| with(line, |course| (course.shown_send_bytes(), course.shown_receive_bytes()));
+    assert_eq!(shown("-- -m 500,600 -M 300,400"), (500, 400));
+    assert_eq!(shown("-t TCP_MAERTS"), (0, 131_072));
+    assert_eq!(shown("-t TCP_MAERTS -- -r 200,300"), (0, 0));
+    assert_eq!(shown("-t TCP_MAERTS -- -m 500"), (500, 131_072));
+    assert_eq!(shown("-t TCP_RR -- -m 5,6 -M 7,8"), (5, 8));
+    assert_eq!(shown("-t TCP_RR"), (0, 0));
     let received = |line| with(line, |course| course.message_bytes());
     assert_eq!(received("-t TCP_MAERTS"), 131_072);
     assert_eq!(received("-t TCP_MAERTS -- -M ,300"), 300);
@@ -85,6 +92,8 @@ fn widths_are_those_that_netperf_tells() {
     assert_eq!(widths("-t TCP_MAERTS -- -r ,100"), (0, 1));
     assert_eq!(widths("-t TCP_MAERTS -- -r 100,"), (0, 2));
     assert_eq!(widths("-t TCP_MAERTS -W 1"), (1, 1));
+    assert_eq!(widths("-t TCP_RR -- -r 100,200"), (1, 1));
+    assert_eq!(widths("-t OMNI -- -c"), (0, 0));
 }
 
 #[test]

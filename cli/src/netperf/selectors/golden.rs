@@ -235,7 +235,7 @@ fn set(values: &mut Values, name: &str, text: &str) {
             match field {
                 "SIZE_REQ" => buffer.requested = optional(text),
                 "SIZE" => buffer.initial = number(text),
-                _ => buffer.at_end = number(text),
+                _ => buffer.at_end = optional(text),
             }
         }
         Some((end @ ("SOURCE" | "DEST"), field)) => {
@@ -313,7 +313,7 @@ fn set_end(end: &mut End, field: &str, text: &str) {
         "SEND_SIZE" => end.send_bytes = optional(text),
         "RECV_SIZE" => end.receive_bytes = optional(text),
         "CPU_BIND" => end.cpu_bind = optional(text),
-        "TRANSPORT_RETRANS" => end.retransmits = optional(text),
+        "TRANSPORT_RETRANS" => end.retransmits = number(text),
         "SEND_THROUGHPUT" => end.send_rate = number(text),
         "RECV_THROUGHPUT" => end.receive_rate = number(text),
         "SEND_CALLS" => end.sends = number(text),
@@ -330,7 +330,7 @@ fn set_end(end: &mut End, field: &str, text: &str) {
         "RECV_ALIGN" => end.receive_alignment = number(text),
         "SEND_WIDTH" => end.send_width = number(text),
         "RECV_WIDTH" => end.receive_width = number(text),
-        "NODELAY" => end.no_delay = text == "1",
+        "NODELAY" => end.no_delay = Some(text == "1"),
         "CORK" => end.cork = text == "1",
         "INTERVAL_USECS" => end.interval_us = number(text),
         "INTERVAL_BURST" => end.interval_burst = number(text),
@@ -353,7 +353,7 @@ fn set_cpu(cpu: &mut Cpu, field: &str, text: &str) {
         "CPU_PERCENT_IOWAIT" => cpu.iowait = number(text),
         "CPU_PERCENT_IRQ" => cpu.irq = number(text),
         "CPU_PERCENT_SWINTR" => cpu.softirq = number(text),
-        "CPU_METHOD" => cpu.method = number(text),
+        "CPU_METHOD" => cpu.method = Some(number(text)),
         "CPU_COUNT" => cpu.cpus = number(text),
         "CPU_PEAK_UTIL" => cpu.peak = number(text),
         "CPU_PEAK_ID" => cpu.peak_cpu = number(text),

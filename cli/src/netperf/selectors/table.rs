@@ -79,16 +79,16 @@ selectors! { v:
     1 "THROUGHPUT_UNITS" "Throughput / Units" => text(format_args!("{}/s", v.throughput_unit));
     1 "LSS_SIZE_REQ" "Local / Send Socket / Size / Requested" => whole(v.local.send_buffer.requested);
     1 "LSS_SIZE" "Local / Send Socket / Size / Initial" => text(v.local.send_buffer.initial);
-    1 "LSS_SIZE_END" "Local / Send Socket / Size / Final" => text(v.local.send_buffer.at_end);
+    1 "LSS_SIZE_END" "Local / Send Socket / Size / Final" => whole(v.local.send_buffer.at_end);
     1 "LSR_SIZE_REQ" "Local / Recv Socket / Size / Requested" => whole(v.local.receive_buffer.requested);
     1 "LSR_SIZE" "Local / Recv Socket / Size / Initial" => text(v.local.receive_buffer.initial);
-    1 "LSR_SIZE_END" "Local / Recv Socket / Size / Final" => text(v.local.receive_buffer.at_end);
+    1 "LSR_SIZE_END" "Local / Recv Socket / Size / Final" => whole(v.local.receive_buffer.at_end);
     1 "RSS_SIZE_REQ" "Remote / Send Socket / Size / Requested" => whole(v.remote.send_buffer.requested);
     1 "RSS_SIZE" "Remote / Send Socket / Size / Initial" => text(v.remote.send_buffer.initial);
-    1 "RSS_SIZE_END" "Remote / Send Socket / Size / Final" => text(v.remote.send_buffer.at_end);
+    1 "RSS_SIZE_END" "Remote / Send Socket / Size / Final" => whole(v.remote.send_buffer.at_end);
     1 "RSR_SIZE_REQ" "Remote / Recv Socket / Size / Requested" => whole(v.remote.receive_buffer.requested);
     1 "RSR_SIZE" "Remote / Recv Socket / Size / Initial" => text(v.remote.receive_buffer.initial);
-    1 "RSR_SIZE_END" "Remote / Recv Socket / Size / Final" => text(v.remote.receive_buffer.at_end);
+    1 "RSR_SIZE_END" "Remote / Recv Socket / Size / Final" => whole(v.remote.receive_buffer.at_end);
     1 "LOCAL_SEND_SIZE" "Local / Send / Size" => whole(v.local.send_bytes);
     1 "LOCAL_RECV_SIZE" "Local / Recv / Size" => whole(v.local.receive_bytes);
     1 "REMOTE_SEND_SIZE" "Remote / Send / Size" => whole(v.remote.send_bytes);
@@ -101,7 +101,7 @@ selectors! { v:
     2 "LOCAL_CPU_PERCENT_IOWAIT" "Local / CPU / I/O / %" => fixed(v.local.cpu.iowait, 2);
     2 "LOCAL_CPU_PERCENT_IRQ" "Local / CPU / IRQ / %" => fixed(v.local.cpu.irq, 2);
     2 "LOCAL_CPU_PERCENT_SWINTR" "Local / CPU / swintr / %" => fixed(v.local.cpu.softirq, 2);
-    2 "LOCAL_CPU_METHOD" "Local / CPU / Util / Method" => text(v.local.cpu.method);
+    2 "LOCAL_CPU_METHOD" "Local / CPU / Util / Method" => letter(v.local.cpu.method);
     2 "LOCAL_SD" "Local / Service / Demand" => decimal(v.local.cpu.service_demand, 3);
     2 "REMOTE_CPU_UTIL" "Remote / CPU / Util / %" => fixed(v.remote.cpu.utilisation, 2);
     2 "REMOTE_CPU_PERCENT_USER" "Remote / CPU / User / %" => fixed(v.remote.cpu.user, 2);
@@ -109,7 +109,7 @@ selectors! { v:
     2 "REMOTE_CPU_PERCENT_IOWAIT" "Remote / CPU / I/O / %" => fixed(v.remote.cpu.iowait, 2);
     2 "REMOTE_CPU_PERCENT_IRQ" "Remote / CPU / IRQ / %" => fixed(v.remote.cpu.irq, 2);
     2 "REMOTE_CPU_PERCENT_SWINTR" "Remote / CPU / swintr / %" => fixed(v.remote.cpu.softirq, 2);
-    2 "REMOTE_CPU_METHOD" "Remote / CPU / Util / Method" => text(v.remote.cpu.method);
+    2 "REMOTE_CPU_METHOD" "Remote / CPU / Util / Method" => letter(v.remote.cpu.method);
     2 "REMOTE_SD" "Remote / Service / Demand" => decimal(v.remote.cpu.service_demand, 3);
     2 "SD_UNITS" "Service / Demand / Units" => text(v.demand_unit);
     2 "CONFIDENCE_LEVEL" "Confidence / Level / Percent" => text(v.confidence.level_percent);
@@ -121,8 +121,8 @@ selectors! { v:
     2 "TRANSACTION_RATE" "Transaction / Rate / Tran/s" => fixed(v.transaction_rate, 3);
     2 "RT_LATENCY" "Round / Trip / Latency / usec/tran" => decimal(v.round_trip_us, 3);
     2 "BURST_SIZE" "Initial / Burst / Requests" => text(v.burst);
-    2 "LOCAL_TRANSPORT_RETRANS" "Local / Transport / Retransmissions" => whole(v.local.retransmits);
-    2 "REMOTE_TRANSPORT_RETRANS" "Remote / Transport / Retransmissions" => whole(v.remote.retransmits);
+    2 "LOCAL_TRANSPORT_RETRANS" "Local / Transport / Retransmissions" => text(v.local.retransmits);
+    2 "REMOTE_TRANSPORT_RETRANS" "Remote / Transport / Retransmissions" => text(v.remote.retransmits);
     2 "TRANSPORT_MSS" "Transport / MSS / bytes" => whole(v.segment_bytes);
     3 "LOCAL_SEND_THROUGHPUT" "Local / Send / Throughput" => fixed(v.local.send_rate, 2);
     3 "LOCAL_RECV_THROUGHPUT" "Local / Recv / Throughput" => fixed(v.local.receive_rate, 2);
@@ -162,7 +162,7 @@ selectors! { v:
     3 "LOCAL_SEND_DIRTY_COUNT" "Local / Send / Dirty / Count" => text(-1);
     3 "LOCAL_RECV_DIRTY_COUNT" "Local / Recv / Dirty / Count" => text(-1);
     3 "LOCAL_RECV_CLEAN_COUNT" "Local / Recv / Clean / Count" => text(-1);
-    3 "LOCAL_NODELAY" "Local / NODELAY" => flag(v.local.no_delay);
+    3 "LOCAL_NODELAY" "Local / NODELAY" => whole(v.local.no_delay.map(u8::from));
     3 "LOCAL_CORK" "Local / Cork" => flag(v.local.cork);
     3 "REMOTE_SEND_CALLS" "Remote / Send / Calls" => text(v.remote.sends);
     3 "REMOTE_RECV_CALLS" "Remote / Recv / Calls" => text(v.remote.receives);
@@ -180,7 +180,7 @@ selectors! { v:
     3 "REMOTE_SEND_DIRTY_COUNT" "Remote / Send / Dirty / Count" => text(-1);
     3 "REMOTE_RECV_DIRTY_COUNT" "Remote / Recv / Dirty / Count" => text(-1);
     3 "REMOTE_RECV_CLEAN_COUNT" "Remote / Recv / Clean / Count" => text(-1);
-    3 "REMOTE_NODELAY" "Remote / NODELAY" => flag(v.remote.no_delay);
+    3 "REMOTE_NODELAY" "Remote / NODELAY" => whole(v.remote.no_delay.map(u8::from));
     3 "REMOTE_CORK" "Remote / Cork" => flag(v.remote.cork);
     4 "LOCAL_SYSNAME" "Local / Sysname" => retired();
     4 "LOCAL_SYSTEM_MODEL" "Local / System / Model" => retired();
@@ -257,6 +257,10 @@ fn quoted(value: &str) -> Option<String> {
 
 fn flag(is_set: bool) -> Option<String> {
     text(u8::from(is_set))
+}
+
+fn letter(value: Option<char>) -> Option<String> {
+    Some(value.map(String::from).unwrap_or_default())
 }
 
 /// A number that may be absent.

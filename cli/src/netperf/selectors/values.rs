@@ -45,8 +45,8 @@ pub(crate) struct BufferSizes {
     pub(crate) requested: Option<u32>,
     /// What the kernel reported before any data.
     pub(crate) initial: u32,
-    /// What it reported at the end.
-    pub(crate) at_end: u32,
+    /// What it reported at the end; `None` where nobody was asked.
+    pub(crate) at_end: Option<u32>,
 }
 
 /// CPU of one end's machine: shares of all its CPUs, in percent.
@@ -64,8 +64,9 @@ pub(crate) struct Cpu {
     pub(crate) irq: f64,
     /// In soft interrupts.
     pub(crate) softirq: f64,
-    /// netperf's letter for how it was measured: `S` from `/proc/stat`, `U` not at all.
-    pub(crate) method: char,
+    /// netperf's letter for how it was measured: `S` from `/proc/stat`, `U` not at all; `None` where there
+    /// is no netserver to have measured.
+    pub(crate) method: Option<char>,
     /// Microseconds of CPU time for each KB or transaction, the mean over the iterations; `None` where
     /// nothing was moved.
     pub(crate) service_demand: Option<f64>,
@@ -86,7 +87,7 @@ impl Cpu {
         iowait: 0.0,
         irq: 0.0,
         softirq: 0.0,
-        method: 'U',
+        method: Some('U'),
         service_demand: None,
         cpus: 0,
         peak: -1.0,
@@ -95,6 +96,9 @@ impl Cpu {
 
     /// The same for the netserver's, whose busiest CPU comes as zeroes.
     pub(crate) const UNMEASURED_THERE: Self = Self { peak: 0.0, peak_cpu: 0, ..Self::UNMEASURED_HERE };
+
+    /// The same where there is no netserver.
+    pub(crate) const WITHOUT_NETSERVER: Self = Self { method: None, ..Self::UNMEASURED_HERE };
 }
 
 /// One end of the data connection. Counts and rates are of the last iteration.
@@ -118,8 +122,8 @@ pub(crate) struct End {
     pub(crate) cpu: Cpu,
     /// The CPU that the program was to run on.
     pub(crate) cpu_bind: Option<u32>,
-    /// Segments sent again; `None` where nothing counts them.
-    pub(crate) retransmits: Option<u32>,
+    /// Segments sent again; -1: nothing counts them, -2: there is no netserver to tell.
+    pub(crate) retransmits: i64,
     /// Payload sent, in the unit of the rates.
     pub(crate) send_rate: f64,
     /// Payload received, in the unit of the rates.
@@ -132,6 +136,8 @@ pub(crate) struct End {
     pub(crate) bytes_sent: u64,
     /// Payload bytes received.
     pub(crate) bytes_received: u64,
+    /// Payload bytes that are taken to have arrived where there is no netserver to count them.
+    pub(crate) bytes_assumed: u64,
     /// Alignment of the send buffers, in bytes.
     pub(crate) send_alignment: i32,
     /// Alignment of the receive buffers, in bytes.
@@ -144,8 +150,8 @@ pub(crate) struct End {
     pub(crate) send_width: u32,
     /// Number of receive buffers.
     pub(crate) receive_width: u32,
-    /// TCP_NODELAY is set.
-    pub(crate) no_delay: bool,
+    /// TCP_NODELAY is set; `None` where there is no netserver to tell.
+    pub(crate) no_delay: Option<bool>,
     /// TCP_CORK was asked for.
     pub(crate) cork: bool,
     /// Length of a pacing interval, in microseconds; 0: not paced.
@@ -175,20 +181,21 @@ impl End {
             receive_bytes: None,
             cpu,
             cpu_bind: None,
-            retransmits: None,
+            retransmits: -1,
             send_rate: 0.0,
             receive_rate: 0.0,
             sends: 0,
             receives: 0,
             bytes_sent: 0,
             bytes_received: 0,
+            bytes_assumed: 0,
             send_alignment: 8,
             receive_alignment: 8,
             send_offset: 0,
             receive_offset: 0,
             send_width: 0,
             receive_width: 0,
-            no_delay: false,
+            no_delay: Some(false),
             cork: false,
             interval_us: 0,
             interval_burst: 0,
@@ -201,7 +208,7 @@ impl End {
 
     /// Payload bytes that passed this end.
     pub(super) fn bytes_moved(&self) -> u64 {
-        self.bytes_sent.saturating_add(self.bytes_received)
+        self.bytes_sent.saturating_add(self.bytes_received).saturating_add(self.bytes_assumed)
     }
 
     /// The mean of its sends, in bytes; 0 where there was none.

@@ -38,6 +38,31 @@ fn headline(run: &RunSummary) -> String {
 }
 
 fn rows(lines: &[Line]) -> Vec<[String; 5]> {
+    let transacts = lines.iter().any(|line| line.transactions_per_second.is_some());
+    if transacts { transaction_rows(lines) } else { stream_rows(lines) }
+}
+
+fn transaction_rows(lines: &[Line]) -> Vec<[String; 5]> {
+    let heads = ["setting", "results", "transactions/s", "50 % within, us", "99 % within, us"];
+    let row = |line: &Line| {
+        let rate = match (&line.transactions_per_second, &line.error) {
+            (None, Some(error)) => error.clone(),
+            (rate, _) => range(*rate, 1.0, 0),
+        };
+        [
+            line.words(),
+            line.results.to_string(),
+            rate,
+            range(line.latency_ns, 1e3, 1),
+            range(line.tail_latency_ns, 1e3, 1),
+        ]
+    };
+    std::iter::once(heads.map(str::to_owned))
+        .chain(lines.iter().filter(|line| !line.is_open()).map(row))
+        .collect()
+}
+
+fn stream_rows(lines: &[Line]) -> Vec<[String; 5]> {
     let rates = lines.iter().filter_map(|line| line.goodput_bits_per_second);
     let (divisor, unit) = unit_for(rates.map(|rate| rate.median).fold(0.0, f64::max), RATE_UNITS);
     let heads = ["setting", "results", &format!("goodput, {unit}"), "lost, %", "CPU of both ends, ns/KB"];

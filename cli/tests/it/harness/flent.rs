@@ -87,7 +87,7 @@ fn measure(pair: Pair, test: &str, series: &[(&str, usize)]) {
     let results = read(&data);
     for (beginning, count) in series {
         let named = results.iter().filter(|(name, _)| {
-            let derived = ["avg", "sum", "ICMP"].iter().any(|word| name.contains(word));
+            let derived = ["avg", "fairness", "sum", "ICMP"].iter().any(|word| name.contains(word));
             name.starts_with(beginning) && !derived
         });
         let named: Vec<&(String, Vec<f64>)> = named.collect();

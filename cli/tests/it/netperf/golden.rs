@@ -23,8 +23,8 @@ use case::{Case, Defaults, Verdict, split_command};
 mod case;
 
 /// Files whose whole output is compared, whose usage text is our own, and that crashed netperf.
-const WHOLE: usize = 81;
-const USAGE: usize = 6;
+const WHOLE: usize = 211;
+const USAGE: usize = 7;
 const CRASHES: usize = 2;
 
 /// Runs at a time. More than the cores of a small machine: a run is mostly a second of waiting for its end.
@@ -33,6 +33,9 @@ const PARALLEL: usize = 6;
 /// Files whose confidence may or may not be reached, as the machine has it. The warning may be there or not,
 /// but not in another form.
 const EITHER_CONFIDENT_OR_NOT: &[&str] = &["041-", "042-", "049-"];
+
+/// Files with so little payload that a busy machine prints a rate of 0 or misses an interim result.
+const SO_LITTLE: &[&str] = &["184-", "195-"];
 
 /// What the kernel or the resolver decides, each in one of two wordings.
 const EITHER_WORDING: &[(&str, &str)] = &[
@@ -243,6 +246,7 @@ fn judge(case: &Case, out: &str, err: &str, pair: Pair, ended: &Ended) -> Option
             }
             // Elapsed time is masked; that a test runs for its second is seen from outside.
             let seconds = case.words.windows(2).any(|pair| pair == ["-l", "1"]);
+            let seconds = seconds && case.test() != "TCP_MSS";
             if seconds && rows(&case.out) > 0 && ended.took < Duration::from_millis(950) {
                 text.push_str(&format!("    took {:?} only\n", ended.took));
             }
@@ -271,6 +275,10 @@ fn canonical(case: &Case, text: &str) -> String {
     }
     for (one, other) in EITHER_WORDING {
         text = text.replace(one, other);
+    }
+    if SO_LITTLE.iter().any(|prefix| case.name.starts_with(prefix)) {
+        let lines = text.split('\n').filter(|line| !line.starts_with("Interim result: "));
+        text = lines.collect::<Vec<_>>().join("\n").replace("{zero}", "{more}");
     }
     if EITHER_CONFIDENT_OR_NOT.iter().any(|prefix| case.name.starts_with(prefix)) {
         text = text.replace(&masked(&confidence_warning()), "");
@@ -304,7 +312,8 @@ fn folder() -> PathBuf {
 #[test]
 fn every_change_to_a_golden_output_is_noticed() {
     let mut seen = BTreeSet::new();
-    for case in Case::all().iter().filter(|case| case.verdict == Verdict::Whole) {
+    // Selectors are compared by the character where they are printed, in the program's own tests.
+    for case in Case::all().iter().filter(|case| case.verdict == Verdict::Whole && case.has_table()) {
         let wanted = canonical(case, &case.out);
         assert_eq!(difference(&wanted, &canonical(case, &case.out)), None);
         let mut changed = 0;

@@ -163,29 +163,46 @@ impl Field {
 /// A result by selectors with a mark for every figure: its sign and how many decimals it has are compared,
 /// and what is text. Columns follow the width of figures, so that a run of blanks counts as one.
 pub(super) fn masked_selection(text: &str) -> String {
-    let lines = text.split('\n').map(|line| match line.split_once('=') {
-        Some((name, value))
-            if name.bytes().all(|byte| byte.is_ascii_uppercase() || b"_[]0123456789".contains(&byte)) =>
-        {
-            let name = name.split('[').next().unwrap_or(name);
-            format!("{name}={}", masked_value(name, value))
+    let is_name = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"_[]".contains(&byte))
+    };
+    let lines = text.split('\n').map(|line| {
+        let line = &without_command(line);
+        match line.split_once('=') {
+            Some((name, value)) if is_name(name) => {
+                let name = name.split('[').next().unwrap_or(name);
+                format!("{name}={}", masked_value(name, value))
+            }
+            _ if line.contains(',') => {
+                let cells = line.trim_start().split(',').map(|cell| masked_value("", cell));
+                cells.collect::<Vec<_>>().join(",")
+            }
+            _ => {
+                let cells = line.split_whitespace().map(|cell| masked_value("", cell));
+                cells.collect::<Vec<_>>().join(" ")
+            }
         }
-        _ if line.contains(',') => {
-            line.split(',').map(|cell| masked_value("", cell)).collect::<Vec<_>>().join(",")
-        }
-        _ => line.split_whitespace().map(|cell| masked_value("", cell)).collect::<Vec<_>>().join(" "),
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Names whose values are the machine's, or of the moment, though they are no figures.
-const MOMENTARY: &[&str] = &["COMMAND_LINE", "UUID", "LOCAL_CONG_CONTROL", "REMOTE_CONG_CONTROL"];
+/// The line with a mark for the command line in quotes, which has a port of its own in it.
+fn without_command(line: &str) -> String {
+    let quoted = line.split_once('"').and_then(|(before, rest)| Some((before, rest.rsplit_once('"')?)));
+    match quoted {
+        Some((before, (command, after))) if command.contains("netperf ") => {
+            format!("{before}{{command}}{after}")
+        }
+        _ => line.to_owned(),
+    }
+}
 
 /// Parts of the names of what is asked for, not measured.
 const ASKED_FOR: &[&str] = &[
     "ALIGN",
     "OFFSET",
-    "PORT",
+    "SOURCE_PORT",
+    "DEST_PORT",
     "FAMILY",
     "NODELAY",
     "CORK",
@@ -201,26 +218,25 @@ const ASKED_FOR: &[&str] = &[
     "CPU_BIND",
 ];
 
+/// Congestion controls that a kernel may have by default.
+const CONGESTION_CONTROLS: &[&str] = &["bbr", "cubic", "reno"];
+
 fn masked_value(name: &str, value: &str) -> String {
-    if MOMENTARY.contains(&name) {
-        return if value.trim().is_empty() { value.to_owned() } else { "{text}".to_owned() };
-    }
-    let blanks = value.len() - value.trim_start().len();
     let figure = value.trim_start();
+    // A value after an empty one begins with a blank of its own.
+    let blank = if figure.len() < value.len() { " " } else { "" };
+    let is_uuid = figure.len() == 36 && figure.matches('-').count() == 4;
+    if is_uuid || CONGESTION_CONTROLS.contains(&figure.trim_end()) {
+        return format!("{blank}{{text}}");
+    }
     let digits = figure.strip_prefix('-').unwrap_or(figure);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let plain = !whole.is_empty() && are_digits(whole) && are_digits(fraction);
-    if !plain || ASKED_FOR.iter().any(|part| name.contains(part)) {
+    if !plain || figure.starts_with('-') || ASKED_FOR.iter().any(|part| name.contains(part)) {
         return value.to_owned();
     }
-    // A value after an empty one begins with a blank of its own; a rate may be padded.
-    let blank = if blanks > 0 { " " } else { "" };
-    if figure.starts_with('-') {
-        format!("{blank}{figure}")
-    } else {
-        format!("{blank}{{{}}}", fraction.len())
-    }
+    format!("{blank}{{{}}}", fraction.len())
 }
 
 /// Where two texts part, line by line, for a person to read. Blanks at the ends of lines are made visible.
@@ -294,5 +310,24 @@ fn nothing_measured_is_not_like_something() {
         assert_eq!((rows(one), rows(other)), (1, 1), "{one}\n{other}");
         assert_ne!(masked(one), masked(other));
         assert!(difference(&masked(one), &masked(other)).is_some());
+    }
+}
+
+#[test]
+fn a_selection_keeps_names_words_signs_and_decimals() {
+    for (line, expected) in [
+        ("THROUGHPUT=13880.25", "THROUGHPUT={2}"),
+        ("NETPERF_INTERVAL[3]=0.250", "NETPERF_INTERVAL={3}"),
+        ("BURST_SIZE=8", "BURST_SIZE=8"),
+        ("LOCAL_SD=-1.000", "LOCAL_SD=-1.000"),
+        ("LOCAL_SOCKET_TOS=0xb8", "LOCAL_SOCKET_TOS=0xb8"),
+        ("UUID=305c8a52-e671-11f1-b482-3deefc00e290", "UUID={text}"),
+        ("COMMAND_LINE=\"netperf -p 5 -- -k A,B\"", "COMMAND_LINE={command}"),
+        ("RESULT_BRAND=\"tag1\"", "RESULT_BRAND=\"tag1\""),
+        ("TCP,, Send", "TCP,, Send"),
+        ("  17.50,10^6bits/s,0.250,1795350988.318", "{2},10^6bits/s,{3},{3}"),
+        ("22907.94   10^6bits/s  ", "{2} 10^6bits/s"),
+    ] {
+        assert_eq!(masked_selection(line), expected);
     }
 }

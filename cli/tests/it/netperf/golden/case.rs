@@ -99,6 +99,13 @@ impl Case {
         self.of_test().iter().any(selects) || self.test() == "OMNI"
     }
 
+    /// The output is a table and nothing that repeats itself.
+    pub(super) fn has_table(&self) -> bool {
+        let interim = self.global().iter().any(|word| word.starts_with("-D"));
+        let is_fact = ["LOC_CPU", "REM_CPU", "UUID"].contains(&self.test().as_str());
+        !self.selects() && !interim && !is_fact
+    }
+
     /// The test's name in upper case.
     pub(super) fn test(&self) -> String {
         self.argument("-t").unwrap_or("TCP_STREAM").to_uppercase()

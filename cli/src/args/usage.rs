@@ -1,0 +1,96 @@
+//! netserver's options as people read them: one table, for the usage text here and for the manual page.
+//!
+//! Reads no words. A test holds the table and the reading together.
+
+/// Each option with its argument, and what it is good for.
+pub(crate) const NETSERVER_OPTIONS: &[(&str, &str)] = &[
+    ("-4", "listen on IPv4 only"),
+    ("-6", "listen on IPv6; without -L, IPv4 clients get in too where net.ipv6.bindv6only is 0"),
+    ("-D", "stay in the foreground"),
+    ("-d", "log more; give it twice for everything"),
+    ("-f", "serve one session at a time"),
+    ("-h", "print this text"),
+    ("-L host[,family]", "address to listen on; family is 4 or 6"),
+    ("-N", "log errors only"),
+    ("-n count", "accepted and ignored: CPUs are counted"),
+    ("-p port", "control port (12865); 0 lets the kernel choose"),
+    ("-v level", "accepted and ignored"),
+    ("-V", "print the version of netperf this is compatible with"),
+    ("-Z passphrase", "refuse sessions that do not open with this passphrase"),
+    (
+        "--cores LIST",
+        "pin data workers to these cores, in their order, unless the client asks for one: 0 or 0,2-3",
+    ),
+    ("--engine NAME", "auto, uring, epoll or classic: how data is moved (auto)"),
+    (
+        "--without LIST",
+        "move data without these, with commas between: low-water (then the kernel wakes a receiver for every \
+         segment, and leaves its buffer alone), bundles, multishot, buffer-ring, deferred-task-run, \
+         registered-files, registered-buffers, minimum-wait, shared-segments",
+    ),
+    ("--help", "print this text on standard output"),
+];
+
+/// Where the meanings begin, and where lines end.
+const INDENT: usize = 22;
+const COLUMNS: usize = 79;
+
+/// The usage text.
+pub(crate) fn netserver_usage() -> String {
+    let mut text =
+        String::from("Usage: netserver [options]\n\nServes tests to netperf 2.7 and ringperf clients.\n\n");
+    for (option, meaning) in NETSERVER_OPTIONS {
+        let mut line = format!("  {option:<width$}", width = INDENT - 2);
+        for word in meaning.split(' ') {
+            if line.len() + word.len() > COLUMNS {
+                text.push_str(line.trim_end());
+                text.push('\n');
+                line = " ".repeat(INDENT);
+            }
+            line.push_str(word);
+            line.push(' ');
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COLUMNS, NETSERVER_OPTIONS, netserver_usage};
+    use crate::args::Netserver;
+
+    /// Whether the reading knows an option, whatever it makes of it.
+    fn is_known(option: &str) -> bool {
+        match Netserver::parse([option.into()]) {
+            Netserver::Usage(Some(complaint)) => {
+                !complaint.contains("invalid option") && !complaint.contains("unrecognized option")
+            }
+            _ => true,
+        }
+    }
+
+    #[test]
+    fn table_and_reading_know_the_same_options() {
+        let names: Vec<&str> =
+            NETSERVER_OPTIONS.iter().filter_map(|(option, _)| option.split(' ').next()).collect();
+        assert!(names.iter().all(|name| is_known(name)), "{names:?}");
+        for letter in (0x21_u8..0x7f).map(char::from).filter(|letter| *letter != '-') {
+            let option = format!("-{letter}");
+            assert_eq!(is_known(&option), names.contains(&option.as_str()), "{option}");
+        }
+    }
+
+    #[test]
+    fn the_text_fits_a_terminal_and_names_every_option() {
+        let text = netserver_usage();
+        assert!(text.lines().all(|line| line.len() <= COLUMNS && line == line.trim_end()), "{text}");
+        for (option, meaning) in NETSERVER_OPTIONS {
+            let start = format!("  {option} ");
+            assert_eq!(text.lines().filter(|line| line.starts_with(&start)).count(), 1, "{option}");
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words.contains(&format!("{option} {meaning}")), "{option}");
+        }
+    }
+}
