@@ -22,7 +22,7 @@ use crate::origin::Origin;
 use crate::outcome::Operations;
 use crate::plan::{Plan, Protocol};
 use crate::sys::{self, EVENTS_MAX, Errno, Event, Patience};
-use crate::token::Token;
+use crate::token::{Kind, Token};
 use connections::{Connections, LISTENER};
 
 /// Emulates completion by readiness, over the sockets of a worker's flows.
@@ -34,6 +34,8 @@ pub(crate) struct Epoll {
     sockets: Vec<Socket>,
     /// Where each transaction has a connection of its own.
     connections: Option<Connections>,
+    /// The last message of such a connection shares a segment with the end of the stream.
+    shares_segments: bool,
     /// Flows whose socket may have something to do, each of them once.
     active: VecDeque<u32>,
     /// Where messages come from if not from the arena.
@@ -125,6 +127,7 @@ impl Epoll {
             slot: layout.single,
             sockets: (0..flows).map(|_| Socket::new(layout.batch)).collect(),
             connections: None,
+            shares_segments: plan.options().shares_segments(),
             active: VecDeque::with_capacity(flows),
             file: plan.options().file.clone(),
             datagrams: plan.options().protocol == Protocol::Udp,
@@ -189,6 +192,7 @@ impl Epoll {
     fn make_sends(&mut self, flow: u32) {
         let socket = &mut self.sockets[flow as usize];
         while let (true, Some(head)) = (socket.writable, socket.sends.front_mut()) {
+            let shared = self.shares_segments && head.token.kind == Kind::Close;
             let result = match (head.piece.skip(head.sent), &self.file) {
                 (Piece::File(part), Some(file)) => {
                     self.operations.sends_file += 1;
@@ -197,7 +201,12 @@ impl Epoll {
                 (Piece::File(_), None) => unreachable!("a part of a file is sent where there is one"),
                 (Piece::Arena(span), _) => {
                     self.operations.sends_syscall += 1;
-                    sys::send(socket.fd, self.arena.bytes(span), socket.to.as_ref(), Patience::Now)
+                    let bytes = self.arena.bytes(span);
+                    if shared {
+                        sys::send_more(socket.fd, bytes)
+                    } else {
+                        sys::send(socket.fd, bytes, socket.to.as_ref(), Patience::Now)
+                    }
                 }
             };
             match result {
