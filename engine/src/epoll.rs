@@ -192,22 +192,13 @@ impl Epoll {
     fn make_sends(&mut self, flow: u32) {
         let socket = &mut self.sockets[flow as usize];
         while let (true, Some(head)) = (socket.writable, socket.sends.front_mut()) {
-            let shared = self.shares_segments && head.token.kind == Kind::Close;
-            let result = match (head.piece.skip(head.sent), &self.file) {
-                (Piece::File(part), Some(file)) => {
-                    self.operations.sends_file += 1;
-                    sys::send_file(socket.fd, file, part)
-                }
-                (Piece::File(_), None) => unreachable!("a part of a file is sent where there is one"),
-                (Piece::Arena(span), _) => {
+            let (piece, from) = (head.piece.skip(head.sent), (&self.arena, self.file.as_deref()));
+            let result = match piece {
+                Piece::Arena(span) if self.shares_segments && head.token.kind == Kind::Close => {
                     self.operations.sends_syscall += 1;
-                    let bytes = self.arena.bytes(span);
-                    if shared {
-                        sys::send_more(socket.fd, bytes)
-                    } else {
-                        sys::send(socket.fd, bytes, socket.to.as_ref(), Patience::Now)
-                    }
+                    sys::send_more(socket.fd, self.arena.bytes(span))
                 }
+                _ => piece.send(from, socket.fd, socket.to.as_ref(), Patience::Now, &mut self.operations),
             };
             match result {
                 Ok(bytes) => {
