@@ -52,7 +52,7 @@ impl Exchanging<'_> {
             let mut flow = AnswerEach::new(sizes, room, layout.flows, count);
             return self.follow(&mut flow, backend);
         }
-        let mut flow = AskEach::new(sizes, room, layout.flows, count).from_ports(self.ports());
+        let mut flow = AskEach::new(sizes, room, layout.flows, count).with_ports(self.ports());
         let share = self.follow(&mut flow, backend)?;
         let never = share.tally.transactions == 0;
         let errno = match share.ends.first() {

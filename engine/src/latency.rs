@@ -85,6 +85,14 @@ impl Timings {
         }
     }
 
+    /// The last so many requests of a flow go out only now.
+    pub(crate) fn postpone(&mut self, flow: u32, requests: u64, now: Instant) {
+        if let Some(queue) = self.queues.get_mut(flow as usize) {
+            let requests = usize::try_from(requests).unwrap_or(usize::MAX);
+            queue.asked_at.iter_mut().rev().take(requests).for_each(|asked_at| *asked_at = now);
+        }
+    }
+
     /// Gives up the requests of a flow that are not answered.
     pub(crate) fn forget(&mut self, flow: u32) {
         if let Some(queue) = self.queues.get_mut(flow as usize) {
@@ -138,6 +146,18 @@ mod tests {
         let latency = timings.into_latency();
         assert_eq!((latency.histogram.len(), latency.sum_ns), (4, 10_000 + 30_000 + 20_000 + 25_000));
         assert_eq!((latency.min_ns, latency.max_ns), (10_000, 30_000));
+    }
+
+    #[test]
+    fn what_waits_for_its_time_has_none_until_it_goes() {
+        let start = Instant::now();
+        let mut timings = Timings::new(1, 3);
+        timings.note(0, (3, 0), start);
+        timings.postpone(0, 2, start + 50 * US);
+        timings.postpone(0, 0, start + 90 * US);
+        timings.note(0, (3, 3), start + 60 * US);
+        let latency = timings.into_latency();
+        assert_eq!((latency.sum_ns, latency.min_ns, latency.max_ns), (80_000, 10_000, 60_000));
     }
 
     #[test]

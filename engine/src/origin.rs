@@ -53,14 +53,14 @@ impl Listener {
 /// Where to connect to, and from where.
 pub(crate) struct Target {
     local: SocketAddr,
-    remote: SockAddr,
-    options: PlanOptions,
+    remote: Box<SockAddr>,
+    options: Box<PlanOptions>,
 }
 
 impl Target {
     /// To `remote` from the address that `local` has, port aside.
     pub(crate) fn new(local: SocketAddr, remote: SocketAddr, options: PlanOptions) -> Self {
-        Self { local, remote: remote.into(), options }
+        Self { local, remote: Box::new(remote.into()), options: Box::new(options) }
     }
 
     /// A socket bound to a port, 0 for one of the kernel's choice. Calls of it wait or do not.

@@ -382,7 +382,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if let Some(pace) = &mut self.pace
             && let Some((flow, batch)) = pace.next(now)
         {
-            self.resend.iter_mut().for_each(|resend| resend.restart(now));
+            self.begin_late(flow, now);
             self.send(flow, batch);
         }
         self.resend_late(now);
@@ -402,6 +402,18 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         if self.drained_by.is_some_and(|by| now >= by) {
             self.drained_by = None;
             self.give_up();
+        }
+    }
+
+    /// Requests that have waited for their time go out only now.
+    fn begin_late(&mut self, flow: u32, now: Instant) {
+        if let Some(resend) = &mut self.resend {
+            resend.restart(now);
+        }
+        if let Some(timings) = &mut self.timings {
+            let this = &self.tracks[flow as usize].flow;
+            let (tally, (asked, _)) = (this.tally(), this.exchanged());
+            timings.postpone(flow, asked.saturating_sub(tally.messages_sent + tally.failed_sends), now);
         }
     }
 

@@ -39,8 +39,8 @@ impl Recorder {
     /// none.
     pub(crate) fn keep(&self, records: &[Record]) -> Result<(), String> {
         if records.is_empty() {
-            let why = "there is one of TCP_STREAM, TCP_MAERTS and UDP_STREAM only, where there is a netserver and \
-                       a connection";
+            let why = "there is none without a netserver or without a connection, and none of TCP_SENDFILE, \
+                       TCP_MSS and tests that move nothing";
             return Err(format!("ringperf: no record is kept: {why}"));
         }
         records.iter().zip(1..).try_for_each(|(record, number)| self.keep_one(record, number))

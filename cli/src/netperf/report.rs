@@ -21,7 +21,7 @@ use super::traffic::TestName;
 use super::units::Unit;
 use super::values::values;
 use crate::client::interrupt::signal_name;
-use crate::record::{self, Asked, AskedEnd, Contact, Measured, Netserver, Record};
+use crate::record::{self, Asked, AskedEnd, AskedTransaction, Contact, Measured, Netserver, Record};
 
 /// What confidence is built on.
 pub(crate) fn iteration(course: &Course<'_>, run: &Run) -> Iteration {
@@ -237,8 +237,8 @@ pub(crate) fn record(
     run: &Run,
     begun: Instant,
 ) -> Option<Record> {
-    let streams = matches!(course.name, TestName::TcpStream | TestName::TcpMaerts | TestName::UdpStream);
-    if !streams || course.traffic != course.name.traffic() {
+    // A record has no words for a file that was sent, nor for a test that sends a byte.
+    if matches!(course.name, TestName::TcpMss | TestName::TcpSendfile) {
         return None;
     }
     let (control, remote, outcome) = (control_peer?, run.remote.as_ref()?, run.outcome.clone()?);
@@ -267,11 +267,18 @@ pub(crate) fn record(
 
 fn asked(course: &Course<'_>) -> Asked {
     let options = course.options;
-    let (seconds, bytes) = match options.length {
-        Length::Bytes(bytes) => (None, Some(bytes)),
-        Length::Endless | Length::Transactions(_) => (None, None),
-        Length::Seconds(seconds) => (Some(seconds), None),
+    let (seconds, bytes, transactions) = match options.length {
+        Length::Bytes(bytes) => (None, Some(bytes), None),
+        Length::Endless => (None, None, None),
+        Length::Seconds(seconds) => (Some(seconds), None, None),
+        Length::Transactions(transactions) => (None, None, Some(transactions)),
     };
+    let transaction = course.traffic.is_of_transactions().then(|| AskedTransaction {
+        request_bytes: options.request_bytes.unwrap_or(0),
+        response_bytes: options.response_bytes.unwrap_or(0),
+        in_flight: if course.traffic.each { 1 } else { options.first_burst.saturating_add(1) },
+        busy_poll: false,
+    });
     let sends = options.request_bytes;
     let core = |cpu: Option<u32>| cpu.and_then(|cpu| usize::try_from(cpu).ok());
     let port = |port: u16| Some(port).filter(|port| *port != 0);
@@ -300,5 +307,5 @@ fn asked(course: &Course<'_>) -> Asked {
         EngineChoice::Epoll => "epoll",
         EngineChoice::Uring => "uring",
     };
-    Asked { seconds, bytes, sender, receiver, engine, ..Asked::default() }
+    Asked { seconds, bytes, transactions, transaction, sender, receiver, engine, ..Asked::default() }
 }

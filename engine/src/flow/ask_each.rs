@@ -54,7 +54,7 @@ impl AskEach {
     }
 
     /// The same from these ports.
-    pub(crate) fn from_ports(self, ports: Option<Ports>) -> Self {
+    pub(crate) fn with_ports(self, ports: Option<Ports>) -> Self {
         Self { ports, ..self }
     }
 
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn taken_ports_are_passed_over_until_all_of_them_were() {
         let taken = done(Token::CONNECT, Err(Errno::ADDRESS_IN_USE), false);
-        let mut asks = AskEach::new((1, 1), 10, 1, None).from_ports(Some(Ports::new(5..=7, 1, 0)));
+        let mut asks = AskEach::new((1, 1), 10, 1, None).with_ports(Some(Ports::new(5..=7, 1, 0)));
         assert_eq!(asks.start(0), Deed::Connect { port: 5, bytes: 2 });
         assert_eq!(asks.step(&taken), Deed::Connect { port: 6, bytes: 2 });
         asks.step(&received(0, 1));

@@ -52,6 +52,8 @@ pub(super) fn check(options: &PlanOptions) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::super::{Bursts, Connections, Endpoint, Plan, Transaction};
+    use std::ops::RangeInclusive;
+
     use super::*;
 
     #[test]
@@ -78,7 +80,7 @@ mod tests {
             (classic, "classic"),
             (PlanOptions { flows: 2, ..good.clone() }, "flows and workers"),
             (each(Transaction { local_ports: Some(0..=5), ..one() }), "local ports"),
-            (each(Transaction { local_ports: Some(6..=5), ..one() }), "local ports"),
+            (each(Transaction { local_ports: Some(RangeInclusive::new(6, 5)), ..one() }), "local ports"),
             (PlanOptions { rate: Some(1), ..good.clone() }, "rate"),
             (PlanOptions { bursts: Some(bursts), ..good.clone() }, "bursts"),
             (PlanOptions { check_payload: true, ..good.clone() }, "check of the payload"),
