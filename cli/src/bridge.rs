@@ -358,8 +358,8 @@ pub(crate) fn line(spec: &proto::TestSpec, outcome: &Outcome) -> String {
 /// What may be behind a test without a data connection.
 pub(crate) fn nobody_came(test: proto::Test) -> &'static str {
     if test.server_sends() {
-        "nobody came for the data; a firewall on the data port, or a client whose data address is not that of \
-         its control connection"
+        "nobody came for the data; a firewall on the data port, or a client whose data address is not that \
+         of its control connection"
     } else {
         "no data came; a firewall on the data port, or a client whose data address is neither that of its \
          control connection nor one that it declares"
