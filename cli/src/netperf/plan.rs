@@ -178,7 +178,8 @@ impl Course<'_> {
         let asked = options.ring_width;
         match self.traffic.role() {
             Role::Request => {
-                Directions { send: asked.send.unwrap_or(1), receive: asked.receive.unwrap_or(1) }
+                let least = u32::from(self.traffic.has_both_directions());
+                Directions { send: asked.send.unwrap_or(least), receive: asked.receive.unwrap_or(least) }
             }
             Role::Receive | Role::Respond => Directions {
                 send: asked.send.unwrap_or(0),

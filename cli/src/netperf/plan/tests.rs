@@ -92,6 +92,8 @@ fn widths_are_those_that_netperf_tells() {
     assert_eq!(widths("-t TCP_MAERTS -- -r ,100"), (0, 1));
     assert_eq!(widths("-t TCP_MAERTS -- -r 100,"), (0, 2));
     assert_eq!(widths("-t TCP_MAERTS -W 1"), (1, 1));
+    assert_eq!(widths("-t TCP_RR -- -r 100,200"), (1, 1));
+    assert_eq!(widths("-t OMNI -- -c"), (0, 0));
 }
 
 #[test]
