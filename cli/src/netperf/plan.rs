@@ -151,6 +151,11 @@ impl Course<'_> {
         self.traffic.sends
     }
 
+    /// Whether datagrams come here unasked.
+    pub(crate) fn awaits_datagrams(&self) -> bool {
+        self.traffic.protocol == Protocol::Udp && self.traffic.role() == Role::Receive
+    }
+
     /// Whether a message is larger than a datagram can be.
     pub(crate) fn exceeds_datagram(&self) -> bool {
         let largest = match self.traffic.role() {
@@ -205,7 +210,12 @@ impl Course<'_> {
     /// What our engine does from `local` on.
     pub(crate) fn plan(&self, local: SocketAddr) -> PlanOptions {
         let options = self.options;
-        let mut plan = PlanOptions::new(self.traffic.role(), Endpoint::Connect { local });
+        let endpoint = if self.awaits_datagrams() {
+            Endpoint::Listen { local, peers: vec![self.remote.address().ip()] }
+        } else {
+            Endpoint::Connect { local }
+        };
+        let mut plan = PlanOptions::new(self.traffic.role(), endpoint);
         plan.protocol = self.traffic.protocol;
         plan.socket = socket(options, self.traffic.protocol);
         plan.message_bytes = self.message_bytes().max(1);
