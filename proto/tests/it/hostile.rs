@@ -206,8 +206,12 @@ fn check_spec(spec: &TestSpec) -> Result<(), TestCaseError> {
     prop_assert!(streams || !matches!(spec.length, Length::Bytes(_)));
     prop_assert!(spec.pacing.is_none() || spec.test.server_streams());
     prop_assert!(spec.test != Test::UdpMaerts || spec.client_data.1 != 0 && spec.length != Length::Endless);
-    let exact = spec.test == Test::UdpStream && spec.family == Family::Classic;
-    prop_assert_eq!(spec.exact_message, spec.receive_bytes.filter(|_| exact));
+    let exact = match spec.test {
+        Test::UdpStream => spec.receive_bytes,
+        Test::UdpRr => Some(spec.request_bytes),
+        _ => None,
+    };
+    prop_assert_eq!(spec.exact_message, exact.filter(|_| spec.family == Family::Classic));
     let length = match spec.length {
         Length::Bytes(length) | Length::Transactions(length) => length,
         Length::Endless => 1,

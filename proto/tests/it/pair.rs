@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ringperf_proto::native::VERSION;
 use ringperf_proto::{
     Client, ClientConfig, ClientInput, ClientOutput, CpuReport, Fault, Frame, FrameReader, IpVersion, Length,
     NativeDetail, NativeReport, Offer, OmniTest, Party, PeerRelease, RemoteOffer, RemoteResults, Report,
@@ -271,7 +272,7 @@ fn everything_asked_for_arrives_as_it_was_meant() {
 #[test]
 fn one_connection_carries_a_probe_tests_a_calibration_and_reports() {
     let mut pair = Pair::new(None, None, 300);
-    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(2)))));
+    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(VERSION)))));
     assert_eq!(pair.ask(ClientInput::AskReport), Ok(Some(ClientOutput::Report(None))));
     for _ in 0..3 {
         let done = pair.finished(OmniTest::default());
@@ -286,7 +287,7 @@ fn one_connection_carries_a_probe_tests_a_calibration_and_reports() {
 #[test]
 fn wishes_are_for_the_one_test_that_follows_them() {
     let mut pair = Pair::new(Some(b"sesame"), Some(b"sesame"), 40);
-    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(2)))));
+    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(VERSION)))));
     let asked = Wishes { flows: 100, workers: 80, ..Wishes::default() };
     let granted = Wishes { workers: 64, ..asked };
     for wishes in [Wishes { flows: 3, ..asked }, asked] {
@@ -354,11 +355,12 @@ fn a_stock_server_is_told_from_ours_and_keeps_serving() {
     assert_eq!(refused, Err(Fault::Unsupported { request: "DO_OMNI" }));
     let newer = {
         let mut bytes = *Frame::response(0x5251, 0).as_bytes();
-        bytes[11] = 3;
+        bytes[11] = u8::try_from(VERSION + 1).expect("a small number");
         Frame::from_bytes(bytes)
     };
-    assert_eq!(stock(ClientInput::Probe, newer.clone()), Ok(ClientOutput::Native(Some(3))));
-    assert_eq!(stock(ClientInput::AskReport, newer), Err(Fault::Incompatible { version: 3 }));
+    assert_eq!(stock(ClientInput::Probe, newer.clone()), Ok(ClientOutput::Native(Some(VERSION + 1))));
+    let version = VERSION + 1;
+    assert_eq!(stock(ClientInput::AskReport, newer), Err(Fault::Incompatible { version }));
 }
 
 #[test]
