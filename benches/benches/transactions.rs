@@ -42,23 +42,22 @@ const fn way(name: &'static str, engine: EngineChoice, busy_poll: bool) -> Way {
 /// responder's.
 type Cost = [f64; 3];
 
-fn plan(role: Role, way: Way, flows: u32, time: Duration) -> Plan {
+fn plan(role: Role, way: Way, flows: u32, length: Length) -> Plan {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let endpoint = match role {
         Role::Receive | Role::Respond => Endpoint::Listen { local, peers: Vec::new() },
         Role::Request | Role::Send => Endpoint::Connect { local },
     };
     let Way { engine, busy_poll, protocol, .. } = way;
-    let length = Length::Time(time);
     let options =
         PlanOptions { engine, busy_poll, protocol, flows, length, ..PlanOptions::new(role, endpoint) };
     Plan::new(options).expect("the options are in range")
 }
 
 /// One whole run.
-fn transact(way: Way, flows: u32, time: Duration) -> Cost {
-    let responder = prepare(&plan(Role::Respond, way, flows, time)).expect("a responder");
-    let requester = prepare(&plan(Role::Request, way, flows, time)).expect("a requester");
+fn transact(way: Way, flows: u32, length: Length) -> Cost {
+    let responder = prepare(&plan(Role::Respond, way, flows, length)).expect("a responder");
+    let requester = prepare(&plan(Role::Request, way, flows, length)).expect("a requester");
     let target = responder.local();
     let responding = std::thread::spawn(move || responder.run(None).expect("it responds"));
     let requested = requester.run(Some(target)).expect("it requests");
@@ -71,8 +70,8 @@ fn transact(way: Way, flows: u32, time: Duration) -> Cost {
 
 /// The ways that there are here.
 fn ways() -> Vec<Way> {
-    let refused =
-        prepare(&plan(Role::Respond, way("", EngineChoice::Uring, false), 1, Duration::from_secs(1))).err();
+    let ring = way("", EngineChoice::Uring, false);
+    let refused = prepare(&plan(Role::Respond, ring, 1, Length::Endless)).err();
     if let Some(refused) = &refused {
         drop(writeln!(std::io::stderr(), "SKIP the ways on io_uring: {refused}"));
     }
@@ -100,8 +99,11 @@ fn main() {
     let measuring = std::env::args().any(|argument| argument == "--bench");
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let rounds = words.iter().find_map(|word| word.strip_prefix("rounds=")?.parse().ok()).unwrap_or(10);
-    let (rounds, time) =
-        if measuring { (rounds, Duration::from_millis(500)) } else { (1, Duration::from_millis(20)) };
+    let (rounds, length) = if measuring {
+        (rounds, Length::Time(Duration::from_millis(500)))
+    } else {
+        (1, Length::Transactions(500))
+    };
     let chosen = |name: &str, among: &dyn Fn(&str) -> bool| {
         let mut words = words.iter().filter(|word| among(word)).peekable();
         words.peek().is_none() || words.any(|word| word == name)
@@ -121,7 +123,7 @@ fn main() {
         let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); ways.len()];
         for _ in 0..rounds {
             for (way, costs) in ways.iter().zip(&mut costs) {
-                costs.push(transact(*way, flows, time));
+                costs.push(transact(*way, flows, length));
             }
         }
         for (way, mine) in ways.iter().zip(&costs) {

@@ -461,6 +461,7 @@ mod tests {
         }
         request.ipfamily = proto::omni::FAMILY_V4;
         (request.test_length, request.receive_size, request.send_size) = (7, 1000, 2000);
+        request.netperf_port = 4000;
         change(&mut request);
         let spec = proto::TestSpec::parse(-1, &request, &proto::Limits::default());
         spec.expect("it is what netperf sends")
@@ -490,6 +491,19 @@ mod tests {
         // The timer of a netserver that sends has no pad.
         assert_eq!((maerts.message_bytes, maerts.connect_timeout), (2000, seven));
         let udp = options(proto::Test::UdpStream);
+        let rr = options(proto::Test::TcpRr);
+        assert_eq!((rr.role, rr.protocol, rr.connect_timeout), (Role::Respond, Protocol::Tcp, seven + GRACE));
+        let sizes = |transaction: &Transaction| (transaction.request_bytes, transaction.response_bytes);
+        assert_eq!((sizes(&rr.transaction), rr.transaction.connections), ((1000, 2000), Connections::Kept));
+        let each = options(proto::Test::TcpCrr).transaction;
+        assert_eq!((sizes(&each), each.connections), ((1000, 2000), Connections::Each));
+        let connections = options(proto::Test::TcpCc).transaction;
+        assert_eq!((sizes(&connections), connections.connections), ((0, 0), Connections::Each));
+        let datagrams = options(proto::Test::UdpRr);
+        assert_eq!((datagrams.role, datagrams.protocol), (Role::Respond, Protocol::Udp));
+        let streamed = options(proto::Test::UdpMaerts);
+        assert_eq!((streamed.role, streamed.protocol), (Role::Send, Protocol::Udp));
+        assert!(matches!(streamed.endpoint, Endpoint::Connect { .. }), "nobody comes to be sent to");
         assert_eq!((udp.role, udp.protocol), (Role::Receive, Protocol::Udp));
         assert_eq!((udp.message_bytes, udp.exact_message, udp.length), (1000, false, Length::Time(seven)));
     }
@@ -539,7 +553,37 @@ mod tests {
         let mapped = |last| SocketAddr::new(Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped().into(), 40_000);
         let dual = Ends::new(mapped(1), mapped(2));
         assert_eq!(peers(&spec(proto::Test::TcpStream, ours([10, 0, 0, 1])), dual), [peer]);
-        assert_eq!(peers(&spec(proto::Test::TcpMaerts, client([10, 9, 9, 9])), CONTROL), [peer]);
-        assert_eq!(peers(&spec(proto::Test::TcpMaerts, ours([10, 9, 9, 1])), CONTROL), [peer]);
+        for test in [proto::Test::TcpMaerts, proto::Test::TcpRr, proto::Test::TcpCrr, proto::Test::UdpRr] {
+            assert_eq!(peers(&spec(test, client([10, 9, 9, 9])), CONTROL), [peer]);
+            assert_eq!(peers(&spec(test, ours([10, 9, 9, 1])), CONTROL), [peer]);
+        }
+    }
+
+    #[test]
+    fn datagrams_that_nobody_asks_for_go_to_the_control_peer_or_nowhere() {
+        let udp = |change: fn(&mut proto::omni::OmniRequest)| spec(proto::Test::UdpMaerts, change);
+        let peer = SocketAddr::new(CONTROL.peer.ip(), 4000);
+        assert_eq!(target(&udp(|_| {}), CONTROL), Ok(Some(peer)));
+        assert_eq!(
+            target(&udp(|request| request.netperf_ip = words([10, 0, 0, 2])), CONTROL),
+            Ok(Some(peer))
+        );
+        let elsewhere = udp(|request| request.netperf_ip = words([10, 9, 9, 9]));
+        assert_eq!(target(&elsewhere, CONTROL), Err(proto::errno::EACCES));
+        let other_version = udp(|request| request.ipfamily = proto::omni::FAMILY_V6);
+        assert_eq!(target(&other_version, CONTROL), Err(proto::errno::EAFNOSUPPORT));
+        assert_eq!(target(&spec(proto::Test::UdpRr, |_| {}), CONTROL), Ok(None));
+    }
+
+    #[test]
+    fn answers_over_udp_come_from_where_we_were_asked_if_that_is_asked_for() {
+        let bound = |test, flags| {
+            let spec = spec(test, |request| request.flags |= flags);
+            data_address(&spec, CONTROL)
+        };
+        let any: IpAddr = Ipv4Addr::UNSPECIFIED.into();
+        assert_eq!(bound(proto::Test::UdpRr, 0), any);
+        assert_eq!(bound(proto::Test::UdpRr, proto::omni::flag::PACKET_INFO), CONTROL.local);
+        assert_eq!(bound(proto::Test::TcpRr, proto::omni::flag::PACKET_INFO), any);
     }
 }

@@ -189,18 +189,8 @@ impl Epoll {
     fn make_sends(&mut self, flow: u32) {
         let socket = &mut self.sockets[flow as usize];
         while let (true, Some(head)) = (socket.writable, socket.sends.front_mut()) {
-            let result = match (head.piece.skip(head.sent), &self.file) {
-                (Piece::File(part), Some(file)) => {
-                    self.operations.sends_file += 1;
-                    sys::send_file(socket.fd, file, part)
-                }
-                (Piece::File(_), None) => unreachable!("a part of a file is sent where there is one"),
-                (Piece::Arena(span), _) => {
-                    self.operations.sends_syscall += 1;
-                    sys::send(socket.fd, self.arena.bytes(span), socket.to.as_ref(), Patience::Now)
-                }
-            };
-            match result {
+            let (piece, from) = (head.piece.skip(head.sent), (&self.arena, self.file.as_deref()));
+            match piece.send(from, socket.fd, socket.to.as_ref(), Patience::Now, &mut self.operations) {
                 Ok(bytes) => {
                     head.sent += bytes as u32;
                     if head.sent == head.piece.length() {

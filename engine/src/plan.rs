@@ -103,6 +103,9 @@ pub struct Transaction {
     /// Local ports of [`Connections::Each`], used in turn from a random one on; ones that cannot be bound are
     /// passed over. `None`: the kernel chooses.
     pub local_ports: Option<RangeInclusive<u16>>,
+    /// A connection of [`Connections::Each`] that does not come about is tried again for as long as the run
+    /// lasts; otherwise it ends the run.
+    pub retry_connect: bool,
     /// Over UDP, how long a response may take before its request is taken for lost and sent again; `None`:
     /// for ever.
     pub resend_after: Option<Duration>,
@@ -117,6 +120,7 @@ impl Default for Transaction {
             connections: Connections::Kept,
             in_flight: 1,
             local_ports: None,
+            retry_connect: false,
             resend_after: None,
         }
     }

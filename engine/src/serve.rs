@@ -335,7 +335,8 @@ impl<'a> Serving<'a> {
     /// A reset whose error a send cut short has swallowed looks to the next receive like an end of the
     /// stream. But then our side cannot be ended any more.
     fn unless_reset(&self, flow: u32, end: End) -> End {
-        let early = self.plan.options().role == Role::Send
+        let PlanOptions { role, protocol, .. } = self.plan.options();
+        let early = matches!((role, protocol), (Role::Request | Role::Send, Protocol::Tcp))
             && end == End::PeerClosed
             && !self.ended[flow as usize].get();
         let gone = early && self.socket(flow).shutdown(Shutdown::Write).is_err();

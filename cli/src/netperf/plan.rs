@@ -264,6 +264,7 @@ impl Course<'_> {
             connections: if self.traffic.each { Connections::Each } else { Connections::Kept },
             in_flight: if self.traffic.each { 1 } else { options.first_burst.saturating_add(1) },
             local_ports: options.port_range.filter(|_| self.traffic.each).map(|(least, most)| least..=most),
+            retry_connect: options.retry_connect,
             resend_after: options.response_timeout.filter(|_| self.traffic.protocol == Protocol::Udp),
         }
     }

@@ -12,12 +12,13 @@ mod nop;
 mod selftest;
 mod send;
 mod setup;
+mod waiting;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{Fd, Fixed};
 use io_uring::{cqueue, opcode, squeue};
 use socket2::{SockAddr, Socket};
 
@@ -91,8 +92,6 @@ pub(crate) struct Ring {
 /// How long a cancel may go without effect before it is repeated: much longer than the step of an operation
 /// that it can miss.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
-/// Looks at the ring in one busy wait: some microseconds, so that the clock is looked at now and then.
-const LOOKS: u32 = 256;
 /// How long a peer may take to read what zero-copy sends have under way at the end, before its connection is
 /// broken: a machine that is busy elsewhere reads on late.
 const ZERO_COPY_PATIENCE: Duration = Duration::from_secs(2);
@@ -310,38 +309,9 @@ impl Ring {
         self.queue(entry, token);
     }
 
-    /// Looks for a while whether anything happens, and has it done.
-    fn poll(&mut self) -> io::Result<()> {
-        for _ in 0..LOOKS {
-            if !self.uring.is_idle() {
-                // It waits for nothing, and runs what the kernel has put off.
-                return entered(self.uring.submitter.submit_and_wait(0));
-            }
-            std::hint::spin_loop();
-        }
-        Ok(())
-    }
-
     /// Puts a flow's socket into the file table, or takes it out with -1.
     fn register_file(&self, flow: u32, fd: RawFd) -> io::Result<()> {
         self.uring.submitter.register_files_update(flow, &[fd]).map(drop)
-    }
-}
-
-/// What entering the kernel came to.
-fn entered(result: io::Result<usize>) -> io::Result<()> {
-    match result {
-        Ok(_) => Ok(()),
-        // Timed out, interrupted, or the kernel wants us to reap first: in each case, look what is there.
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)
-            ) =>
-        {
-            Ok(())
-        }
-        Err(error) => Err(error),
     }
 }
 
@@ -434,26 +404,7 @@ impl Backend for Ring {
         if self.connections.as_ref().is_some_and(Connections::has_told) {
             return Ok(());
         }
-        if self.busy_poll {
-            return self.poll();
-        }
-        self.operations.wakeups += 1;
-        let submitter = &self.uring.submitter;
-        let at_least = u32::try_from(self.at_least.as_micros()).unwrap_or(u32::MAX);
-        let result = match timeout {
-            None if at_least == 0 => submitter.submit_and_wait(1),
-            // For so long the kernel waits for more than there ever are; after that, for one.
-            _ if at_least > 0 && timeout.is_none_or(|timeout| timeout > self.at_least) => {
-                let timespec = Timespec::from(timeout.unwrap_or(Duration::from_secs(3600)));
-                let args = SubmitArgs::new().timespec(&timespec).min_wait_usec(at_least);
-                submitter.submit_with_args(self.facts.completion_entries as usize, &args)
-            }
-            timeout => {
-                let timespec = Timespec::from(timeout.unwrap_or_default());
-                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
-            }
-        };
-        entered(result)
+        if self.busy_poll { self.look() } else { self.sleep(timeout) }
     }
 
     fn reap(&mut self, done: &mut Vec<Done>) {

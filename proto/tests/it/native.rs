@@ -77,7 +77,8 @@ fn tested(wishes: Frame, test: Frame) -> Result<TestSpec, i32> {
 }
 
 fn request(test: Test) -> Frame {
-    match Client::new(ClientConfig::default()).on(ClientInput::Start(OmniTest::new(test).into())) {
+    let test = OmniTest { local: (None, 4000), ..OmniTest::new(test) };
+    match Client::new(ClientConfig::default()).on(ClientInput::Start(test.into())) {
         Ok((_, ClientOutput::Send(frame))) => frame,
         _ => panic!("no request"),
     }
@@ -196,18 +197,20 @@ fn a_test_does_what_is_wished_or_is_refused() {
     let by_bundles = Wishes { send_path: SendPath::Bundle, ..one };
     let paced = Wishes { bits_per_second: NonZeroU64::new(1_000_000), ..one };
     let plain = Wishes { without: Without { low_water: true, ..Without::default() }, ..one };
-    // TCP_MAERTS, TCP_STREAM, UDP_STREAM.
-    let cases = [
-        (one, [true, true, true]),
-        (many, [true, true, false]),
-        (segmented, [false, false, false]),
-        (coalesced, [false, false, true]),
-        (by_bundles, [true, false, false]),
-        (paced, [true, false, false]),
-        (plain, [true, true, true]),
+    let busy = Wishes { busy_poll: true, ..one };
+    let cases: [(Wishes, &[Test]); 8] = [
+        (one, &Test::ALL),
+        (many, &[Test::TcpMaerts, Test::TcpRr, Test::TcpStream]),
+        (segmented, &[Test::UdpMaerts]),
+        (coalesced, &[Test::UdpStream]),
+        (by_bundles, &[Test::TcpMaerts]),
+        (paced, &[Test::TcpMaerts, Test::UdpMaerts]),
+        (plain, &Test::ALL),
+        (busy, &Test::ALL),
     ];
     for (wishes, served) in cases {
-        for (test, served) in [Test::TcpMaerts, Test::TcpStream, Test::UdpStream].into_iter().zip(served) {
+        for test in Test::ALL {
+            let served = served.contains(&test);
             let spec = tested(wish(&wishes), request(test)).map(|spec| spec.wishes);
             assert_eq!(spec, if served { Ok(wishes) } else { Err(errno::EINVAL) }, "{test:?} {wishes:?}");
         }
