@@ -306,9 +306,9 @@ impl Sample {
 
 /// How long operations took. What one is follows from the role, as netperf has it: at [`Role::Request`] a
 /// transaction, from before its request is sent to its whole response, connection and close included where
-/// each has its own; at [`Role::Send`] the sending of a message and at [`Role::Receive`] a receive that brings
-/// something, which only the classic engine measures: elsewhere many go together, and none has a time of its
-/// own. Other than netperf's, the first of these does not include the making of the connection.
+/// each has its own; at [`Role::Send`] the sending of a message and at [`Role::Receive`] a receive that
+/// brings something, which only the classic engine measures: elsewhere many go together, and none has a time
+/// of its own. Other than netperf's, the first of these does not include the making of the connection.
 ///
 /// Of several transactions under way the oldest is the one that a response ends. A worker reads the clock once
 /// for all that a turn of its loop has brought to their end, just before it sends what follows them; so the time
@@ -347,8 +347,8 @@ pub struct Outcome {
     pub spread: FlowSpread,
     /// Progress at the plan's intervals; empty where none was asked for.
     pub samples: Vec<Sample>,
-    /// The units of work that an interval of [`Every::Work`] was last found to take: the first guess for a run
-    /// that is to follow; `None` where progress was not told by the work.
+    /// The units of work that an interval of [`Every::Work`] was last found to take: the first guess for a
+    /// run that is to follow; `None` where progress was not told by the work.
     ///
     /// [`Every::Work`]: crate::plan::Every::Work
     pub progress_units: Option<u64>,

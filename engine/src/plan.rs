@@ -297,8 +297,8 @@ pub struct PlanOptions {
     pub file: Option<Arc<File>>,
     /// What a transaction is.
     pub transaction: Transaction,
-    /// A TCP or UDP sender's messages, or a requester's requests, go out in bursts; of one flow only. Over UDP
-    /// there is no rate beside them.
+    /// A TCP or UDP sender's messages, or a requester's requests, go out in bursts; of one flow only. Over
+    /// UDP there is no rate beside them.
     pub bursts: Option<Bursts>,
     /// The worker looks for completions without ever sleeping, at the cost of its core. It wins where one
     /// waits for the other, and nowhere else. The classic engine cannot.
@@ -508,8 +508,7 @@ fn check_latency(options: &PlanOptions) -> Result<(), Error> {
         Role::Request => return Ok(()),
         Role::Receive | Role::Send if options.engine == EngineChoice::Classic => return Ok(()),
         Role::Receive | Role::Send => {
-            "off but with the classic engine: others move many messages together, of which none has a time of \
-             its own"
+            "off but with the classic engine: others move many messages together, and none has a time of its own"
         }
         Role::Respond => "off at a responder, which does not see when a transaction begins",
     };

@@ -199,8 +199,8 @@ pub(crate) fn send(fd: RawFd, bytes: &[u8], to: Option<&SockAddr>, patience: Pat
     check_size(unsafe { libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), flags, address, length) })
 }
 
-/// Sends a part of a file (sendfile); ENODATA where the file ends before it, for which the kernel has no error of
-/// its own. Whether it blocks follows from the socket.
+/// Sends a part of a file (sendfile); ENODATA where the file ends before it, for which the kernel has no
+/// error of its own. Whether it blocks follows from the socket.
 pub(crate) fn send_file(socket: RawFd, file: &File, part: FilePart) -> io::Result<usize> {
     let overflow = |_| io::Error::from_raw_os_error(libc::EOVERFLOW);
     let mut offset = libc::off_t::try_from(part.offset).map_err(overflow)?;
@@ -211,8 +211,8 @@ pub(crate) fn send_file(socket: RawFd, file: &File, part: FilePart) -> io::Resul
     if sent > 0 { Ok(sent) } else { Err(io::Error::from_raw_os_error(libc::ENODATA)) }
 }
 
-/// Keeps the calling thread from being killed by a connection that breaks off (SIGPIPE), of which a sendfile cannot
-/// ask to be spared (MSG_NOSIGNAL) as other sends can.
+/// Keeps the calling thread from being killed by a connection that breaks off (SIGPIPE), of which a sendfile
+/// cannot ask to be spared (MSG_NOSIGNAL) as other sends can.
 pub(crate) fn survive_broken_pipes() {
     let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the set is initialised by the first call before the others use it, and lives through them.

@@ -154,8 +154,8 @@ impl Way {
     }
 }
 
-/// Has something go well at least once: a machine that is busy with something else spoils what has to be in time, but
-/// not twenty runs of it.
+/// Has something go well at least once: a machine that is busy with something else spoils what has to be in
+/// time, but not twenty runs of it.
 pub(crate) fn assert_some_run(run: impl FnMut() -> bool, name: &str) {
     assert!(std::iter::repeat_with(run).take(20).any(|well| well), "{name}: none of twenty runs in time");
 }
