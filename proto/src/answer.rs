@@ -141,7 +141,7 @@ fn omni_response(spec: &TestSpec, offer: &Offer, cpu_rate: f32) -> OmniResponse 
 /// The number of message buffers that netperf's server has: as many as it is told, else what fills the socket
 /// buffer, and one more. Nothing of ours is as many.
 fn width(told: u32, buffer: u32, bytes: u32) -> i32 {
-    let chosen = (buffer / bytes.max(1)).saturating_add(1);
+    let chosen = buffer.checked_div(bytes).unwrap_or(0).saturating_add(1);
     saturated(if told > 0 { told } else { chosen })
 }
 
