@@ -131,18 +131,8 @@ impl Classic {
         // The marks at the end of a stream of datagrams are no messages.
         let mut times = self.send_times.as_mut().filter(|_| piece.length() > 0);
         times.iter_mut().for_each(|times| times.begin());
-        let result = match (piece, &self.file) {
-            (Piece::File(part), Some(file)) => {
-                self.operations.sends_file += 1;
-                sys::send_file(self.socket, file, part)
-            }
-            (Piece::File(_), None) => unreachable!("a part of a file is sent where there is one"),
-            (Piece::Arena(span), _) => {
-                self.operations.sends_syscall += 1;
-                sys::send(self.socket, self.arena.bytes(span), self.to.as_ref(), Patience::Wait)
-            }
-        };
-        let result = match result {
+        let (from, to) = ((&self.arena, self.file.as_deref()), self.to.as_ref());
+        let result = match piece.send(from, self.socket, to, Patience::Wait, &mut self.operations) {
             Ok(bytes) => {
                 if bytes == piece.length() as usize {
                     times.iter_mut().for_each(|times| times.end());
@@ -151,7 +141,10 @@ impl Classic {
             }
             // Nothing has gone out; it is tried again, once the clock has been looked at.
             Err(error) if is_no_answer(&error) => return,
-            Err(error) => Err(Errno::of(&error)),
+            Err(error) => {
+                times.iter_mut().for_each(|times| times.began = None);
+                Err(Errno::of(&error))
+            }
         };
         self.sends.pop_front();
         self.complete(token, result, false, Received::Nothing);

@@ -53,6 +53,7 @@ impl Exchanging<'_> {
             return self.follow(&mut flow, backend);
         }
         let mut flow = AskEach::new(sizes, room, layout.flows, count).with_ports(self.ports());
+        flow = flow.retrying(options.transaction.retry_connect);
         let share = self.follow(&mut flow, backend)?;
         let never = share.tally.transactions == 0;
         let errno = match share.ends.first() {

@@ -1,12 +1,18 @@
 //! Messages that come out of a file.
 //!
-//! Where they lie and how many there are; to send them is for the backends, which hand the kernel the file
-//! instead of memory.
+//! Where they lie and how many there are, and the call that hands the kernel a part of a file or of the
+//! arena. When that is called, and what its answer means, is the backends' business.
 
 use std::fs::File;
+use std::io;
+use std::os::fd::RawFd;
 
-use crate::arena::Span;
+use socket2::SockAddr;
+
+use crate::arena::{Arena, Span};
 use crate::error::Error;
+use crate::outcome::Operations;
+use crate::sys::{self, Patience};
 
 /// A part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +56,32 @@ impl Piece {
             Self::File(part) => Self::File(part.skip(bytes)),
         }
     }
+
+    /// Hands it to the kernel by a call, which is counted. Whether a sendfile waits follows from the socket.
+    pub(crate) fn send(
+        self,
+        (arena, file): (&Arena, Option<&File>),
+        socket: RawFd,
+        to: Option<&SockAddr>,
+        patience: Patience,
+        operations: &mut Operations,
+    ) -> io::Result<usize> {
+        match (self, file) {
+            (Self::Arena(span), _) => {
+                operations.sends_syscall += 1;
+                sys::send(socket, arena.bytes(span), to, patience)
+            }
+            (Self::File(part), Some(file)) => {
+                operations.sends_file += 1;
+                sys::send_file(socket, file, part)
+            }
+            (Self::File(_), None) => unreachable!("parts of a file are of plans with one"),
+        }
+    }
 }
 
-/// Most messages of a file that are gone through before its start comes again: places are counted in 32 bits, with
-/// room for a batch behind the last one.
+/// Most messages of a file that are gone through before its start comes again: places are counted in 32 bits,
+/// with room for a batch behind the last one.
 const MESSAGES_MAX: u64 = 1 << 31;
 
 /// Whole messages that a file holds.

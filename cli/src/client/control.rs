@@ -78,6 +78,11 @@ impl Control {
         self.peer
     }
 
+    /// Our own address, if the kernel tells it.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.stream.local_addr().ok()
+    }
+
     /// Sends one frame.
     ///
     /// # Errors

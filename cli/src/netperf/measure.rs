@@ -128,7 +128,7 @@ impl<'a> Iterations<'a> {
         let interims = Interims::new(&mut self.lines, output, &count, started);
         let run = std::thread::scope(|scope| {
             let following = reports.map(|reports| scope.spawn(move || interims.follow(&reports)));
-            let run = prepared.run(Some(data_peer));
+            let run = prepared.run((!course.awaits_datagrams()).then_some(data_peer));
             let interims = following.and_then(|following| following.join().ok());
             if let (Ok(outcome), Some(mut interims)) = (&run, interims)
                 && course.tells_the_rest()
@@ -215,7 +215,12 @@ impl<'a> Iterations<'a> {
     /// Agrees on the test. When this returns the netserver's clock runs.
     fn request(&mut self, prepared: &Prepared, remote: SocketAddr) -> Result<Option<RemoteOffer>, Ending> {
         let Some(exchange) = &mut self.exchange else { return Ok(None) };
-        let fresh = self.course.request(prepared.local(), remote);
+        let mut local = prepared.local();
+        if self.course.awaits_datagrams() && local.ip().is_unspecified() {
+            // netperf declares the wildcard address, at which only its own host finds it.
+            local.set_ip(exchange.control().local().map_or(local.ip(), |local| local.ip()));
+        }
+        let fresh = self.course.request(local, remote);
         let mut test = match &self.last {
             None => fresh.clone(),
             Some((test, offer)) => test.next_iteration(offer),

@@ -151,6 +151,11 @@ impl Course<'_> {
         self.traffic.sends
     }
 
+    /// Whether datagrams come here unasked.
+    pub(crate) fn awaits_datagrams(&self) -> bool {
+        self.traffic.protocol == Protocol::Udp && self.traffic.role() == Role::Receive
+    }
+
     /// Whether a message is larger than a datagram can be.
     pub(crate) fn exceeds_datagram(&self) -> bool {
         let largest = match self.traffic.role() {
@@ -173,7 +178,8 @@ impl Course<'_> {
         let asked = options.ring_width;
         match self.traffic.role() {
             Role::Request => {
-                Directions { send: asked.send.unwrap_or(1), receive: asked.receive.unwrap_or(1) }
+                let least = u32::from(self.traffic.has_both_directions());
+                Directions { send: asked.send.unwrap_or(least), receive: asked.receive.unwrap_or(least) }
             }
             Role::Receive | Role::Respond => Directions {
                 send: asked.send.unwrap_or(0),
@@ -204,7 +210,12 @@ impl Course<'_> {
     /// What our engine does from `local` on.
     pub(crate) fn plan(&self, local: SocketAddr) -> PlanOptions {
         let options = self.options;
-        let mut plan = PlanOptions::new(self.traffic.role(), Endpoint::Connect { local });
+        let endpoint = if self.awaits_datagrams() {
+            Endpoint::Listen { local, peers: vec![self.remote.address().ip()] }
+        } else {
+            Endpoint::Connect { local }
+        };
+        let mut plan = PlanOptions::new(self.traffic.role(), endpoint);
         plan.protocol = self.traffic.protocol;
         plan.socket = socket(options, self.traffic.protocol);
         plan.message_bytes = self.message_bytes().max(1);
@@ -253,6 +264,7 @@ impl Course<'_> {
             connections: if self.traffic.each { Connections::Each } else { Connections::Kept },
             in_flight: if self.traffic.each { 1 } else { options.first_burst.saturating_add(1) },
             local_ports: options.port_range.filter(|_| self.traffic.each).map(|(least, most)| least..=most),
+            retry_connect: options.retry_connect,
             resend_after: options.response_timeout.filter(|_| self.traffic.protocol == Protocol::Udp),
         }
     }

@@ -142,7 +142,8 @@ fn local(course: &Course<'_>, last: &Run, load: Option<MachineLoad>, names: bool
         priority: in_force(options.priority.local, "SO_PRIORITY"),
         type_of_service: in_force(options.type_of_service.local.map(i32::from), "type of service"),
         congestion_control: match (names, transport) {
-            (true, Some(transport)) => transport.congestion_control.clone(),
+            // netperf asks at the end, when a connection of one transaction is gone.
+            (true, Some(transport)) if !course.traffic.each => transport.congestion_control.clone(),
             (true, None) if options.connected_udp => OF_TCP_ONLY.to_owned(),
             _ => String::new(),
         },

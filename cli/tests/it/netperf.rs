@@ -17,6 +17,7 @@ use crate::support::{Netserver, RINGPERF, free_port, signal, stock};
 mod behaviour;
 mod golden;
 mod mask;
+mod patched;
 mod study;
 mod transactions;
 

@@ -21,6 +21,8 @@ pub(crate) struct AskEach {
     /// Transactions still to be begun; `None`: as many as there is time for.
     left: Option<u64>,
     ports: Option<Ports>,
+    /// A connection that does not come about is tried again.
+    retries: bool,
     /// Ports in a row that could not be had.
     passed_over: u32,
     /// By flow: bytes of the response so far.
@@ -43,6 +45,7 @@ impl AskEach {
             room,
             left: count,
             ports: None,
+            retries: false,
             passed_over: 0,
             got: vec![0; flows],
             asked: vec![0; flows],
@@ -56,6 +59,11 @@ impl AskEach {
     /// The same from these ports.
     pub(crate) fn with_ports(self, ports: Option<Ports>) -> Self {
         Self { ports, ..self }
+    }
+
+    /// The same, trying again where a connection does not come about.
+    pub(crate) fn retrying(self, retries: bool) -> Self {
+        Self { retries, ..self }
     }
 
     /// What it ended of was no connection coming about.
@@ -104,6 +112,7 @@ impl AskEach {
         self.passed_over += 1;
         match &self.ports {
             Some(ports) if taken && self.passed_over < ports.count() => self.connect(flow),
+            _ if self.retries => self.connect(flow),
             _ => {
                 self.unconnected = true;
                 self.fail(End::Failed(errno.0))
@@ -140,6 +149,8 @@ impl Exchange for AskEach {
         match (done.token.kind, done.result) {
             (Kind::Connect, Err(errno)) => self.refused(flow, errno),
             (Kind::Receive, Ok(bytes)) => self.received(flow, bytes),
+            // With nothing to send it is the receive that finds out how connecting went.
+            (Kind::Receive, Err(errno)) if self.request_bytes == 0 => self.refused(flow, errno),
             (Kind::Receive, Err(errno)) => self.fail(End::Failed(errno.0)),
             (Kind::Close, _) => {
                 self.passed_over = 0;
@@ -249,6 +260,11 @@ mod tests {
         assert_eq!(asks.step(&taken), Deed::Connect { port: 6, bytes: 2 });
         assert_eq!(asks.step(&taken), Deed::Wait);
         assert_eq!(asks.over(), Some(End::Failed(98)));
+        let mut asks = AskEach::new((1, 1), 10, 1, None).retrying(true);
+        let refused = done(Token::CONNECT, Err(Errno(111)), false);
+        asks.start(0);
+        assert_eq!(asks.step(&refused), Deed::Connect { port: 0, bytes: 2 });
+        assert_eq!(asks.over(), None);
         // Of the kernel's own choice there is no other.
         let mut asks = AskEach::new((1, 1), 10, 1, None);
         asks.start(0);

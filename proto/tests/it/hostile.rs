@@ -7,9 +7,9 @@ use ringperf_proto::{
     TestSpec, Wishes,
 };
 
-use crate::classic;
 use crate::native::{greeted, wish};
 use crate::server::{config, native};
+use crate::{classic, classic_transactions};
 
 /// A message of any bytes: noise, or one word all over, with awkward words strewn in.
 fn body() -> impl Strategy<Value = Vec<u8>> {
@@ -48,7 +48,7 @@ fn frame_of(first: u32, second: u32, body: &[u8]) -> Frame {
 
 /// A proper request for each test and family that is served.
 fn tests() -> Vec<Frame> {
-    let classic = classic::frames().into_iter();
+    let classic = classic::frames().into_iter().chain(classic_transactions::frames());
     let omni = Test::ALL.map(|test| {
         let client = Client::new(ClientConfig::default());
         match client.on(ClientInput::Start(measured(test).into())).expect("a request").1 {
@@ -67,7 +67,7 @@ fn wished() -> Wishes {
 fn request() -> impl Strategy<Value = Frame> {
     let types = prop_oneof![
         prop::sample::select(RequestCode::ALL).prop_map(|(code, _)| code.to_wire().cast_unsigned()),
-        prop::sample::select(vec![10, 16, 94, 97]),
+        prop::sample::select(vec![10, 13, 16, 19, 34, 94, 97, 300]),
         any::<u32>(),
     ];
     let values = prop_oneof![any::<u32>(), 0_u32..8, (0_u32..8).prop_map(|below| u32::MAX - below)];
@@ -206,8 +206,12 @@ fn check_spec(spec: &TestSpec) -> Result<(), TestCaseError> {
     prop_assert!(streams || !matches!(spec.length, Length::Bytes(_)));
     prop_assert!(spec.pacing.is_none() || spec.test.server_streams());
     prop_assert!(spec.test != Test::UdpMaerts || spec.client_data.1 != 0 && spec.length != Length::Endless);
-    let exact = spec.test == Test::UdpStream && spec.family == Family::Classic;
-    prop_assert_eq!(spec.exact_message, spec.receive_bytes.filter(|_| exact));
+    let exact = match spec.test {
+        Test::UdpStream => spec.receive_bytes,
+        Test::UdpRr => Some(spec.request_bytes),
+        _ => None,
+    };
+    prop_assert_eq!(spec.exact_message, exact.filter(|_| spec.family == Family::Classic));
     let length = match spec.length {
         Length::Bytes(length) | Length::Transactions(length) => length,
         Length::Endless => 1,

@@ -2,6 +2,7 @@
 //! bytes.
 
 mod classic;
+mod classic_transactions;
 mod command;
 mod golden;
 mod golden_client;

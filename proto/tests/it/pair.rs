@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ringperf_proto::native::VERSION;
 use ringperf_proto::{
     Client, ClientConfig, ClientInput, ClientOutput, CpuReport, Fault, Frame, FrameReader, IpVersion, Length,
     NativeDetail, NativeReport, Offer, OmniTest, Party, PeerRelease, RemoteOffer, RemoteResults, Report,
@@ -214,6 +215,25 @@ fn each_end_learns_what_the_other_does() {
     }
 }
 
+/// The numbers that a stock netperf 2.7.0 shows beside its own server.
+#[test]
+fn message_buffers_are_as_many_as_netperfs_server_has() {
+    let widths = |test, change: fn(&mut OmniTest)| {
+        let mut test =
+            OmniTest { local: (None, 4000), send_width: 0, receive_width: 0, ..OmniTest::new(test) };
+        change(&mut test);
+        let (_, offer) = offered(test);
+        (offer.send_width, offer.receive_width)
+    };
+    assert_eq!(widths(Test::TcpStream, |test| test.send_width = 2), (2, 2));
+    assert_eq!(widths(Test::TcpStream, |test| test.receive_bytes = Some(100)), (0, 1311));
+    assert_eq!(widths(Test::TcpStream, |test| test.request_bytes = Some(200)), (0, 1));
+    assert_eq!(widths(Test::TcpMaerts, |test| test.send_bytes = Some(100)), (164, 0));
+    assert_eq!(widths(Test::TcpMaerts, |test| test.response_bytes = Some(300)), (1, 0));
+    assert_eq!(widths(Test::TcpMaerts, |test| (test.send_width, test.receive_width) = (5, 7)), (5, 7));
+    assert_eq!(widths(Test::TcpCc, |_| ()), (0, 0));
+}
+
 /// What the server makes of a request, and what the client reads of its response.
 fn offered(test: OmniTest) -> (TestSpec, RemoteOffer) {
     let (client, output) =
@@ -271,7 +291,7 @@ fn everything_asked_for_arrives_as_it_was_meant() {
 #[test]
 fn one_connection_carries_a_probe_tests_a_calibration_and_reports() {
     let mut pair = Pair::new(None, None, 300);
-    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(2)))));
+    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(VERSION)))));
     assert_eq!(pair.ask(ClientInput::AskReport), Ok(Some(ClientOutput::Report(None))));
     for _ in 0..3 {
         let done = pair.finished(OmniTest::default());
@@ -286,7 +306,7 @@ fn one_connection_carries_a_probe_tests_a_calibration_and_reports() {
 #[test]
 fn wishes_are_for_the_one_test_that_follows_them() {
     let mut pair = Pair::new(Some(b"sesame"), Some(b"sesame"), 40);
-    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(2)))));
+    assert_eq!(pair.ask(ClientInput::Probe), Ok(Some(ClientOutput::Native(Some(VERSION)))));
     let asked = Wishes { flows: 100, workers: 80, ..Wishes::default() };
     let granted = Wishes { workers: 64, ..asked };
     for wishes in [Wishes { flows: 3, ..asked }, asked] {
@@ -354,11 +374,12 @@ fn a_stock_server_is_told_from_ours_and_keeps_serving() {
     assert_eq!(refused, Err(Fault::Unsupported { request: "DO_OMNI" }));
     let newer = {
         let mut bytes = *Frame::response(0x5251, 0).as_bytes();
-        bytes[11] = 3;
+        bytes[11] = u8::try_from(VERSION + 1).expect("a small number");
         Frame::from_bytes(bytes)
     };
-    assert_eq!(stock(ClientInput::Probe, newer.clone()), Ok(ClientOutput::Native(Some(3))));
-    assert_eq!(stock(ClientInput::AskReport, newer), Err(Fault::Incompatible { version: 3 }));
+    assert_eq!(stock(ClientInput::Probe, newer.clone()), Ok(ClientOutput::Native(Some(VERSION + 1))));
+    let version = VERSION + 1;
+    assert_eq!(stock(ClientInput::AskReport, newer), Err(Fault::Incompatible { version }));
 }
 
 #[test]

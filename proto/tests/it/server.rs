@@ -1,7 +1,7 @@
 //! The server machine on its own: services, passphrases, refusals, and the inputs it is not to be given.
 
 use ringperf_proto::admin::{self, CalibrateResponse};
-use ringperf_proto::native::{NativeHello, NativeRequest, verb};
+use ringperf_proto::native::{NativeHello, NativeRequest, VERSION, verb};
 use ringperf_proto::omni::{OmniResponse, OmniResults, OmniResults260};
 use ringperf_proto::{
     CpuReport, Fault, Frame, Limits, NativeReport, Offer, Party, Report, RequestCode, ResponseCode, Results,
@@ -209,7 +209,7 @@ fn native_questions_are_answered_between_tests() {
     assert_eq!(early.errno(), errno::ENODATA);
     let (server, hello) = reply(server, native(verb::HELLO, 7));
     assert_eq!((hello.response_type(), hello.errno()), (ResponseCode::NativeResponse, 0));
-    assert_eq!(hello.as_bytes()[8..12], [0, 0, 0, 2], "our version, whatever the client's");
+    assert_eq!(hello.as_bytes()[8..12], VERSION.to_be_bytes(), "our version, whatever the client's");
     assert_eq!(hello.as_bytes()[0..4], [0, 0, 0x52, 0x51]);
     let (server, unknown) = reply(server, native(77, 1));
     assert_eq!(unknown.errno(), errno::EOPNOTSUPP);

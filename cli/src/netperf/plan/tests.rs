@@ -92,6 +92,8 @@ fn widths_are_those_that_netperf_tells() {
     assert_eq!(widths("-t TCP_MAERTS -- -r ,100"), (0, 1));
     assert_eq!(widths("-t TCP_MAERTS -- -r 100,"), (0, 2));
     assert_eq!(widths("-t TCP_MAERTS -W 1"), (1, 1));
+    assert_eq!(widths("-t TCP_RR -- -r 100,200"), (1, 1));
+    assert_eq!(widths("-t OMNI -- -c"), (0, 0));
 }
 
 #[test]
@@ -158,6 +160,7 @@ fn transactions_are_planned_as_asked() {
     assert_eq!(plan("-t UDP_RR -- -e 3").transaction.resend_after, second);
     let crr = plan("-t TCP_CRR -- -p 5000,6000 -b 8").transaction;
     assert_eq!((crr.connections, crr.local_ports, crr.in_flight), (Connections::Each, Some(5000..=6000), 1));
+    assert!(!crr.retry_connect && plan("-t TCP_CRR -- -U").transaction.retry_connect);
     let cc = plan("-t TCP_CC -- -r 5,6").transaction;
     assert_eq!((cc.request_bytes, cc.response_bytes), (0, 0));
     let paced = plan("-w 10 -b 5").bursts;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Maker, Netperf, Pair, Server, figures};
+use crate::support::free_port;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -116,15 +117,10 @@ fn a_connection_for_each_comes_from_the_ports_asked_for(pair: Pair) {
     let service = TcpListener::bind((LOOPBACK, 0)).expect("loopback has free ports");
     let port = format!(",{}", service.local_addr().expect("it is bound").port());
     std::thread::spawn(move || {
-        for connection in service.incoming() {
-            let Ok(mut connection) = connection else { return };
-            let from = connection.peer_addr().map_or(0, |peer| peer.port());
+        answer_each(&service, |port| {
             CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-            ELSEWHERE.fetch_add((!(21_000..=21_399).contains(&from)).into(), Ordering::Relaxed);
-            let mut byte = [0];
-            // The other end waits for ours to close.
-            let _ = connection.read_exact(&mut byte).and_then(|()| connection.write_all(&byte));
-        }
+            ELSEWHERE.fetch_add((!(21_000..=21_399).contains(&port)).into(), Ordering::Relaxed);
+        });
     });
     let words = ["-N", "-t", "TCP_CRR", "-H", "127.0.0.1", "-l", "1", "--", "-p", "21000,21399", "-P", &port];
     let ended = Netperf::new(pair.client, words).ended();
@@ -199,15 +195,54 @@ fn another_protocol_than_the_name_says_is_used(pair: Pair) {
     assert_eq!(values[1], -1.0);
 }
 
+/// Answers one byte with one on each connection, and closes it first.
+fn answer_each(service: &TcpListener, came_from: impl Fn(u16)) {
+    for connection in service.incoming() {
+        let Ok(mut connection) = connection else { return };
+        came_from(connection.peer_addr().map_or(0, |peer| peer.port()));
+        let mut byte = [0];
+        let _ = connection.read_exact(&mut byte).and_then(|()| connection.write_all(&byte));
+    }
+}
+
+#[test]
+fn a_connection_that_fails_is_tried_again_where_that_is_asked_for() {
+    for engine in ["uring", "epoll", "classic"] {
+        let port = free_port();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(700));
+            let service = TcpListener::bind((LOOPBACK, port)).expect("nobody else takes it");
+            answer_each(&service, |_| ());
+        });
+        let at = format!(",{port}");
+        let run = |of_test: &[&str]| {
+            let words = ["-N", "-t", "TCP_CRR", "-H", "127.0.0.1", "-l", "2", "-P", "0", "--", "-P", &at];
+            let mut netperf = Netperf::new(Maker::Ours, [&words, of_test].concat());
+            netperf.command.env("RINGPERF_ENGINE", engine);
+            netperf.ended()
+        };
+        let refused = run(&[]);
+        let sentence = "netperf: send_omni: connect_data_socket failed: Connection refused\n";
+        assert_eq!((refused.status, refused.err.as_str()), (1, sentence), "{engine}: {refused:?}");
+        let ended = run(&["-U"]);
+        assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{engine}: {ended:?}");
+        assert!(figures(&ended.out, 1)[5] > 0.0, "{engine}: {ended:?}");
+    }
+}
+
 /// As a netperf that has intervals built in; Debian's has not.
 #[test]
 fn both_halves_of_pacing_pace() {
-    let paced = |words: &[&str]| selected(Pair::OURS, words, &["-m", "1000"], "LOCAL_BYTES_SENT")[0];
-    let sent = paced(&["-l", "1", "-w", "100", "-b", "3"]);
-    assert!((24_000.0..=33_000.0).contains(&sent), "{sent}");
-    let requests =
-        selected(Pair::OURS, &["-l", "1", "-t", "UDP_RR", "-w", "100", "-b", "3"], &[], "LOCAL_BYTES_RECVD");
-    assert!((24.0..=33.0).contains(&requests[0]), "{requests:?}");
+    let sent = |test, of_test: &[&str], name, least| {
+        let words = ["-l", "1", "-t", test, "-w", "100", "-b", "3"];
+        // A busy machine may miss a burst, and never makes one more.
+        let mut runs = (0..3).map(|_| selected(Pair::OURS, &words, of_test, name)[0]);
+        runs.find(|bytes| *bytes >= least)
+    };
+    let stream = sent("TCP_STREAM", &["-m", "1000"], "LOCAL_BYTES_SENT", 24_000.0);
+    assert!(stream.is_some_and(|bytes| (24_000.0..=33_000.0).contains(&bytes)), "{stream:?}");
+    let requests = sent("UDP_RR", &[], "LOCAL_BYTES_RECVD", 24.0);
+    assert!(requests.is_some_and(|bytes| (24.0..=33.0).contains(&bytes)), "{requests:?}");
     let server = Server::start(Maker::Ours, LOOPBACK, &[]);
     let port = server.port().to_string();
     let words = ["-H", "127.0.0.1", "-p", &port, "-l", "1", "-w", "100"];

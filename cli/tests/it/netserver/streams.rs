@@ -99,6 +99,24 @@ fn a_sent_stream_of_bytes_has_whole_messages_and_no_more() {
 }
 
 #[test]
+fn a_sent_stream_goes_out_in_the_bursts_asked_for() {
+    for engine in ENGINES {
+        let netserver = serve(engine);
+        let mut control = Control::open(netserver.address());
+        let paced = request("tcp_maerts", |request| {
+            (request.send_size, request.interval_burst, request.interval_usecs) = (1000, 2, 50_000);
+        });
+        let response = control.ask(paced.as_bytes());
+        assert_eq!((response.interval_burst, response.interval_usecs), (2, 50_000), "{engine}");
+        let got = read_to_the_end(&mut connect_data(&response));
+        let results = control.results();
+        assert_eq!((sent(&results), got % 2000), (got, 0), "{engine}");
+        // Twenty bursts a second, and one at its beginning; on a busy machine some come late, none early.
+        assert!((10_000..=42_000).contains(&got), "{engine}: {got}");
+    }
+}
+
+#[test]
 fn a_reader_that_leaves_ends_a_sent_stream_at_once() {
     for engine in ENGINES {
         let netserver = serve(engine);
