@@ -1,7 +1,7 @@
 //! Messages that come out of a file.
 //!
-//! Where they lie and how many there are, and the call that hands the kernel a part of a file or of the arena. When
-//! that is called, and what its answer means, is the backends' business.
+//! Where they lie and how many there are, and the call that hands the kernel a part of a file or of the
+//! arena. When that is called, and what its answer means, is the backends' business.
 
 use std::fs::File;
 use std::io;
@@ -80,8 +80,8 @@ impl Piece {
     }
 }
 
-/// Most messages of a file that are gone through before its start comes again: places are counted in 32 bits, with
-/// room for a batch behind the last one.
+/// Most messages of a file that are gone through before its start comes again: places are counted in 32 bits,
+/// with room for a batch behind the last one.
 const MESSAGES_MAX: u64 = 1 << 31;
 
 /// Whole messages that a file holds.

@@ -15,20 +15,24 @@ use crate::serve::Share;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// The byte count was reached.
+    /// The count of bytes or transactions was reached.
     Count,
-    /// The sender ended the stream, but the peer did not close its side within the drain timeout.
+    /// The sender ended the stream, but the peer did not close its side within the drain timeout. Of
+    /// transactions over a connection each: none ended for so long.
     DrainTimeout,
     /// The connection failed with this errno.
     Failed(i32),
     /// Nobody connected in time.
     NoConnection,
     /// The peer ended the stream, over UDP by an empty datagram. For a sender: everything was read and the
-    /// peer closed after us, or it ended its side before our time was over.
+    /// peer closed after us, or it ended its side before our time was over. Of transactions over a connection
+    /// each: at a requester, that one was closed without a whole response; at a responder, that none came for a
+    /// while after the time was over.
     PeerClosed,
     /// [`crate::Stop::stop`] was called.
     Stopped,
-    /// A receiver's own time, grace included, was over; for a UDP sender, the time to send.
+    /// A receiver's or responder's own time, grace included, was over; for a UDP sender, or a requester over a
+    /// connection each, the time to send.
     Timer,
 }
 
@@ -306,9 +310,9 @@ impl Sample {
 
 /// How long operations took. What one is follows from the role, as netperf has it: at [`Role::Request`] a
 /// transaction, from before its request is sent to its whole response, connection and close included where
-/// each has its own; at [`Role::Send`] the sending of a message and at [`Role::Receive`] a receive that brings
-/// something, which only the classic engine measures: elsewhere many go together, and none has a time of its
-/// own. Other than netperf's, the first of these does not include the making of the connection.
+/// each has its own; at [`Role::Send`] the sending of a message and at [`Role::Receive`] a receive that
+/// brings something, which only the classic engine measures: elsewhere many go together, and none has a time
+/// of its own. Other than netperf's, the first of these does not include the making of the connection.
 ///
 /// Of several transactions under way the oldest is the one that a response ends. A worker reads the clock once
 /// for all that a turn of its loop has brought to their end, just before it sends what follows them; so the time
@@ -347,8 +351,8 @@ pub struct Outcome {
     pub spread: FlowSpread,
     /// Progress at the plan's intervals; empty where none was asked for.
     pub samples: Vec<Sample>,
-    /// The units of work that an interval of [`Every::Work`] was last found to take: the first guess for a run
-    /// that is to follow; `None` where progress was not told by the work.
+    /// The units of work that an interval of [`Every::Work`] was last found to take: the first guess for a
+    /// run that is to follow; `None` where progress was not told by the work.
     ///
     /// [`Every::Work`]: crate::plan::Every::Work
     pub progress_units: Option<u64>,

@@ -215,6 +215,9 @@ pub struct Without {
     pub registered_buffers: bool,
     /// No shortest sleep (min_wait_usec, Linux 6.12).
     pub minimum_wait: bool,
+    /// No segments shared at the ends of a connection that is one transaction's: its acknowledgements and its
+    /// end have segments of their own again, as with the classic engine and netperf.
+    pub shared_segments: bool,
     /// No low-water mark on the socket of a TCP receiver (SO_RCVLOWAT), which also leaves its receive buffer
     /// and window as they would be for any other program. The classic engine never sets one.
     pub low_water: bool,
@@ -297,8 +300,8 @@ pub struct PlanOptions {
     pub file: Option<Arc<File>>,
     /// What a transaction is.
     pub transaction: Transaction,
-    /// A TCP or UDP sender's messages, or a requester's requests, go out in bursts; of one flow only. Over UDP
-    /// there is no rate beside them.
+    /// A TCP or UDP sender's messages, or a requester's requests, go out in bursts; of one flow only. Over
+    /// UDP there is no rate beside them.
     pub bursts: Option<Bursts>,
     /// The worker looks for completions without ever sleeping, at the cost of its core. It wins where one
     /// waits for the other, and nowhere else. The classic engine cannot.
@@ -370,6 +373,16 @@ impl PlanOptions {
     pub(crate) fn connects_each(&self) -> bool {
         matches!(self.role, Role::Request | Role::Respond)
             && self.transaction.connections == Connections::Each
+    }
+
+    /// What would be a segment of its own goes with data that is about to go anyway: the last acknowledgement of
+    /// the handshake with the request, that of the request with the response, and the end of the stream with
+    /// the response, too. Where there is no data there is nothing to go with.
+    pub(crate) fn shares_segments(&self) -> bool {
+        self.connects_each()
+            && self.engine != EngineChoice::Classic
+            && self.transaction.request_bytes > 0
+            && !self.without.shared_segments
     }
 
     /// Threads that the run has.
@@ -508,8 +521,7 @@ fn check_latency(options: &PlanOptions) -> Result<(), Error> {
         Role::Request => return Ok(()),
         Role::Receive | Role::Send if options.engine == EngineChoice::Classic => return Ok(()),
         Role::Receive | Role::Send => {
-            "off but with the classic engine: others move many messages together, of which none has a time of \
-             its own"
+            "off but with the classic engine: others move many messages together, and none has a time of its own"
         }
         Role::Respond => "off at a responder, which does not see when a transaction begins",
     };

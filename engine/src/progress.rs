@@ -1,8 +1,8 @@
 //! The progress of a run, told while it goes on.
 //!
-//! [`Pulse`] chooses the moments, as netperf's demo mode does, and is pure: it sees work and times. [`Teller`]
-//! hands what was counted to whoever listens, who may miss some of it but never holds the run up. Where nobody
-//! listens, [`crate::sampler`] keeps samples at regular times.
+//! [`Pulse`] chooses the moments, as netperf's demo mode does, and is pure: it sees work and times.
+//! [`Teller`] hands what was counted to whoever listens, who may miss some of it but never holds the run up.
+//! Where nobody listens, [`crate::sampler`] keeps samples at regular times.
 
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};

@@ -193,14 +193,24 @@ impl Patience {
 
 /// Sends, on an unconnected socket to this address. The slice is only read.
 pub(crate) fn send(fd: RawFd, bytes: &[u8], to: Option<&SockAddr>, patience: Patience) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | patience.flag();
+    send_with(fd, bytes, to, patience.flag())
+}
+
+/// Sends without waiting, and has the kernel keep what fills no segment for what comes behind it, if only the
+/// end of the stream (MSG_MORE).
+pub(crate) fn send_more(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    send_with(fd, bytes, None, libc::MSG_DONTWAIT | libc::MSG_MORE)
+}
+
+fn send_with(fd: RawFd, bytes: &[u8], to: Option<&SockAddr>, flags: libc::c_int) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | flags;
     let (address, length) = to.map_or((std::ptr::null(), 0), |to| (to.as_ptr().cast(), to.len()));
     // SAFETY: pointers and lengths are those of a live slice and of a live address, or none.
     check_size(unsafe { libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), flags, address, length) })
 }
 
-/// Sends a part of a file (sendfile); ENODATA where the file ends before it, for which the kernel has no error of
-/// its own. Whether it blocks follows from the socket.
+/// Sends a part of a file (sendfile); ENODATA where the file ends before it, for which the kernel has no
+/// error of its own. Whether it blocks follows from the socket.
 pub(crate) fn send_file(socket: RawFd, file: &File, part: FilePart) -> io::Result<usize> {
     let overflow = |_| io::Error::from_raw_os_error(libc::EOVERFLOW);
     let mut offset = libc::off_t::try_from(part.offset).map_err(overflow)?;
@@ -211,8 +221,8 @@ pub(crate) fn send_file(socket: RawFd, file: &File, part: FilePart) -> io::Resul
     if sent > 0 { Ok(sent) } else { Err(io::Error::from_raw_os_error(libc::ENODATA)) }
 }
 
-/// Keeps the calling thread from being killed by a connection that breaks off (SIGPIPE), of which a sendfile cannot
-/// ask to be spared (MSG_NOSIGNAL) as other sends can.
+/// Keeps the calling thread from being killed by a connection that breaks off (SIGPIPE), of which a sendfile
+/// cannot ask to be spared (MSG_NOSIGNAL) as other sends can.
 pub(crate) fn survive_broken_pipes() {
     let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the set is initialised by the first call before the others use it, and lives through them.
@@ -329,6 +339,7 @@ pub(crate) mod option {
     pub(crate) const BIND_ADDRESS_NO_PORT: (i32, i32) = (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
     pub(crate) const DONT_ROUTE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_DONTROUTE);
     pub(crate) const RECEIVE_LOW_WATER: (i32, i32) = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
+    pub(crate) const QUICK_ACK: (i32, i32) = (libc::IPPROTO_TCP, libc::TCP_QUICKACK);
     pub(crate) const MAX_PACING_RATE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE);
     pub(crate) const UDP_SEGMENT: (i32, i32) = (libc::SOL_UDP, 103);
     pub(crate) const UDP_GRO: (i32, i32) = (libc::SOL_UDP, 104);

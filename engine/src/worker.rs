@@ -417,8 +417,8 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
-    /// Has requests sent again that nobody answers: over UDP, where there is one flow. Those that wait for their
-    /// time have not been sent yet.
+    /// Has requests sent again that nobody answers: over UDP, where there is one flow. Those that wait for
+    /// their time have not been sent yet.
     fn resend_late(&mut self, now: Instant) {
         let waits = self.pace.as_ref().is_some_and(|pace| pace.due().is_some());
         if let (Some(resend), Some(track)) = (&mut self.resend, self.tracks.first_mut())

@@ -116,13 +116,15 @@ pub(crate) fn write_results(spec: &TestSpec, results: &Results, client: PeerRele
 fn omni_response(spec: &TestSpec, offer: &Offer, cpu_rate: f32) -> OmniResponse {
     let flags = [(offer.no_delay, flag::NO_DELAY), (spec.measure_cpu, flag::MEASURE_CPU)];
     let (receives, sends) = (spec.test.server_receives(), spec.test.server_sends());
+    let receive_width = width(spec.receive_width, offer.receive_buffer, offer.receive_bytes);
+    let send_width = width(spec.echo.send_width, offer.send_buffer, offer.send_bytes);
     OmniResponse {
         recv_buf_size: saturated(offer.receive_buffer),
         receive_size: if receives { saturated(offer.receive_bytes) } else { spec.echo.receive_size },
-        recv_width: saturated(spec.receive_width),
+        recv_width: if receives { receive_width } else { saturated(spec.receive_width) },
         send_buf_size: saturated(offer.send_buffer),
         send_size: if sends { saturated(offer.send_bytes) } else { spec.echo.send_size },
-        send_width: saturated(spec.echo.send_width),
+        send_width: if sends { send_width } else { saturated(spec.echo.send_width) },
         flags: flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),
         cpu_rate,
         so_rcvavoid: u32::from(spec.echo.avoids_receive_copies),
@@ -134,6 +136,13 @@ fn omni_response(spec: &TestSpec, offer: &Offer, cpu_rate: f32) -> OmniResponse 
         socket_tos: in_force(spec.type_of_service, offer.type_of_service),
         ..OmniResponse::default()
     }
+}
+
+/// The number of message buffers that netperf's server has: as many as it is told, else what fills the socket
+/// buffer, and one more. Nothing of ours is as many.
+fn width(told: u32, buffer: u32, bytes: u32) -> i32 {
+    let chosen = buffer.checked_div(bytes).unwrap_or(0).saturating_add(1);
+    saturated(if told > 0 { told } else { chosen })
 }
 
 fn results_270(spec: &TestSpec, results: &Results) -> OmniResults {

@@ -332,8 +332,8 @@ pub struct ClassicRequest {
     pub measure_cpu: i32,
     /// CPU calibration rate the client knows already; 0: the server shall calibrate.
     pub cpu_rate: f32,
-    /// Seconds; minus the transactions if negative. A TCP stream limited by bytes gives those here instead, as
-    /// a positive number too.
+    /// Seconds; minus the transactions if negative. A TCP stream limited by bytes gives those here
+    /// instead, as a positive number too.
     pub test_length: i32,
     /// Whether copies are avoided on receive.
     pub so_rcvavoid: i32,

@@ -1,8 +1,9 @@
 //! What a client asks of a netserver by the omni messages, for whichever test.
 //!
-//! An [`OmniTest`] holds everything a netperf 2.7.0 command line can put on the wire, and [`OmniTest::new`] is
-//! what netperf sends without options. It does not say what the client does itself: local sizes and options
-//! stay local, and how many requests are under way at once (`-- -b`) is nobody's business but the client's.
+//! An [`OmniTest`] holds everything a netperf 2.7.0 command line can put on the wire, and
+//! [`OmniTest::new`] is what netperf sends without options. It does not say what the client does itself:
+//! local sizes and options stay local, and how many requests are under way at once (`-- -b`) is nobody's
+//! business but the client's.
 
 use alloc::string::String;
 use core::net::IpAddr;
@@ -64,8 +65,9 @@ pub struct OmniTest {
     pub packet_info: bool,
     /// Copies shall be avoided (`-- -V`).
     pub avoid_copies: bool,
-    /// SO_DONTROUTE on the server's data socket. netperf asks for it of datagrams in one direction unless told
-    /// otherwise (`-- -R 1`). It also keeps the server from naming its congestion control: one bit carries both.
+    /// SO_DONTROUTE on the server's data socket. netperf asks for it of datagrams in one direction unless
+    /// told otherwise (`-- -R 1`). It also keeps the server from naming its congestion control: one bit
+    /// carries both.
     pub dont_route: bool,
     /// The server shall measure CPU (`-C`).
     pub measure_cpu: bool,
@@ -78,8 +80,8 @@ pub struct OmniTest {
     /// IP version of the data connection.
     pub ip_version: IpVersion,
     /// Address and port of the client's data socket as bound; `None` and 0 if not bound to any. In
-    /// [`Test::UdpMaerts`] that is where netperf's server sends to: without an address it reaches nobody but on
-    /// its own host.
+    /// [`Test::UdpMaerts`] that is where netperf's server sends to: without an address it reaches nobody
+    /// but on its own host.
     pub local: (Option<IpAddr>, u16),
     /// Address the server shall bind (`-- -H`); `None`: any.
     pub server_address: Option<IpAddr>,

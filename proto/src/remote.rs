@@ -263,8 +263,8 @@ impl RemoteResults {
         }
     }
 
-    /// The words for bytes and receives are not read: netperf's server makes the former up from the sizes, and
-    /// does not write the latter.
+    /// The words for bytes and receives are not read: netperf's server makes the former up from the
+    /// sizes, and does not write the latter.
     fn from_transactions(wire: &RrResults) -> Self {
         let cpu = CpuReport::total(wire.cpu_util, wire.cpu_method, wire.num_cpus);
         Self { transactions: u64::from(wire.trans_received), ..Self::classic(wire.elapsed_time, cpu) }

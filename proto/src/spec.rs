@@ -278,6 +278,10 @@ impl TestSpec {
         let in_place = |size: i32, of: i32| if size > 0 { size } else { of };
         let receive = in_place(request.request_size, request.receive_size);
         let send = in_place(request.response_size, request.send_size);
+        // Such a size needs one buffer, if nobody says how many.
+        let width = |told: u32, in_place: i32| {
+            if told == 0 && in_place > 0 { 1 } else { told.min(limits.width_max) }
+        };
         let spec = Self {
             cpu: u32::try_from(header_cpu).ok(),
             data_address: address::decode(request.netserver_ip, ip_version),
@@ -288,7 +292,7 @@ impl TestSpec {
             ),
             send_buffer: parse_socket_buffer(request.send_buf_size, limits),
             receive_buffer: parse_socket_buffer(request.recv_buf_size, limits),
-            receive_width: request.recv_width.min(limits.width_max),
+            receive_width: width(request.recv_width, request.request_size),
             pacing: parse_pacing(test, request),
             measure_cpu: flags(MEASURE_CPU),
             no_delay: flags(NO_DELAY),
@@ -309,7 +313,7 @@ impl TestSpec {
                 cpu_rate: calibration(request.cpu_rate),
                 receive_size: request.receive_size,
                 send_size: request.send_size,
-                send_width: request.send_width.min(limits.width_max),
+                send_width: width(request.send_width, request.response_size),
                 test_length: request.test_length,
                 transaction_bytes: 0,
                 avoids_receive_copies: request.so_rcvavoid != 0,

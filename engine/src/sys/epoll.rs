@@ -98,7 +98,8 @@ impl Epoll {
         Ok(count)
     }
 
-    /// To the nanosecond. A system call without a wrapper in every libc, and with the same time on all machines.
+    /// To the nanosecond. A system call without a wrapper in every libc, and with the same time on all
+    /// machines.
     fn wait_finely(
         &self,
         raw: &mut [libc::epoll_event],
@@ -108,8 +109,8 @@ impl Epoll {
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let (epoll, most) = (self.fd.as_raw_fd(), raw.len() as libc::c_int);
         let no_mask = std::ptr::null::<libc::sigset_t>();
-        // SAFETY: the array and the time live through the call, the length is that of the array, and without a
-        // mask its size means nothing.
+        // SAFETY: the array and the time live through the call, the length is that of the array, and without
+        // a mask its size means nothing.
         let result = unsafe {
             libc::syscall(libc::SYS_epoll_pwait2, epoll, raw.as_mut_ptr(), most, time, no_mask, 0usize)
         };

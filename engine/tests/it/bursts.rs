@@ -39,8 +39,8 @@ fn against<T: Send>(
     })
 }
 
-/// What had arrived by when: never more than the bursts that had begun by then, of which the first was not before
-/// `start`.
+/// What had arrived by when: never more than the bursts that had begun by then, of which the first was not
+/// before `start`.
 fn assert_in_bursts(arrived: &[(Instant, u64)], start: Instant, messages: u32, name: &str) {
     for (at, bytes) in arrived {
         let begun = (*at - start).as_nanos() / EVERY.as_nanos() + 1;
@@ -49,8 +49,8 @@ fn assert_in_bursts(arrived: &[(Instant, u64)], start: Instant, messages: u32, n
     }
 }
 
-/// Whether these are nearly all of the bursts of three messages that a run of 20 periods has room for, and in no
-/// case more. The first is at once, and the last may be cut off.
+/// Whether these are nearly all of the bursts of three messages that a run of 20 periods has room for, and in
+/// no case more. The first is at once, and the last may be cut off.
 fn are_nearly_all(messages: u64, name: &str) -> bool {
     assert!(messages <= 3 * 21, "{name}: {messages} messages");
     messages >= 3 * 18
@@ -137,8 +137,8 @@ fn a_burst_may_be_more_than_goes_together() {
     });
 }
 
-/// A requester in bursts of three and its responder. Whether nearly all bursts went, and nearly all transactions took
-/// much less than the wait for one.
+/// A requester in bursts of three and its responder. Whether nearly all bursts went, and nearly all
+/// transactions took much less than the wait for one.
 fn asks_in_bursts(way: Way, protocol: Protocol, in_flight: u32, every: Duration) -> bool {
     let options = |role, endpoint| PlanOptions {
         protocol,

@@ -93,7 +93,8 @@ fn each_call_has_its_time() {
     }
 }
 
-/// A peer that reads nothing for a while: one call that blocks, however often its own time limit cuts it short.
+/// A peer that reads nothing for a while: one call that blocks, however often its own time limit cuts it
+/// short.
 #[test]
 fn a_call_that_blocks_is_timed_as_one() {
     const PAUSE: Duration = Duration::from_millis(300);

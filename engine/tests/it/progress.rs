@@ -19,7 +19,8 @@ fn by_work(units: u64) -> Every {
     Every::Work { interval: INTERVAL, units, unit: WorkUnit::Bytes }
 }
 
-/// A run over loopback of which both ends tell: what the sender told and what came of it, then the receiver's.
+/// A run over loopback of which both ends tell: what the sender told and what came of it, then the
+/// receiver's.
 fn told_by_both(every: Every, sender: PlanOptions, receiver: PlanOptions) -> [(Vec<Sample>, Outcome); 2] {
     let (from_sender, sender_told) = sync_channel(ROOM);
     let (from_receiver, receiver_told) = sync_channel(ROOM);

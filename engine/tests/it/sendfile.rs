@@ -90,7 +90,8 @@ fn what_does_not_go_at_once_goes_on() {
             let (outcome, arrived) = against(options.clone(), |mut stream| {
                 let mut first = vec![0; 1 << 16];
                 stream.read_exact(&mut first).unwrap();
-                // Longer than a call of the blocking engine lasts: the kernel begins its time anew where some went.
+                // Longer than a call of the blocking engine lasts: the kernel begins its time anew where some
+                // went.
                 std::thread::sleep(3 * PAUSE);
                 [first, all(stream)].concat()
             });

@@ -24,6 +24,7 @@ const EVERYTHING: Without = Without {
     registered_files: false,
     registered_buffers: false,
     minimum_wait: false,
+    shared_segments: false,
     low_water: false,
 };
 
@@ -154,8 +155,8 @@ impl Way {
     }
 }
 
-/// Has something go well at least once: a machine that is busy with something else spoils what has to be in time, but
-/// not twenty runs of it.
+/// Has something go well at least once: a machine that is busy with something else spoils what has to be in
+/// time, but not twenty runs of it.
 pub(crate) fn assert_some_run(run: impl FnMut() -> bool, name: &str) {
     assert!(std::iter::repeat_with(run).take(20).any(|well| well), "{name}: none of twenty runs in time");
 }

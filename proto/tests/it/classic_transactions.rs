@@ -1,4 +1,5 @@
-//! The classic messages of transactions at the server, and those that a netperf 2.7.0 still sends as a client.
+//! The classic messages of transactions at the server, and those that a netperf 2.7.0 still sends as a
+//! client.
 
 use ringperf_proto::classic::{RrRequest, RrResponse, RrResults, TcpStreamRequest, TcpStreamResults};
 use ringperf_proto::{

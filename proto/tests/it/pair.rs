@@ -215,6 +215,25 @@ fn each_end_learns_what_the_other_does() {
     }
 }
 
+/// The numbers that a stock netperf 2.7.0 shows beside its own server.
+#[test]
+fn message_buffers_are_as_many_as_netperfs_server_has() {
+    let widths = |test, change: fn(&mut OmniTest)| {
+        let mut test =
+            OmniTest { local: (None, 4000), send_width: 0, receive_width: 0, ..OmniTest::new(test) };
+        change(&mut test);
+        let (_, offer) = offered(test);
+        (offer.send_width, offer.receive_width)
+    };
+    assert_eq!(widths(Test::TcpStream, |test| test.send_width = 2), (2, 2));
+    assert_eq!(widths(Test::TcpStream, |test| test.receive_bytes = Some(100)), (0, 1311));
+    assert_eq!(widths(Test::TcpStream, |test| test.request_bytes = Some(200)), (0, 1));
+    assert_eq!(widths(Test::TcpMaerts, |test| test.send_bytes = Some(100)), (164, 0));
+    assert_eq!(widths(Test::TcpMaerts, |test| test.response_bytes = Some(300)), (1, 0));
+    assert_eq!(widths(Test::TcpMaerts, |test| (test.send_width, test.receive_width) = (5, 7)), (5, 7));
+    assert_eq!(widths(Test::TcpCc, |_| ()), (0, 0));
+}
+
 /// What the server makes of a request, and what the client reads of its response.
 fn offered(test: OmniTest) -> (TestSpec, RemoteOffer) {
     let (client, output) =

@@ -1,6 +1,6 @@
-//! Our netperf against netservers as unikernels have them: netperf 2.6.0 with its timers taken out, or with an
-//! end to every test in which nothing moves for a second. They are scripted here; what is held is that each test
-//! ends by what our end does, soon, and with figures.
+//! Our netperf against netservers as unikernels have them: netperf 2.6.0 with its timers taken out, or
+//! with an end to every test in which nothing moves for a second. They are scripted here; what is held is
+//! that each test ends by what our end does, soon, and with figures.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
