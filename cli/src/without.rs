@@ -90,6 +90,7 @@ mod tests {
             registered_files,
             registered_buffers,
             minimum_wait,
+            shared_segments,
             low_water,
             shared_segments,
         } = FEATURES.iter().fold(Without::default(), |mut without, feature| {
