@@ -28,6 +28,7 @@ const FEATURES: &[Feature] = &[
     feature!("registered-files", registered_files),
     feature!("registered-buffers", registered_buffers),
     feature!("minimum-wait", minimum_wait),
+    feature!("shared-segments", shared_segments),
 ];
 
 /// Reads a list: words with commas between.

@@ -22,7 +22,7 @@ use crate::origin::Origin;
 use crate::outcome::Operations;
 use crate::plan::{Plan, Protocol};
 use crate::sys::{self, EVENTS_MAX, Errno, Event, Patience};
-use crate::token::Token;
+use crate::token::{Kind, Token};
 use connections::{Connections, LISTENER};
 
 /// Emulates completion by readiness, over the sockets of a worker's flows.
@@ -34,6 +34,8 @@ pub(crate) struct Epoll {
     sockets: Vec<Socket>,
     /// Where each transaction has a connection of its own.
     connections: Option<Connections>,
+    /// The last message of such a connection shares a segment with the end of the stream.
+    shares_segments: bool,
     /// Flows whose socket may have something to do, each of them once.
     active: VecDeque<u32>,
     /// Where messages come from if not from the arena.
@@ -125,6 +127,7 @@ impl Epoll {
             slot: layout.single,
             sockets: (0..flows).map(|_| Socket::new(layout.batch)).collect(),
             connections: None,
+            shares_segments: plan.options().shares_segments(),
             active: VecDeque::with_capacity(flows),
             file: plan.options().file.clone(),
             datagrams: plan.options().protocol == Protocol::Udp,
@@ -190,7 +193,14 @@ impl Epoll {
         let socket = &mut self.sockets[flow as usize];
         while let (true, Some(head)) = (socket.writable, socket.sends.front_mut()) {
             let (piece, from) = (head.piece.skip(head.sent), (&self.arena, self.file.as_deref()));
-            match piece.send(from, socket.fd, socket.to.as_ref(), Patience::Now, &mut self.operations) {
+            let result = match piece {
+                Piece::Arena(span) if self.shares_segments && head.token.kind == Kind::Close => {
+                    self.operations.sends_syscall += 1;
+                    sys::send_more(socket.fd, self.arena.bytes(span))
+                }
+                _ => piece.send(from, socket.fd, socket.to.as_ref(), Patience::Now, &mut self.operations),
+            };
+            match result {
                 Ok(bytes) => {
                     head.sent += bytes as u32;
                     if head.sent == head.piece.length() {

@@ -11,6 +11,7 @@ use socket2::{SockAddr, Socket};
 
 use crate::plan::PlanOptions;
 use crate::socket;
+use crate::sys;
 
 /// One end's source of connections.
 pub(crate) enum Origin {
@@ -63,13 +64,26 @@ impl Target {
         Self { local, remote: Box::new(remote.into()), options: Box::new(options) }
     }
 
-    /// A socket bound to a port, 0 for one of the kernel's choice. Calls of it wait or do not.
+    /// A socket bound to a port, 0 for one of the kernel's choice, whose calls wait.
     ///
     /// # Errors
     /// When there is no socket to be had, or not with this port. Options that are refused were told of before
     /// the run.
-    pub(crate) fn open(&self, port: u16, waits: bool) -> io::Result<Socket> {
-        socket::fresh(SocketAddr::new(self.local.ip(), port), &self.options, waits)
+    pub(crate) fn open(&self, port: u16) -> io::Result<Socket> {
+        socket::fresh(SocketAddr::new(self.local.ip(), port), &self.options, true)
+    }
+
+    /// A socket whose calls do not wait and that has begun to connect. Whether it has come through, the first
+    /// send or receive says.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and where the kernel knows at once that nothing comes of it.
+    pub(crate) fn dial(&self, port: u16) -> io::Result<Socket> {
+        let socket = socket::fresh(SocketAddr::new(self.local.ip(), port), &self.options, false)?;
+        match socket.connect(&self.remote) {
+            Err(error) if error.raw_os_error() != Some(sys::IN_PROGRESS) => Err(error),
+            _ => Ok(socket),
+        }
     }
 
     /// Where to connect to.

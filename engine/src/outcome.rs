@@ -15,20 +15,24 @@ use crate::serve::Share;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// The byte count was reached.
+    /// The count of bytes or transactions was reached.
     Count,
-    /// The sender ended the stream, but the peer did not close its side within the drain timeout.
+    /// The sender ended the stream, but the peer did not close its side within the drain timeout. Of
+    /// transactions over a connection each: none ended for so long.
     DrainTimeout,
     /// The connection failed with this errno.
     Failed(i32),
     /// Nobody connected in time.
     NoConnection,
     /// The peer ended the stream, over UDP by an empty datagram. For a sender: everything was read and the
-    /// peer closed after us, or it ended its side before our time was over.
+    /// peer closed after us, or it ended its side before our time was over. Of transactions over a connection
+    /// each: at a requester, that one was closed without a whole response; at a responder, that none came for a
+    /// while after the time was over.
     PeerClosed,
     /// [`crate::Stop::stop`] was called.
     Stopped,
-    /// A receiver's own time, grace included, was over; for a UDP sender, the time to send.
+    /// A receiver's or responder's own time, grace included, was over; for a UDP sender, or a requester over a
+    /// connection each, the time to send.
     Timer,
 }
 

@@ -215,6 +215,9 @@ pub struct Without {
     pub registered_buffers: bool,
     /// No shortest sleep (min_wait_usec, Linux 6.12).
     pub minimum_wait: bool,
+    /// No segments shared at the ends of a connection that is one transaction's: its acknowledgements and its
+    /// end have segments of their own again, as with the classic engine and netperf.
+    pub shared_segments: bool,
     /// No low-water mark on the socket of a TCP receiver (SO_RCVLOWAT), which also leaves its receive buffer
     /// and window as they would be for any other program. The classic engine never sets one.
     pub low_water: bool,
@@ -370,6 +373,16 @@ impl PlanOptions {
     pub(crate) fn connects_each(&self) -> bool {
         matches!(self.role, Role::Request | Role::Respond)
             && self.transaction.connections == Connections::Each
+    }
+
+    /// What would be a segment of its own goes with data that is about to go anyway: the last acknowledgement of
+    /// the handshake with the request, that of the request with the response, and the end of the stream with
+    /// the response, too. Where there is no data there is nothing to go with.
+    pub(crate) fn shares_segments(&self) -> bool {
+        self.connects_each()
+            && self.engine != EngineChoice::Classic
+            && self.transaction.request_bytes > 0
+            && !self.without.shared_segments
     }
 
     /// Threads that the run has.

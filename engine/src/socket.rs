@@ -358,6 +358,9 @@ pub(crate) fn fresh(local: SocketAddr, options: &PlanOptions, waits: bool) -> io
     let mut silent = |_, _| {};
     set_options(&socket, local.is_ipv4(), &options.socket, &mut silent);
     set_tcp_options(&socket, options.role, &options.socket, &mut silent);
+    if options.shares_segments() {
+        delay_acknowledgements(&socket);
+    }
     if local.port() != 0 {
         socket.set_reuse_address(true)?;
     } else if !local.ip().is_unspecified() {
@@ -436,6 +439,12 @@ pub fn set_low_water(socket: &impl AsRawFd, bytes: u32) -> io::Result<()> {
     sys::set_option(socket.as_raw_fd(), option::RECEIVE_LOW_WATER, bytes.cast_signed())
 }
 
+/// Has acknowledgements wait for data to go with, which is there in a moment (TCP_QUICKACK off). Connections of
+/// a listener inherit it. Where it is refused they go by themselves, no more than that.
+fn delay_acknowledgements(socket: &Socket) {
+    let _ = sys::set_option(socket.as_raw_fd(), option::QUICK_ACK, 0);
+}
+
 /// Who is told how each option went.
 type Told<'a> = dyn FnMut(&'static str, io::Result<()>) + 'a;
 
@@ -488,6 +497,9 @@ fn note(feature: &'static str, result: io::Result<()>, degraded: &mut Vec<Degrad
 
 fn listen(local: SocketAddr, options: &PlanOptions, degraded: &mut Vec<Degraded>) -> Result<Bound, Error> {
     let socket = new_socket(local, options, degraded)?;
+    if options.shares_segments() {
+        delay_acknowledgements(&socket);
+    }
     bind(&socket, local)
         .and_then(|()| match options.protocol {
             Protocol::Tcp => socket.listen(backlog(options).cast_signed()),

@@ -193,7 +193,17 @@ impl Patience {
 
 /// Sends, on an unconnected socket to this address. The slice is only read.
 pub(crate) fn send(fd: RawFd, bytes: &[u8], to: Option<&SockAddr>, patience: Patience) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | patience.flag();
+    send_with(fd, bytes, to, patience.flag())
+}
+
+/// Sends without waiting, and has the kernel keep what fills no segment for what comes behind it, if only the
+/// end of the stream (MSG_MORE).
+pub(crate) fn send_more(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    send_with(fd, bytes, None, libc::MSG_DONTWAIT | libc::MSG_MORE)
+}
+
+fn send_with(fd: RawFd, bytes: &[u8], to: Option<&SockAddr>, flags: libc::c_int) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | flags;
     let (address, length) = to.map_or((std::ptr::null(), 0), |to| (to.as_ptr().cast(), to.len()));
     // SAFETY: pointers and lengths are those of a live slice and of a live address, or none.
     check_size(unsafe { libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), flags, address, length) })
@@ -329,6 +339,7 @@ pub(crate) mod option {
     pub(crate) const BIND_ADDRESS_NO_PORT: (i32, i32) = (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
     pub(crate) const DONT_ROUTE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_DONTROUTE);
     pub(crate) const RECEIVE_LOW_WATER: (i32, i32) = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
+    pub(crate) const QUICK_ACK: (i32, i32) = (libc::IPPROTO_TCP, libc::TCP_QUICKACK);
     pub(crate) const MAX_PACING_RATE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE);
     pub(crate) const UDP_SEGMENT: (i32, i32) = (libc::SOL_UDP, 103);
     pub(crate) const UDP_GRO: (i32, i32) = (libc::SOL_UDP, 104);

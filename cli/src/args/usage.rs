@@ -26,7 +26,7 @@ pub(crate) const NETSERVER_OPTIONS: &[(&str, &str)] = &[
         "--without LIST",
         "move data without these, with commas between: low-water (then the kernel wakes a receiver for every \
          segment, and leaves its buffer alone), bundles, multishot, buffer-ring, deferred-task-run, \
-         registered-files, registered-buffers, minimum-wait",
+         registered-files, registered-buffers, minimum-wait, shared-segments",
     ),
     ("--help", "print this text on standard output"),
 ];

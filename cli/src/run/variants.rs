@@ -51,6 +51,7 @@ const NOTHING: Without = Without {
     registered_files: false,
     registered_buffers: false,
     minimum_wait: false,
+    shared_segments: false,
     low_water: false,
 };
 const NO_MARK: Without = Without { low_water: true, ..NOTHING };

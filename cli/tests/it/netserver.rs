@@ -52,7 +52,7 @@ fn version_and_usage() {
         (
             &["--without", "bundles,fast"],
             "netserver: --without: 'fast' is none of low-water, bundles, multishot, buffer-ring, \
-             deferred-task-run, registered-files, registered-buffers, minimum-wait\n\n",
+             deferred-task-run, registered-files, registered-buffers, minimum-wait, shared-segments\n\n",
         ),
         (&["--frobnicate"], "netserver: unrecognized option '--frobnicate'\n\n"),
     ] {

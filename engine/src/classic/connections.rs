@@ -206,7 +206,7 @@ impl Classic {
 
 /// A socket whose calls do not wait for ever.
 fn open(target: &Target, port: u16) -> io::Result<Socket> {
-    let socket = target.open(port, true)?;
+    let socket = target.open(port)?;
     limit(&socket)?;
     Ok(socket)
 }

@@ -12,7 +12,7 @@ use super::{Epoll, PendingSend};
 use crate::arena::Span;
 use crate::backend::{Done, Received};
 use crate::file::Piece;
-use crate::origin::{Listener, Origin, Target};
+use crate::origin::{Listener, Origin};
 use crate::socket::is_passing;
 use crate::sys::{self, Errno, Patience};
 use crate::token::{Kind, Token};
@@ -135,7 +135,7 @@ impl Epoll {
     /// Connects; the request waits where the connection takes its time.
     pub(super) fn connect(&mut self, port: u16, request: Span, bytes: u32, token: Token) {
         let Some(Connections { origin: Origin::Target(target), .. }) = &self.connections else { return };
-        match dial(target, port) {
+        match target.dial(port) {
             Ok(socket) => self.begin(token.flow, socket, false),
             Err(error) => return self.complete(token, Err(Errno::of(&error)), false, Received::Nothing),
         }
@@ -230,14 +230,5 @@ impl Epoll {
             place.receiving = false;
             return self.complete(token, result, false, Received::Nothing);
         }
-    }
-}
-
-/// Begins to connect. It may be through already, or only the first send or receive says how it went.
-fn dial(target: &Target, port: u16) -> io::Result<Socket> {
-    let socket = target.open(port, false)?;
-    match socket.connect(target.remote()) {
-        Err(error) if error.raw_os_error() != Some(sys::IN_PROGRESS) => Err(error),
-        _ => Ok(socket),
     }
 }

@@ -149,6 +149,8 @@ impl Exchange for AskEach {
         match (done.token.kind, done.result) {
             (Kind::Connect, Err(errno)) => self.refused(flow, errno),
             (Kind::Receive, Ok(bytes)) => self.received(flow, bytes),
+            // With nothing to send it is the receive that finds out how connecting went.
+            (Kind::Receive, Err(errno)) if self.request_bytes == 0 => self.refused(flow, errno),
             (Kind::Receive, Err(errno)) => self.fail(End::Failed(errno.0)),
             (Kind::Close, _) => {
                 self.passed_over = 0;

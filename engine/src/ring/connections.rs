@@ -1,9 +1,10 @@
 //! Connections of the ring that come and go: one for each transaction.
 //!
-//! A requester's transaction is one chain: connect, send, receive, of which the last alone completes if all go
-//! well. A responder's are taken by one request for many (multishot), and its last two steps, send and close,
-//! are a chain again. Sockets are opened, and those of requesters closed, by system calls: in the ring that is
-//! no cheaper, and options and ports would each be an operation more.
+//! A requester's send and receive are a chain of which the receive alone completes if both go well. A
+//! responder's connections are taken by one request for many (multishot), and its last two steps, send and
+//! close, are a chain again. Sockets are opened, bound and connected, and those of requesters closed, by system
+//! calls: a connect in the ring is made twice, because the first time it says that it goes on, and options and
+//! ports would each be an operation more.
 #![expect(unsafe_code, reason = "takes descriptors from the kernel; each block says why it is sound")]
 
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use super::Ring;
 use crate::arena::Span;
 use crate::backend::{Backend, Done, Received};
 use crate::origin::Origin;
-use crate::sys::{self, Errno};
+use crate::sys::Errno;
 use crate::token::{Kind, Token};
 
 /// Connections that may wait for a flow to be free; of more of them the last are closed.
@@ -26,8 +27,6 @@ const WAITING_MAX: usize = 4096;
 /// The connections that there are, and where they come from.
 pub(super) struct Connections {
     origin: Origin,
-    /// The target's address, in the arena.
-    target: Span,
     /// By flow.
     calls: Vec<Call>,
     /// Flows of a listener without a connection.
@@ -89,9 +88,12 @@ impl Connections {
     }
 }
 
+/// The close behind a last message; the message itself has the token of both.
+const CLOSED: Token = Token { index: 1, ..Token::CLOSE };
+
 /// Operations that complete only if they fail.
 pub(super) fn is_silent(token: Token) -> bool {
-    token.kind == Kind::Connect || token.kind == Kind::Close && token.index == 0
+    token.kind == Kind::Connect || token.kind == Kind::Close && token.index != CLOSED.index
 }
 
 /// Whether a completion may be of a connection that comes and goes.
@@ -101,13 +103,7 @@ pub(super) fn is_own(entry: &cqueue::Entry) -> bool {
 }
 
 /// The names of all operations that a flow's own connection may have under way.
-pub(super) const TOKENS: [Token; 5] = [
-    Token::ACCEPT,
-    Token::CONNECT,
-    Token { index: 1, ..Token::CONNECT },
-    Token::CLOSE,
-    Token { index: 1, ..Token::CLOSE },
-];
+pub(super) const TOKENS: [Token; 4] = [Token::ACCEPT, Token::CONNECT, Token::CLOSE, CLOSED];
 
 fn done(token: Token, result: Result<u32, Errno>) -> Done {
     Done { token, result, more: false, received: Received::Nothing }
@@ -117,15 +113,8 @@ impl Ring {
     /// Has connections come from here from now on.
     pub(super) fn draw_from(&mut self, origin: Origin) {
         let flows = self.sockets.len() as u32;
-        let mut target = Span::default();
-        if let Origin::Target(to) = &origin {
-            let bytes = sys::address_bytes(to.remote());
-            target = self.address.first(bytes.len() as u32);
-            self.arena.bytes_mut(target).copy_from_slice(bytes);
-        }
         self.connections = Some(Connections {
             origin,
-            target,
             calls: (0..flows).map(|_| Call::default()).collect(),
             free: (0..flows).rev().collect(),
             waiting: VecDeque::with_capacity(WAITING_MAX),
@@ -157,12 +146,13 @@ impl Ring {
         self.queue(entry, Token::ACCEPT);
     }
 
-    /// Opens a socket and queues the chain of its transaction, up to the receive.
+    /// Begins to connect, and queues what comes then: the request, which waits for the connection, and the
+    /// receive behind it.
     pub(super) fn connect(&mut self, port: u16, request: Span, bytes: u32, token: Token) {
         let Some(connections) = &mut self.connections else { return };
         let Origin::Target(target) = &connections.origin else { return };
-        let (flow, address) = (token.flow, connections.target);
-        let fd = match target.open(port, true) {
+        let flow = token.flow;
+        let fd = match target.dial(port) {
             Ok(socket) => {
                 let fd = socket.as_raw_fd();
                 connections.calls[flow as usize] = Call { socket: Some(socket), ..Call::default() };
@@ -171,15 +161,11 @@ impl Ring {
             Err(error) => return connections.told.push_back(done(token, Err(Errno::of(&error)))),
         };
         self.sockets[flow as usize] = fd;
-        self.make_room(3);
-        let chained = squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS;
-        let to = self.arena.pointer(address).cast_const().cast();
-        let connect = opcode::Connect::new(Fd(fd), to, address.length).build().flags(chained);
-        self.queue(connect, token);
+        self.make_room(2);
         if request.length > 0 {
-            self.operations.sends_plain += 1;
-            let send = self.last_send(fd, request).flags(chained);
-            self.queue(send, Token { index: 1, ..token });
+            let chained = squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS;
+            let send = self.send_all(fd, request, 0).flags(chained);
+            self.queue(send, token);
         }
         self.take_bytes(flow, bytes);
     }
@@ -206,16 +192,19 @@ impl Ring {
         (call.last, call.failed) = (last.length, None);
         let fd = socket.into_raw_fd();
         self.make_room(2);
-        self.operations.sends_plain += 1;
+        // What fills no segment goes with the end of the stream, which is next.
+        let flags = if self.shares_segments { libc::MSG_MORE } else { 0 };
         // Closed in any case: a hard link holds when the send fails.
-        let send = self.last_send(fd, last).flags(squeue::Flags::IO_HARDLINK | squeue::Flags::SKIP_SUCCESS);
-        self.queue(send, Token { index: 0, ..token });
-        self.queue(opcode::Close::new(Fd(fd)).build(), Token { index: 1, ..token });
+        let linked = squeue::Flags::IO_HARDLINK | squeue::Flags::SKIP_SUCCESS;
+        let send = self.send_all(fd, last, flags).flags(linked);
+        self.queue(send, token);
+        self.queue(opcode::Close::new(Fd(fd)).build(), CLOSED.of(flow));
     }
 
-    fn last_send(&self, fd: RawFd, span: Span) -> squeue::Entry {
+    fn send_all(&mut self, fd: RawFd, span: Span, flags: i32) -> squeue::Entry {
+        self.operations.sends_plain += 1;
         let pointer = self.arena.pointer(span).cast_const();
-        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        let flags = flags | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         opcode::Send::new(Fd(fd), pointer, span.length).flags(flags).build()
     }
 
@@ -244,9 +233,9 @@ impl Ring {
                 self.count_over(token, 1);
                 self.connections.as_mut()?.calls[token.flow as usize].socket = None;
                 let errno = told.result.err().unwrap_or(Errno::BROKEN_PIPE);
-                return Some(done(Token { index: 0, ..token }, Err(errno)));
+                return Some(done(token, Err(errno)));
             }
-            Kind::Close if token.index == 0 => {
+            Kind::Close if is_silent(token) => {
                 let errno = told.result.err().unwrap_or(Errno::BROKEN_PIPE);
                 self.connections.as_mut()?.calls[token.flow as usize].failed = Some(errno);
                 return None;
@@ -310,7 +299,6 @@ pub(super) fn lacks(uring: &io_uring::IoUring, probe: &io_uring::Probe) -> Optio
     let needed = [
         (opcode::Accept::CODE, "IORING_OP_ACCEPT (Linux 5.5)"),
         (opcode::Close::CODE, "IORING_OP_CLOSE (Linux 5.6)"),
-        (opcode::Connect::CODE, "IORING_OP_CONNECT (Linux 5.5)"),
     ];
     let missing = needed.iter().find(|(code, _)| !probe.is_supported(*code)).map(|(_, name)| *name);
     missing.or((!uring.params().is_feature_skip_cqe_on_success()).then_some("CQE_SKIP (Linux 5.17)"))

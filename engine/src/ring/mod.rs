@@ -67,6 +67,8 @@ pub(crate) struct Ring {
     watching: bool,
     /// Where each transaction has a connection of its own.
     connections: Option<Connections>,
+    /// The last message of such a connection shares a segment with the end of the stream.
+    shares_segments: bool,
     /// The sockets by their own numbers, for where there are no registered files; by flow.
     sockets: Vec<RawFd>,
     /// Operations of each flow that are queued or started and whose last completion has not been reaped.

@@ -83,6 +83,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         to: None,
         watching: false,
         connections: None,
+        shares_segments: options.shares_segments(),
         sockets: vec![-1; layout.flows as usize],
         open: vec![0; layout.flows as usize],
         chains: vec![Chain::default(); layout.flows as usize],

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use ringperf_engine::outcome::Outcome;
-use ringperf_engine::plan::{Connections, Endpoint, Length, Role, Transaction};
+use ringperf_engine::plan::{Connections, Endpoint, Length, Role, Transaction, Without};
 use ringperf_engine::{End, EngineChoice, Plan, PlanOptions, Prepared, prepare};
 use socket2::SockRef;
 
@@ -14,10 +14,24 @@ use crate::support::{CLASSIC, EPOLL, URING, Way, connect, listen, loopback, urin
 /// Longer than anything here takes that does not fail.
 const SOON: Duration = Duration::from_secs(20);
 
-fn ways(test: &str) -> Vec<Way> {
+/// The engines.
+fn engines(test: &str) -> Vec<Way> {
     let mut ways = vec![CLASSIC, EPOLL];
     if uring_or_skip(test) {
         ways.push(URING);
+    }
+    ways
+}
+
+/// The engines, and what of them can be left out here.
+fn ways(test: &str) -> Vec<Way> {
+    let mut ways = engines(test);
+    let apart = Without { shared_segments: true, ..URING.without };
+    ways.push(Way { name: "epoll, no shared segments", without: apart, ..EPOLL });
+    if ways.contains(&URING) {
+        ways.push(Way { name: "uring, no shared segments", without: apart, ..URING });
+        let at_once = Without { deferred_task_run: true, ..URING.without };
+        ways.push(Way { name: "uring without deferred task run", without: at_once, ..URING });
     }
     ways
 }
@@ -48,7 +62,7 @@ fn run(requester: PlanOptions, responder: PlanOptions) -> (Outcome, Outcome) {
 
 #[test]
 fn every_engine_counts_the_same_with_every_other() {
-    let all = ways("every_engine_counts_the_same_with_every_other");
+    let all = engines("every_engine_counts_the_same_with_every_other");
     for asks in &all {
         for answers in &all {
             for (request, response) in [(1, 1), (100, 10_000), (70_000, 300), (0, 0)] {
@@ -102,7 +116,7 @@ fn every_engine_counts_the_same_with_every_other() {
 fn a_timed_run_ends_by_the_clock_and_its_responder_soon_after() {
     for way in ways("a_timed_run_ends_by_the_clock_and_its_responder_soon_after") {
         let in_flight = if way.engine == EngineChoice::Classic { 1 } else { 8 };
-        let time = Duration::from_millis(300);
+        let time = Duration::from_millis(500);
         let (transaction, length) = (each(1, 1, in_flight), Length::Time(time));
         let (asked, answered) = run(
             options(&way, Role::Request, transaction.clone(), length),
@@ -110,20 +124,76 @@ fn a_timed_run_ends_by_the_clock_and_its_responder_soon_after() {
         );
         assert_eq!((asked.end, answered.end), (End::Timer, End::PeerClosed), "{}", way.name);
         assert!(
-            asked.elapsed >= time && asked.elapsed < time + Duration::from_millis(250),
+            asked.elapsed >= time && asked.elapsed < time + Duration::from_secs(3),
             "{:?}",
             asked.elapsed
         );
         // Not before the time is over, and well before its grace is.
         assert!(answered.elapsed >= time + Duration::from_millis(250), "{:?}", answered.elapsed);
-        assert!(answered.elapsed < Duration::from_secs(3), "{:?}", answered.elapsed);
+        assert!(answered.elapsed < time + Duration::from_secs(3), "{:?}", answered.elapsed);
         let (asked, answered) = (asked.tally.transactions, answered.tally.transactions);
-        assert!(asked > 10, "{}: {asked}", way.name);
+        assert!(asked > 0, "{}", way.name);
         assert!(
             (asked..=asked + u64::from(in_flight)).contains(&answered),
             "{}: {asked}, {answered}",
             way.name
         );
+    }
+}
+
+#[test]
+fn each_transaction_has_a_time_which_is_that_of_its_connection() {
+    for way in ways("each_transaction_has_a_time_which_is_that_of_its_connection") {
+        for busy_poll in [false, true] {
+            if busy_poll && way.engine == EngineChoice::Classic {
+                continue;
+            }
+            let options = |role, latency| PlanOptions {
+                latency,
+                busy_poll,
+                ..options(&way, role, each(1, 1, 1), Length::Transactions(200))
+            };
+            let (asked, answered) = run(options(Role::Request, true), options(Role::Respond, false));
+            let latency = asked.latency.unwrap();
+            assert_eq!((latency.histogram.len(), asked.tally.transactions), (200, 200), "{}", way.name);
+            // One at a time, so they fill the run.
+            let sum = Duration::from_nanos(latency.sum_ns as u64);
+            assert!(sum <= asked.elapsed && sum > asked.elapsed / 4, "{}: {sum:?}", way.name);
+            assert!(latency.min_ns > 0 && answered.latency.is_none(), "{}", way.name);
+        }
+    }
+}
+
+#[test]
+fn a_connection_may_take_its_time() {
+    for way in engines("a_connection_may_take_its_time") {
+        // Full, so that the handshake is not answered until somebody is taken.
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&loopback().into()).unwrap();
+        listener.listen(0).unwrap();
+        let port = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&port, Duration::from_millis(100)) {
+            queued.push(stream);
+        }
+        let requester = ready(options(&way, Role::Request, each(1, 1, 1), Length::Transactions(1)));
+        let running = std::thread::spawn(move || requester.run(Some(port)));
+        std::thread::sleep(Duration::from_millis(200));
+        let listener = TcpListener::from(listener);
+        for _ in &queued {
+            drop(listener.accept().unwrap());
+        }
+        // The one that gave up above may have come through, too.
+        while !running.is_finished() {
+            let (mut stream, _) = listener.accept().unwrap();
+            if stream.read_exact(&mut [0; 1]).is_ok() {
+                stream.write_all(&[1]).unwrap();
+                break;
+            }
+        }
+        let outcome = running.join().unwrap().unwrap();
+        assert_eq!((outcome.end, outcome.tally.transactions), (End::Count, 1), "{}", way.name);
+        assert!(outcome.elapsed > Duration::from_millis(200), "{}: {:?}", way.name, outcome.elapsed);
     }
 }
 
@@ -294,7 +364,7 @@ fn nobody_comes_to_a_responder() {
 
 #[test]
 fn both_ends_can_be_stopped() {
-    let all = ways("both_ends_can_be_stopped");
+    let all = engines("both_ends_can_be_stopped");
     for stopped in [Role::Request, Role::Respond] {
         for way in &all {
             let in_flight = if way.engine == EngineChoice::Classic { 1 } else { 64 };
@@ -308,7 +378,7 @@ fn both_ends_can_be_stopped() {
             };
             let responding = std::thread::spawn(move || responder.run(None).unwrap());
             let requesting = std::thread::spawn(move || requester.run(Some(port)));
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(Duration::from_millis(500));
             stop.stop();
             // Blocking calls look for it ten times a second.
             std::thread::sleep(Duration::from_millis(400));

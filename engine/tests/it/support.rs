@@ -24,6 +24,7 @@ const EVERYTHING: Without = Without {
     registered_files: false,
     registered_buffers: false,
     minimum_wait: false,
+    shared_segments: false,
     low_water: false,
 };
 
