@@ -92,7 +92,6 @@ mod tests {
             minimum_wait,
             shared_segments,
             low_water,
-            shared_segments,
         } = FEATURES.iter().fold(Without::default(), |mut without, feature| {
             (feature.leave_out)(&mut without);
             without
