@@ -253,6 +253,8 @@ impl Course<'_> {
             messages: options.burst.local,
             every: Duration::from_micros(options.interval_us.local.into()),
         });
+        // The segments of a transaction are those that netperf makes.
+        plan.without.shared_segments = true;
         plan.cores = options.cpu.local.and_then(|cpu| usize::try_from(cpu).ok()).into_iter().collect();
         plan
     }
