@@ -88,7 +88,13 @@ fn choose_receive_path(ring: &mut Ring, plan: &Plan, degraded: &mut Vec<Degraded
 fn test_receive(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     let skipped_before = ring.operations.skipped_buffers;
     let datagrams = plan.options().protocol == Protocol::Udp;
-    let between = if datagrams { Between::LocalDatagrams } else { Between::LocalStream };
+    let between = match (datagrams, ring.receive_path) {
+        (true, _) => Between::LocalDatagrams,
+        // Over a local socket Linux 6.18 forgets about what lies there still once some small buffers are full: it
+        // says that nothing does, and the receive waits for more to come. TCP counts right.
+        (false, ReceivePath::Multishot) => Between::Loopback,
+        (false, ReceivePath::Bundle | ReceivePath::Single) => Between::LocalStream,
+    };
     let mut stream = Attached::new(ring, between).map_err(|e| describe(&e))?;
     let longest = if datagrams { 7001.min(plan.layout().buffer_bytes as usize) } else { 7001 };
     let mut payload = vec![0; (1201 * longest).min(100_003)];
