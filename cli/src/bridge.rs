@@ -98,6 +98,8 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     options.engine = defaults.engine;
     options.without = defaults.without;
     leave_out(&mut options.without, spec.wishes.without);
+    // Who asks as netperf does gets the segments that netserver makes.
+    options.without.shared_segments |= !spec.for_ringperf;
     options.cores = match spec.cpu.and_then(|cpu| usize::try_from(cpu).ok()) {
         Some(core) => vec![core],
         None => defaults.cores.clone(),

@@ -90,13 +90,14 @@ mod tests {
             registered_files,
             registered_buffers,
             minimum_wait,
+            shared_segments,
             low_water,
         } = FEATURES.iter().fold(Without::default(), |mut without, feature| {
             (feature.leave_out)(&mut without);
             without
         });
         assert!(bundles && multishot && buffer_ring && deferred_task_run && low_water);
-        assert!(registered_files && registered_buffers && minimum_wait);
+        assert!(registered_files && registered_buffers && minimum_wait && shared_segments);
     }
 
     #[test]

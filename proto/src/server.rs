@@ -134,6 +134,8 @@ pub struct Server {
     report: Option<Report>,
     /// For the next test.
     wishes: Wishes,
+    /// The client has spoken our own messages.
+    greeted: bool,
 }
 
 enum State {
@@ -154,6 +156,7 @@ impl Server {
             type_word: 0,
             report: None,
             wishes: Wishes::default(),
+            greeted: false,
         }
     }
 
@@ -255,6 +258,7 @@ impl Server {
         let wishes = core::mem::take(&mut self.wishes);
         match parsed.and_then(|spec| spec.wishing(wishes)) {
             Ok(spec) => {
+                let spec = TestSpec { for_ringperf: self.greeted, ..spec };
                 self.state = State::Preparing(spec.clone());
                 ServerOutput::Prepare(spec)
             }
@@ -264,6 +268,7 @@ impl Server {
 
     fn on_native(&mut self, frame: &Frame) -> Frame {
         let request = NativeRequest::decode(frame);
+        self.greeted = true;
         match (request.version, request.verb) {
             (0, _) => self.native(EINVAL),
             (_, verb::HELLO) => self.native(0),

@@ -235,6 +235,9 @@ pub struct TestSpec {
     pub ignored_fill_file: bool,
     /// What was wished for ahead of the request; of clients other than ours the default.
     pub wishes: Wishes,
+    /// Whether the client has spoken our own messages before, and so knows what a ringperf does otherwise than
+    /// netperf.
+    pub for_ringperf: bool,
     /// What the response repeats.
     pub(crate) echo: Echo,
 }
@@ -414,6 +417,7 @@ impl TestSpec {
             congestion_control: None,
             ignored_fill_file: false,
             wishes: Wishes::default(),
+            for_ringperf: false,
             echo: Echo::default(),
         }
     }

@@ -102,6 +102,9 @@ impl<'a> Iterations<'a> {
         if course.exceeds_datagram() {
             return Err(say::data_failed(say::Way::Send, MESSAGE_TOO_LONG));
         }
+        if course.response_exceeds_datagram() {
+            return Err(say::remote_error(MESSAGE_TOO_LONG));
+        }
         let (ours, theirs) = (course.local.family(), course.remote.family());
         if ours != theirs {
             return Err(say::families_differ(number(ours), number(theirs), course.traffic.protocol));

@@ -327,7 +327,7 @@ fn file(course: &Course<'_>) -> Result<Option<Arc<File>>, Ending> {
         return Ok(Some(Arc::new(file)));
     };
     let opened = format!("send {}", path.display());
-    let file = File::open(path).map_err(|error| failed(&opened, &error))?;
+    let file = File::open(path).map_err(|error| say::file_not_opened(&error))?;
     let length = file.metadata().map_err(|error| failed(&opened, &error))?.len();
     if length < ring { Err(say::file_too_small()) } else { Ok(Some(Arc::new(file))) }
 }

@@ -159,11 +159,16 @@ impl Course<'_> {
     /// Whether a message is larger than a datagram can be.
     pub(crate) fn exceeds_datagram(&self) -> bool {
         let largest = match self.traffic.role() {
-            Role::Request => self.message_bytes().max(self.options.response_bytes.unwrap_or(0)),
-            Role::Send => self.message_bytes(),
+            Role::Request | Role::Send => self.message_bytes(),
             Role::Receive | Role::Respond => 0,
         };
         self.traffic.protocol == Protocol::Udp && largest > DATAGRAM_BYTES_MAX
+    }
+
+    /// Whether a response is.
+    pub(crate) fn response_exceeds_datagram(&self) -> bool {
+        let bytes = self.options.response_bytes.filter(|_| self.traffic.is_of_transactions());
+        self.traffic.protocol == Protocol::Udp && bytes.is_some_and(|bytes| bytes > DATAGRAM_BYTES_MAX)
     }
 
     /// Number of message buffers of netperf's rings, which it tells the netserver. Ours are the engine's
@@ -248,6 +253,8 @@ impl Course<'_> {
             messages: options.burst.local,
             every: Duration::from_micros(options.interval_us.local.into()),
         });
+        // The segments of a transaction are those that netperf makes.
+        plan.without.shared_segments = true;
         plan.cores = options.cpu.local.and_then(|cpu| usize::try_from(cpu).ok()).into_iter().collect();
         plan
     }

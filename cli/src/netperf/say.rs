@@ -134,7 +134,7 @@ pub(crate) fn out_of_step(output: &ClientOutput) -> Ending {
 }
 
 /// The netserver answered with an errno.
-fn remote_error(errno: i32) -> Ending {
+pub(crate) fn remote_error(errno: i32) -> Ending {
     Ending::new(REFUSED).output(format!("netperf: remote error {errno}")).complaint(errno_text(errno))
 }
 
@@ -173,6 +173,12 @@ pub(crate) fn protocol_lacking(name: &str, v4: bool) -> Ending {
         "netperf: create_data_socket: socket: errno {errno} fam {family} type {kind} prot IPPROTO_{name} \
          errmsg {cause}\n"
     ))
+}
+
+/// The file to send from cannot be opened.
+pub(crate) fn file_not_opened(error: &io::Error) -> Ending {
+    let cause = errno_text(error.raw_os_error().unwrap_or_default());
+    Ending::new(FAILED).complaint(format!("alloc_sendfile_buf_ring: Could not open requested file: {cause}"))
 }
 
 /// The file to send from is too short for netperf's ring of buffers.

@@ -99,7 +99,11 @@ fn local(course: &Course<'_>, last: &Run, load: Option<MachineLoad>, names: bool
         Role::Send => tally.messages_sent.saturating_mul(last.plan.message_bytes.into()),
         Role::Receive | Role::Request | Role::Respond => tally.bytes_sent,
     };
-    let at_end = outcome.map_or(course.buffers, |outcome| outcome.buffers_at_end);
+    // A connection that carries one transaction is over before its buffers grow.
+    let at_end = match outcome {
+        Some(outcome) if !course.traffic.each => outcome.buffers_at_end,
+        _ => course.buffers,
+    };
     let sizes = |requested, initial, at_end| BufferSizes { requested, initial, at_end: Some(at_end) };
     let asked = options.socket_buffer.local;
     let transport = outcome.and_then(|outcome| outcome.transport.as_ref());

@@ -34,8 +34,9 @@ const PARALLEL: usize = 6;
 /// but not in another form.
 const EITHER_CONFIDENT_OR_NOT: &[&str] = &["041-", "042-", "049-"];
 
-/// Files with so little payload that a busy machine prints a rate of 0 or misses an interim result.
-const SO_LITTLE: &[&str] = &["184-", "195-"];
+/// Files with so little work, or so much of it between two looks at the clock, that a busy machine prints a
+/// rate of 0 or misses an interim result.
+const SO_LITTLE: &[&str] = &["184-", "194-", "195-"];
 
 /// What the kernel or the resolver decides, each in one of two wordings.
 const EITHER_WORDING: &[(&str, &str)] = &[

@@ -44,9 +44,9 @@ const LAYOUTS: &[&str] = &[
     // Their other end's buffers, and TCP_RR's details.
     "{=<6} {=<6}",
     "{=>5}  {=>5}   {=>5}  {=>5}   {+<6.3}   {+<6.3} {+<6.3}    {+<6.3}",
-    // TCP_SENDFILE's details, and the segment size of TCP_MSS with its brand.
+    // TCP_SENDFILE's details, and the segment size of TCP_MSS.
     "{=>5}   {=>5}  {=>5}   {=>5} {~>6}  {+>6.2}    {+>6}   {+>6.2} {+>6}",
-    "{+>5} {*}",
+    "{+>5} ",
     // Interim results.
     "Interim result: {?>7.2} {=<1} over {?<1.3} seconds ending at {?<1.3}",
     // What DUMP_TCP_INFO has printed.
