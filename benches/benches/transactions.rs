@@ -1,9 +1,9 @@
 //! What a transaction over loopback costs, by the engine and by whether it sleeps.
 //!
-//! The ways take turns within a round, and what counts is the ratio to the first of them in the same round: of
-//! the time that a transaction takes, and of both workers' CPU time for it. Requester and responder sit on the
-//! first and the last core, and requests and responses are one byte each. Words on the command line choose cases,
-//! by the number of flows and by name; `rounds=N` makes it N rounds.
+//! The ways take turns within a round, and what counts is the ratio to the first of them in the same round:
+//! of the time that a transaction takes, and of both workers' CPU time for it. Requester and responder sit on
+//! the first and the last core, and requests and responses are one byte each. Words on the command line
+//! choose cases, by the number of flows and by name; `rounds=N` makes it N rounds.
 
 use std::io::Write;
 use std::net::SocketAddr;

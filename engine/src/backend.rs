@@ -20,9 +20,9 @@ use crate::token::Token;
 /// One operation on the socket of the flow that its token names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
-    /// Take connections from the run's listener until the end. Each completes as [`Token::ACCEPT`] of the flow
-    /// that it has become, which the backend chooses among those that have none; a stranger's is closed and
-    /// completes as [`Errno::ACCESS`], of any flow.
+    /// Take connections from the run's listener until the end. Each completes as [`Token::ACCEPT`] of the
+    /// flow that it has become, which the backend chooses among those that have none; a stranger's is closed
+    /// and completes as [`Errno::ACCESS`], of any flow.
     Accept,
     /// Send this part of the arena, if there is any of it, then end and close the flow's own connection. It
     /// completes as [`Token::CLOSE`] with the bytes sent or an errno, and in either case the flow has no
@@ -35,9 +35,10 @@ pub(crate) enum Op {
     /// End the operation named by the token, of the same flow; it completes as cancelled, or with what it had
     /// done.
     Cancel(Token),
-    /// Send as much of this part of the arena as goes at once: no other send of the flow may be under way, and
-    /// none is once it has started. It completes with what has gone if that is not all, before anything that
-    /// happens after it has started, and need not complete if it is. For backends that have [`Backend::offers`].
+    /// Send as much of this part of the arena as goes at once: no other send of the flow may be under way,
+    /// and none is once it has started. It completes with what has gone if that is not all, before anything
+    /// that happens after it has started, and need not complete if it is. For backends that have
+    /// [`Backend::offers`].
     Offer { span: Span },
     /// Receive, as often as the backend can with one request: [`Done::more`] says whether it goes on.
     Receive,

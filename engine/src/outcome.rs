@@ -26,13 +26,13 @@ pub enum End {
     NoConnection,
     /// The peer ended the stream, over UDP by an empty datagram. For a sender: everything was read and the
     /// peer closed after us, or it ended its side before our time was over. Of transactions over a connection
-    /// each: at a requester, that one was closed without a whole response; at a responder, that none came for a
-    /// while after the time was over.
+    /// each: at a requester, that one was closed without a whole response; at a responder, that none came for
+    /// a while after the time was over.
     PeerClosed,
     /// [`crate::Stop::stop`] was called.
     Stopped,
-    /// A receiver's or responder's own time, grace included, was over; for a UDP sender, or a requester over a
-    /// connection each, the time to send.
+    /// A receiver's or responder's own time, grace included, was over; for a UDP sender, or a requester over
+    /// a connection each, the time to send.
     Timer,
 }
 
@@ -314,9 +314,9 @@ impl Sample {
 /// brings something, which only the classic engine measures: elsewhere many go together, and none has a time
 /// of its own. Other than netperf's, the first of these does not include the making of the connection.
 ///
-/// Of several transactions under way the oldest is the one that a response ends. A worker reads the clock once
-/// for all that a turn of its loop has brought to their end, just before it sends what follows them; so the time
-/// of one is also what the turn took for the others.
+/// Of several transactions under way the oldest is the one that a response ends. A worker reads the clock
+/// once for all that a turn of its loop has brought to their end, just before it sends what follows them; so
+/// the time of one is also what the turn took for the others.
 ///
 /// [`Role::Request`]: crate::plan::Role::Request
 /// [`Role::Send`]: crate::plan::Role::Send

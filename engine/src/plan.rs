@@ -10,7 +10,6 @@ mod transactions;
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::layout::Layout;
 
 pub use progress::{Every, Progress, WorkUnit};
 pub use sending::{Bursts, SendPath};
+pub use transactions::{Connections, Transaction};
 
 /// Largest message of a stream, in bytes. The arena is sized from it before the clock starts.
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
@@ -85,55 +85,6 @@ pub enum Role {
     /// Answer each request with a response until the peer ends the run, the count is reached or the time is
     /// over. Whoever responds listens.
     Respond,
-}
-
-/// What a transaction is; both ends have to agree on the sizes. It means nothing but at [`Role::Request`] and
-/// [`Role::Respond`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transaction {
-    /// Bytes of a request; 0 together with no response only, where a connection by itself is the
-    /// transaction.
-    pub request_bytes: u32,
-    /// Bytes of a response.
-    pub response_bytes: u32,
-    /// What a transaction goes over.
-    pub connections: Connections,
-    /// Transactions of a flow under way at once: netperf's burst plus one. The responder does not know.
-    pub in_flight: u32,
-    /// Local ports of [`Connections::Each`], used in turn from a random one on; ones that cannot be bound are
-    /// passed over. `None`: that of the local address, or where it has none the kernel chooses.
-    pub local_ports: Option<RangeInclusive<u16>>,
-    /// A connection of [`Connections::Each`] that does not come about is tried again for as long as the run
-    /// lasts; otherwise it ends the run.
-    pub retry_connect: bool,
-    /// Over UDP, how long a response may take before its request is taken for lost and sent again; `None`:
-    /// for ever.
-    pub resend_after: Option<Duration>,
-}
-
-impl Default for Transaction {
-    /// One byte each way over one connection, one at a time.
-    fn default() -> Self {
-        Self {
-            request_bytes: 1,
-            response_bytes: 1,
-            connections: Connections::Kept,
-            in_flight: 1,
-            local_ports: None,
-            retry_connect: false,
-            resend_after: None,
-        }
-    }
-}
-
-/// What the transactions of a flow go over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Connections {
-    /// A TCP connection for each: made, used and closed in order, by the responder first.
-    Each,
-    /// One for all, or one pair of UDP sockets.
-    Kept,
 }
 
 /// How the data connection comes about.
@@ -312,8 +263,8 @@ pub struct PlanOptions {
     /// Who is told of the progress as it is made, and when; of runs with one worker only.
     pub progress: Option<Progress>,
     /// A receiver, or either end of transactions, compares every byte with what a peer of the same sizes and
-    /// no payload of its own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the cost is in
-    /// the measured path. TCP only.
+    /// no payload of its own sends. For tests: the result is [`crate::outcome::Tally::wrong_bytes`], and the
+    /// cost is in the measured path. TCP only.
     pub check_payload: bool,
 }
 

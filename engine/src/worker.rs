@@ -197,8 +197,9 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
-    /// Asks the flows that something happened to what it amounts to. One look at the clock is for all of them:
-    /// it is the end of the transactions that this turn has brought to theirs, and the beginning of the next.
+    /// Asks the flows that something happened to what it amounts to. One look at the clock is for all of
+    /// them: it is the end of the transactions that this turn has brought to theirs, and the beginning of the
+    /// next.
     fn settle(&mut self) {
         let now = self.timings.as_ref().filter(|_| !self.unsettled.is_empty()).map(|_| Instant::now());
         for index in 0..self.unsettled.len() {

@@ -1,9 +1,9 @@
 //! The requester over datagrams.
 //!
 //! A datagram each way makes a transaction. One that is lost holds its place among those under way for good,
-//! unless the worker finds that nothing has come for too long: then all of them are taken for lost and asked for
-//! again. A response that comes late after all stands for that to the request sent again. The end are empty
-//! datagrams, as many as a sender's.
+//! unless the worker finds that nothing has come for too long: then all of them are taken for lost and asked
+//! for again. A response that comes late after all stands for that to the request sent again. The end are
+//! empty datagrams, as many as a sender's.
 
 use super::datagrams::Datagrams;
 use super::{Flow, MARKS, Messages, Next};
@@ -12,8 +12,8 @@ use crate::outcome::{End, Tally};
 use crate::sys::Errno;
 use crate::token::Kind;
 
-/// Sends requests and takes their responses until stopped or the count is reached, then sends the marks of the
-/// end.
+/// Sends requests and takes their responses until stopped or the count is reached, then sends the marks of
+/// the end.
 #[derive(Debug)]
 pub(crate) struct DatagramRequest {
     in_flight: u32,

@@ -1,7 +1,7 @@
 //! The responder over datagrams.
 //!
-//! Answers each datagram with another. An empty one is the end; one of another size is answered like any other,
-//! or is a failure where the size is agreed on.
+//! Answers each datagram with another. An empty one is the end; one of another size is answered like any
+//! other, or is a failure where the size is agreed on.
 
 use super::datagrams::Datagrams;
 use super::{Flow, Messages, Next};

@@ -1,7 +1,7 @@
 //! Messages of one size over a stream: what comes of them, and what is to go out.
 //!
-//! A receive may bring a part of a message or many, so what comes is counted by bytes. What goes out keeps its
-//! order: one send at a time, with as many messages as are owed by then.
+//! A receive may bring a part of a message or many, so what comes is counted by bytes. What goes out keeps
+//! its order: one send at a time, with as many messages as are owed by then.
 
 use super::{Batch, InBursts, Next};
 use crate::backend::Done;
@@ -71,8 +71,8 @@ enum Handed {
     Sending(u32),
 }
 
-/// Most bytes of an offer: one that is not taken in full costs more than it saves, and more than this may well
-/// not fit a socket's buffer.
+/// Most bytes of an offer: one that is not taken in full costs more than it saves, and more than this may
+/// well not fit a socket's buffer.
 const OFFER_BYTES_MAX: u32 = 64 << 10;
 
 impl Outbox {

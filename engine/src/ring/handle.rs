@@ -64,8 +64,8 @@ impl Handle {
     /// would have done.
     pub(super) fn is_idle(&mut self) -> bool {
         let quiet = {
-            // SAFETY: this view of the queue is the only one, for `self` is borrowed exclusively and it is gone
-            // at the end of the block.
+            // SAFETY: this view of the queue is the only one, for `self` is borrowed exclusively and it is
+            // gone at the end of the block.
             let queue = unsafe { self.uring().submission_shared() };
             queue.is_empty() && !queue.taskrun() && !queue.cq_overflow()
         };

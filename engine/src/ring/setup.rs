@@ -143,11 +143,12 @@ static FLAGS: [Flag; 4] = [
     },
 ];
 
-/// Place of COOP_TASKRUN on the ladder. With it, or with what comes before it, the kernel puts off what it has to
-/// do for the ring until it is entered.
+/// Place of COOP_TASKRUN on the ladder. With it, or with what comes before it, the kernel puts off what it
+/// has to do for the ring until it is entered.
 const COOP: usize = 2;
 
-/// It then says in the queue that there is something, which who never sleeps has to see. As old as COOP_TASKRUN.
+/// It then says in the queue that there is something, which who never sleeps has to see. As old as
+/// COOP_TASKRUN.
 static TASK_RUN_FLAG: Flag = Flag {
     name: "TASKRUN_FLAG",
     bit: 1 << 9,

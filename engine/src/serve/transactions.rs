@@ -61,8 +61,8 @@ impl Serving<'_> {
         Messages { message_bytes, slots: layout.slots, together, offers, bursts: self.bursts() }
     }
 
-    /// A flow's share of the transactions, where they are counted: the first flows of the run have one more if
-    /// it does not come out even.
+    /// A flow's share of the transactions, where they are counted: the first flows of the run have one more
+    /// if it does not come out even.
     fn transactions(&self, flow: u32) -> Option<u64> {
         let options = self.plan.options();
         let Length::Transactions(all) = options.length else { return None };

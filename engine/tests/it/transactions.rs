@@ -1,5 +1,5 @@
-//! Requests and responses over connections that are kept: every transaction counts once, whatever the engines,
-//! the sizes and the number under way, and both ends end as they should.
+//! Requests and responses over connections that are kept: every transaction counts once, whatever the
+//! engines, the sizes and the number under way, and both ends end as they should.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
