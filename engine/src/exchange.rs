@@ -16,7 +16,7 @@ use crate::flow::{AnswerEach, AskEach, Deed, Exchange, Ports};
 use crate::layout::Layout;
 use crate::origin::Origin;
 use crate::outcome::{End, Latency};
-use crate::plan::{Length, Plan, PlanOptions, Role};
+use crate::plan::{Endpoint, Length, Plan, PlanOptions, Role};
 use crate::progress::Teller;
 use crate::run::Window;
 use crate::sampler::Sampler;
@@ -65,8 +65,14 @@ impl Exchanging<'_> {
         Err(Error::Connect { remote, source: io::Error::from_raw_os_error(errno) })
     }
 
+    /// The ports that were asked for: a range, or the one of the local address.
     fn ports(&self) -> Option<Ports> {
-        let range = self.plan.options().transaction.local_ports.clone()?;
+        let options = self.plan.options();
+        let one = match options.endpoint {
+            Endpoint::Connect { local } if local.port() != 0 => Some(local.port()..=local.port()),
+            _ => None,
+        };
+        let range = options.transaction.local_ports.clone().or(one)?;
         Some(Ports::new(range, self.remote?.port(), RandomState::new().build_hasher().finish()))
     }
 

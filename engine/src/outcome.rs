@@ -374,7 +374,7 @@ pub struct Outcome {
     /// CPU time of the whole machine over `elapsed`.
     pub machine_cpu: MachineCpu,
     /// The TCP connection's own figures; `None` when there was none. Of several: all retransmits, and the
-    /// rest of the first.
+    /// rest of the first; with a connection for each transaction, that of the first alone.
     pub transport: Option<Transport>,
     /// Socket buffers just before the close, of the first flow.
     pub buffers_at_end: SocketBuffers,

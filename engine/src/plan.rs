@@ -101,7 +101,7 @@ pub struct Transaction {
     /// Transactions of a flow under way at once: netperf's burst plus one. The responder does not know.
     pub in_flight: u32,
     /// Local ports of [`Connections::Each`], used in turn from a random one on; ones that cannot be bound are
-    /// passed over. `None`: the kernel chooses.
+    /// passed over. `None`: that of the local address, or where it has none the kernel chooses.
     pub local_ports: Option<RangeInclusive<u16>>,
     /// A connection of [`Connections::Each`] that does not come about is tried again for as long as the run
     /// lasts; otherwise it ends the run.

@@ -39,7 +39,9 @@ const OTHER_FILES: u64 = 256;
 /// See [`Error`]. Nothing is left open.
 pub fn prepare(plan: &Plan) -> Result<Prepared, Error> {
     let options = plan.options();
-    let files = plan.layout().flows.max(options.flows);
+    // Where connections come and go, more of them may wait to be served.
+    let waiting = if options.connects_each() { 4 } else { 1 };
+    let files = plan.layout().flows.max(options.flows) * waiting;
     if files > 1 {
         sys::allow_open_files(u64::from(files) + OTHER_FILES);
     }
@@ -116,6 +118,9 @@ impl Prepared {
             start(&mut crew, [hand], &window);
             gather(crew, &plan, &mut outcome)?;
             outcome.connected_after = Some(Duration::ZERO).filter(|_| outcome.end != End::NoConnection);
+            if outcome.peer.is_none() {
+                outcome.buffers_at_end = outcome.facts.buffers_granted;
+            }
             return Ok(outcome);
         }
         let met = meet(bound, &plan, remote, &stop, &mut outcome.tally.strangers);

@@ -22,7 +22,7 @@ use crate::sys::Errno;
 use crate::token::{Kind, Token};
 
 /// Connections that may wait for a flow to be free; of more of them the last are closed.
-const WAITING_MAX: usize = 4096;
+const WAITING_MAX: usize = 1024;
 
 /// The connections that there are, and where they come from.
 pub(super) struct Connections {

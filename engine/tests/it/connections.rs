@@ -311,6 +311,21 @@ fn local_ports_are_used_in_turn_and_taken_ones_passed_over() {
 }
 
 #[test]
+fn a_local_port_is_that_of_every_connection() {
+    for way in engines("a_local_port_is_that_of_every_connection") {
+        let free = TcpListener::bind(loopback()).unwrap().local_addr().unwrap();
+        let (transaction, length) = (each(1, 1, 1), Length::Transactions(3));
+        let requester = PlanOptions {
+            endpoint: Endpoint::Connect { local: free },
+            ..options(&way, Role::Request, transaction.clone(), length)
+        };
+        let (asked, answered) = run(requester, options(&way, Role::Respond, transaction, length));
+        assert_eq!((asked.end, answered.end), (End::Count, End::Count), "{}", way.name);
+        assert_eq!((asked.local, answered.peer), (free, Some(free)), "{}", way.name);
+    }
+}
+
+#[test]
 fn a_range_of_taken_ports_fails_by_name() {
     for way in ways("a_range_of_taken_ports_fails_by_name") {
         let taken = TcpListener::bind(loopback()).unwrap();

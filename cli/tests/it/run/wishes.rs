@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
 
-use ringperf_proto::native::{NativeHello, NativeRequest, verb};
+use ringperf_proto::native::{NativeHello, NativeRequest, VERSION, verb};
 use ringperf_proto::{Frame, RequestCode};
 
 use super::tools::{Run, engines};
@@ -21,7 +21,7 @@ fn a_netserver_elsewhere_leaves_out_what_we_do() {
             let done = Run::new(place).args(options).done();
             assert_eq!(done.code, Some(0), "{done:?}");
             let record = done.json();
-            assert_eq!(record["target"]["netserver"]["version"], 2, "{record}");
+            assert_eq!(record["target"]["netserver"]["version"], VERSION, "{record}");
             assert_eq!(record["receiver"]["engine"], engine.name, "{record}");
             record["receiver"]["low_water_bytes"].clone()
         };
