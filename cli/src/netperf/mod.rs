@@ -312,8 +312,8 @@ fn payload(course: &Course<'_>) -> Result<Option<Arc<[u8]>>, Ending> {
     if bytes.is_empty() { Err(failed(&"it is empty")) } else { Ok(Some(bytes.into())) }
 }
 
-/// What TCP_SENDFILE sends: the fill file, which has to hold as much as netperf's ring of buffers, or one that
-/// is made for it and has no name.
+/// What TCP_SENDFILE sends: the fill file, which has to hold as much as netperf's ring of buffers, or one
+/// that is made for it and has no name.
 fn file(course: &Course<'_>) -> Result<Option<Arc<File>>, Ending> {
     if course.name != TestName::TcpSendfile {
         return Ok(None);

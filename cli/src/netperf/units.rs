@@ -87,7 +87,8 @@ impl Unit {
         if rate.is_nan() { 0.0 } else { rate }
     }
 
-    /// Bytes, or transactions, in one unit. netperf 2.7.0 has 1 for a bit, and so prints bytes under the word for bits.
+    /// Bytes, or transactions, in one unit. netperf 2.7.0 has 1 for a bit, and so prints bytes under the word
+    /// for bits.
     fn size(self) -> f64 {
         match self {
             Self::Bits => 1.0 / 8.0,
