@@ -1,7 +1,8 @@
 //! `ringperf man`: manual pages in roff, made from what reads the command lines.
 //!
 //! The pages of ringperf and its commands are clap's; those of netperf and netserver, which read their
-//! words themselves, are made of their option tables. Nothing is formatted or installed: `man -l -` shows a page.
+//! words themselves, are made of their option tables. Nothing is formatted or installed: `man -l -` shows a
+//! page.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

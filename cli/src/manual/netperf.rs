@@ -21,8 +21,8 @@ pub(super) fn page() -> Roff {
     ]);
     section(&mut page, "DESCRIPTION");
     page.text([roman(
-        "Takes the command line of netperf 2.7, talks to any netserver 2.6 or 2.7, prints what netperf prints \
-         and ends with its exit codes.",
+        "Takes the command line of netperf 2.7, talks to any netserver 2.6 or 2.7, prints what netperf \
+         prints and ends with its exit codes.",
     )]);
     page.control("nf", []);
     for line in TESTS.lines().skip(1) {

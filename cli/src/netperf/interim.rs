@@ -85,14 +85,17 @@ impl<'a> Interims<'a> {
     /// Prints what an iteration came to since the last report, if anything. Where the first report is also
     /// the last one, that is all of it.
     pub(crate) fn finish(&mut self, total: &Sample) {
-        if (self.count)(total) > self.told.0 {
-            self.tell(total);
-        }
+        self.tell(total);
     }
 
+    /// Prints what came since the last line. netperf looks at its clock after an operation only: where there
+    /// was none, there is no line, and the next one covers the time. flent gives up on a rate of zero.
     fn tell(&mut self, report: &Sample) {
         let (before, since) = self.told;
         let counted = (self.count)(report);
+        if counted <= before {
+            return;
+        }
         self.told = (counted, report.at);
         let covered = report.at.saturating_sub(since);
         let text = self.lines.next(counted.saturating_sub(before), covered, self.began + report.at);

@@ -95,8 +95,8 @@ impl Drop for Link {
     }
 }
 
-/// A namespace with loopback, from which nobody is reached. This thread is in it, and what it starts from then
-/// on; it is back and the namespace gone when dropped.
+/// A namespace with loopback, from which nobody is reached. This thread is in it, and what it starts from
+/// then on; it is back and the namespace gone when dropped.
 ///
 /// A second of connections leaves ten thousands of entries in the kernel's table of connections, for minutes,
 /// where one is kept: that of a host with containers. When it is full, datagrams are refused with EPERM,
