@@ -1,8 +1,8 @@
 //! One worker's part of a run whose transactions have a connection each: from the first one to the end.
 //!
 //! Has a loop of its own beside [`crate::worker`], for here connections come and go, and what is under way at
-//! the end is not waited for. What comes next on which connection is for [`crate::flow`]; this drives it, looks
-//! at the clock, and takes down what the connections were.
+//! the end is not waited for. What comes next on which connection is for [`crate::flow`]; this drives it,
+//! looks at the clock, and takes down what the connections were.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;

@@ -203,8 +203,8 @@ pub struct PlanOptions {
     /// under way is reset, and that the sender would take for a failure. What comes then is not counted.
     /// Zero closes at once.
     pub receive_linger: Duration,
-    /// How long a responder whose transactions have a connection each goes on waiting for one after the end of
-    /// a [`Length::Time`]; then it ends as [`crate::End::PeerClosed`]. A requester whose time is over just
+    /// How long a responder whose transactions have a connection each goes on waiting for one after the end
+    /// of a [`Length::Time`]; then it ends as [`crate::End::PeerClosed`]. A requester whose time is over just
     /// stops connecting, which nobody can see, and it waits for this end to get its results. `None`: as long
     /// as [`Self::receive_grace`] says, as netperf does.
     pub respond_linger: Option<Duration>,
@@ -326,9 +326,9 @@ impl PlanOptions {
             && self.transaction.connections == Connections::Each
     }
 
-    /// What would be a segment of its own goes with data that is about to go anyway: the last acknowledgement of
-    /// the handshake with the request, that of the request with the response, and the end of the stream with
-    /// the response, too. Where there is no data there is nothing to go with.
+    /// What would be a segment of its own goes with data that is about to go anyway: the last acknowledgement
+    /// of the handshake with the request, that of the request with the response, and the end of the stream
+    /// with the response, too. Where there is no data there is nothing to go with.
     pub(crate) fn shares_segments(&self) -> bool {
         self.connects_each()
             && self.engine != EngineChoice::Classic

@@ -350,8 +350,8 @@ fn new_socket(
     Ok(socket)
 }
 
-/// A socket of TCP like the one that was opened before the run, for one connection more. What was refused then
-/// is so again, and not told again. `waits` says whether its calls block.
+/// A socket of TCP like the one that was opened before the run, for one connection more. What was refused
+/// then is so again, and not told again. `waits` says whether its calls block.
 pub(crate) fn fresh(local: SocketAddr, options: &PlanOptions, waits: bool) -> io::Result<Socket> {
     let kind = if waits { Type::STREAM } else { Type::STREAM.nonblocking() };
     let socket = Socket::new(Domain::for_address(local), kind, Some(socket2::Protocol::TCP))?;
@@ -439,8 +439,8 @@ pub fn set_low_water(socket: &impl AsRawFd, bytes: u32) -> io::Result<()> {
     sys::set_option(socket.as_raw_fd(), option::RECEIVE_LOW_WATER, bytes.cast_signed())
 }
 
-/// Has acknowledgements wait for data to go with, which is there in a moment (TCP_QUICKACK off). Connections of
-/// a listener inherit it. Where it is refused they go by themselves, no more than that.
+/// Has acknowledgements wait for data to go with, which is there in a moment (TCP_QUICKACK off). Connections
+/// of a listener inherit it. Where it is refused they go by themselves, no more than that.
 fn delay_acknowledgements(socket: &Socket) {
     let _ = sys::set_option(socket.as_raw_fd(), option::QUICK_ACK, 0);
 }

@@ -235,8 +235,8 @@ pub struct TestSpec {
     pub ignored_fill_file: bool,
     /// What was wished for ahead of the request; of clients other than ours the default.
     pub wishes: Wishes,
-    /// Whether the client has spoken our own messages before, and so knows what a ringperf does otherwise than
-    /// netperf.
+    /// Whether the client has spoken our own messages before, and so knows what a ringperf does otherwise
+    /// than netperf.
     pub for_ringperf: bool,
     /// What the response repeats.
     pub(crate) echo: Echo,

@@ -22,8 +22,8 @@ use crate::error::{Class, Failure};
 use crate::record::{self, Asked, AskedEnd, AskedTransaction, Netserver};
 use crate::without;
 
-/// How long a datagram's answer may take before its request is sent once more: past what a network delays, and
-/// soon enough for a test of seconds to go on.
+/// How long a datagram's answer may take before its request is sent once more: past what a network delays,
+/// and soon enough for a test of seconds to go on.
 const RESEND_AFTER: Duration = Duration::from_secs(1);
 
 /// The plan of our end: where to connect from, and what to send or to receive.

@@ -1,8 +1,8 @@
 //! Answering over a connection for each transaction: take it, read the request, send the response, close.
 //!
 //! One machine for all connections of a worker, each under the number that the backend gave it. It closes
-//! first, as netserver does, which keeps the peer's ports free. A connection that ends without a whole request
-//! is skipped and is not the end of anything. Sees no clock.
+//! first, as netserver does, which keeps the peer's ports free. A connection that ends without a whole
+//! request is skipped and is not the end of anything. Sees no clock.
 
 use super::{Deed, Exchange};
 use crate::backend::Done;

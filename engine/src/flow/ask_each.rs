@@ -93,8 +93,8 @@ impl AskEach {
         Deed::Connect { port, bytes: self.ask(flow) }
     }
 
-    /// What the next receive has to take: one byte more than the response has, so that it ends with the stream
-    /// and not before.
+    /// What the next receive has to take: one byte more than the response has, so that it ends with the
+    /// stream and not before.
     fn ask(&mut self, flow: u32) -> u32 {
         let left = u64::from(self.response_bytes).saturating_sub(self.got[flow as usize]) + 1;
         let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(self.room);

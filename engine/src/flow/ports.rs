@@ -12,8 +12,8 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Starts somewhere in the range, by chance: `random` is any number. Ports that were used a moment ago may
-    /// not be free again at the peer, whose side remembers them (TIME_WAIT).
+    /// Starts somewhere in the range, by chance: `random` is any number. Ports that were used a moment ago
+    /// may not be free again at the peer, whose side remembers them (TIME_WAIT).
     pub(crate) fn new(range: RangeInclusive<u16>, skip: u16, random: u64) -> Self {
         let count = u64::from(range.end().saturating_sub(*range.start())) + 1;
         let next = range.start() + (random % count) as u16;

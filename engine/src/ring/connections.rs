@@ -2,9 +2,9 @@
 //!
 //! A requester's send and receive are a chain of which the receive alone completes if both go well. A
 //! responder's connections are taken by one request for many (multishot), and its last two steps, send and
-//! close, are a chain again. Sockets are opened, bound and connected, and those of requesters closed, by system
-//! calls: a connect in the ring is made twice, because the first time it says that it goes on, and options and
-//! ports would each be an operation more.
+//! close, are a chain again. Sockets are opened, bound and connected, and those of requesters closed, by
+//! system calls: a connect in the ring is made twice, because the first time it says that it goes on, and
+//! options and ports would each be an operation more.
 #![expect(unsafe_code, reason = "takes descriptors from the kernel; each block says why it is sound")]
 
 use std::collections::VecDeque;

@@ -90,8 +90,8 @@ fn test_receive(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     let datagrams = plan.options().protocol == Protocol::Udp;
     let between = match (datagrams, ring.receive_path) {
         (true, _) => Between::LocalDatagrams,
-        // Over a local socket Linux 6.18 forgets about what lies there still once some small buffers are full: it
-        // says that nothing does, and the receive waits for more to come. TCP counts right.
+        // Over a local socket Linux 6.18 forgets about what lies there still once some small buffers are
+        // full: it says that nothing does, and the receive waits for more to come. TCP counts right.
         (false, ReceivePath::Multishot) => Between::Loopback,
         (false, ReceivePath::Bundle | ReceivePath::Single) => Between::LocalStream,
     };
@@ -145,8 +145,8 @@ fn test_receive(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// A receive of so many bytes goes on until they are there, or the stream has ended, on a socket whose own calls
-/// do not wait. There were kernels of which neither is true.
+/// A receive of so many bytes goes on until they are there, or the stream has ended, on a socket whose own
+/// calls do not wait. There were kernels of which neither is true.
 fn test_take(ring: &mut Ring) -> Result<(), String> {
     let mut stream = Attached::new(ring, Between::LocalStream).map_err(|e| describe(&e))?;
     stream.socket.set_nonblocking(true).map_err(|e| describe(&e))?;

@@ -1,4 +1,5 @@
-//! The part of a record's page that is special about transactions: how many, how long each took, what each cost.
+//! The part of a record's page that is special about transactions: how many, how long each took, what each
+//! cost.
 
 use std::time::Duration;
 
