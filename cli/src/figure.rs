@@ -119,12 +119,27 @@ mod tests {
             [
                 ("cpu", Some(200.0)),
                 ("goodput", Some(8e6)),
+                ("latency", None),
                 ("loss", Some(0.25)),
                 ("okay-rate", Some(0.9)),
                 ("receiver-cpu", Some(150.0)),
                 ("sender-cpu", Some(40.0)),
+                ("tail-latency", None),
+                ("transactions", None),
             ]
         );
+    }
+
+    #[test]
+    fn transactions_have_a_rate_and_times_and_no_goodput() {
+        let record = json!({"result": {
+            "goodput_bits_per_second": 8e6,
+            "transactions": {"count": 7, "per_second": 3.5, "latency": {"p50_ns": 20, "p99_ns": 90}},
+        }});
+        let of = |figure: Figure| figure.of(&record);
+        assert_eq!(of(Figure::Goodput), None);
+        assert_eq!(of(Figure::Transactions), Some(3.5));
+        assert_eq!((of(Figure::Latency), of(Figure::TailLatency)), (Some(20.0), Some(90.0)));
     }
 
     #[test]

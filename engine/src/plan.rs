@@ -472,7 +472,8 @@ fn check_latency(options: &PlanOptions) -> Result<(), Error> {
         Role::Request => return Ok(()),
         Role::Receive | Role::Send if options.engine == EngineChoice::Classic => return Ok(()),
         Role::Receive | Role::Send => {
-            "off but with the classic engine: others move many messages together, and none has a time of its own"
+            "off but with the classic engine: others move many messages together, and none has a time of \
+             its own"
         }
         Role::Respond => "off at a responder, which does not see when a transaction begins",
     };

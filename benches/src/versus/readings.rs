@@ -169,7 +169,8 @@ mod tests {
     #[test]
     fn netperfs_keys_are_read() {
         let text = "MIGRATED TCP STREAM TEST from 0.0.0.0\n\
-            ELAPSED_TIME=1.50\nREMOTE_BYTES_RECVD=89799360\nLOCAL_BYTES_SENT=138671232\nTRANSACTION_RATE=-1.0\n";
+            ELAPSED_TIME=1.50\nREMOTE_BYTES_RECVD=89799360\nLOCAL_BYTES_SENT=138671232\n\
+            TRANSACTION_RATE=-1.0\n";
         let reading = netperf(text).unwrap();
         assert_eq!(reading.transactions, None);
         assert_eq!(reading.bytes_received, 89_799_360);

@@ -393,8 +393,8 @@ fn connections() -> Row {
             )
         }],
         notes: vec![
-            "Busy poll spins at both ends; its cost stands beside its rate. ringperf lets acknowledgements and the \
-             end of a connection go with its data, six segments a transaction in place of ten \
+            "Busy poll spins at both ends; its cost stands beside its rate. ringperf lets acknowledgements \
+             and the end of a connection go with its data, six segments a transaction in place of ten \
              (docs/decisions/0015); the row without that does as netperf does.",
         ],
         name: "F10",

@@ -179,8 +179,8 @@ fn to_be_told(wishes: Wishes, netserver: Netserver) -> Result<Wishes, Failure> {
     }
     let cause = match netserver {
         Netserver::Netperf | Netserver::Unknown => {
-            "netperf's netserver knows one flow, as fast as possible, takes each datagram by itself, and sleeps \
-             until something comes"
+            "netperf's netserver knows one flow, as fast as possible, takes each datagram by itself, and \
+             sleeps until something comes"
         }
         Netserver::Ringperf { .. } => "the ringperf netserver there is too old for what is asked of it",
     };

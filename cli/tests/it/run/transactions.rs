@@ -86,7 +86,8 @@ fn text_tells_the_rate_and_the_times() {
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{done:?}");
     let lines: Vec<&str> = done.out.lines().collect();
     assert!(lines[0].contains(" transactions/s: "), "{}", done.out);
-    let course = "TCP transactions with our own netserver on 127.0.0.1, 1 byte there and 1 byte back, over 2 connections";
+    let course = "TCP transactions with our own netserver on 127.0.0.1, 1 byte there and 1 byte back, \
+                  over 2 connections";
     assert_eq!(lines[1], course);
     assert!(lines[2].starts_with("each took ") && lines[2].contains(", 99 % "), "{}", done.out);
     assert!(lines.iter().any(|line| line.split_whitespace().eq(["requester", "responder"])), "{}", done.out);
