@@ -50,11 +50,11 @@ pub(super) fn ringperf(text: &str) -> Result<Reading, String> {
 /// # Errors
 /// A key that is not there.
 pub(super) fn netperf(text: &str) -> Result<Reading, String> {
-    let seconds: f64 = value_of(text, "ELAPSED_TIME")?;
+    let (bytes_received, seconds) = (value_of(text, "REMOTE_BYTES_RECVD")?, value_of(text, "ELAPSED_TIME")?);
     // A rate by netperf's own time; a stream has none.
     let rate: f64 = value_of(text, "TRANSACTION_RATE")?;
     Ok(Reading {
-        bytes_received: value_of(text, "REMOTE_BYTES_RECVD")?,
+        bytes_received,
         bytes_sent: Some(value_of(text, "LOCAL_BYTES_SENT")?),
         transactions: (rate > 0.0).then(|| (rate * seconds).round() as u64),
         seconds,
