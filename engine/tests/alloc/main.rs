@@ -123,7 +123,9 @@ fn a_longer_run_allocates_no_more() {
             };
             let (long, many) = run(&case, Duration::from_millis(800)).expect("it went before");
             let (few, many) = (few.tally.messages_sent, many.tally.messages_sent);
-            assert!(many > few + 1000, "{name}: {few} messages, then {many}");
+            // Each transaction waits for two wake-ups, which take their time on a busy machine.
+            let more = if transactions.is_some() { 10 * EDGES_VARY as u64 } else { 1000 };
+            assert!(many > few + more, "{name}: {few} messages, then {many}");
             assert!(short <= EDGES_MAX, "{name}: {short} allocations");
             assert!(long <= short + EDGES_VARY, "{name}: {short} allocations, then {long}");
         }
