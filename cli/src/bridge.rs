@@ -138,6 +138,7 @@ fn leave_out(ours: &mut Without, wished: proto::Without) {
         registered_buffers,
         minimum_wait,
         low_water,
+        shared_segments,
     } = wished;
     ours.bundles |= bundles;
     ours.multishot |= multishot;
@@ -147,6 +148,7 @@ fn leave_out(ours: &mut Without, wished: proto::Without) {
     ours.registered_buffers |= registered_buffers;
     ours.minimum_wait |= minimum_wait;
     ours.low_water |= low_water;
+    ours.shared_segments |= shared_segments;
 }
 
 /// Our part in a test, which is named as the client sees it.

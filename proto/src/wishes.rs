@@ -68,6 +68,8 @@ pub struct Without {
     pub low_water: bool,
     /// No shortest sleep of a receiver.
     pub minimum_wait: bool,
+    /// No segments shared at the ends of a connection that is one transaction's.
+    pub shared_segments: bool,
 }
 
 /// How a stream is sent.
@@ -196,6 +198,7 @@ impl Without {
             registered_buffers: without(without::REGISTERED_BUFFERS),
             low_water: without(without::LOW_WATER),
             minimum_wait: without(without::MINIMUM_WAIT),
+            shared_segments: without(without::SHARED_SEGMENTS),
         };
         if parsed.bits() == bits { Ok(parsed) } else { Err(refusal(EINVAL, "a feature is not known")) }
     }
@@ -210,6 +213,7 @@ impl Without {
             (self.registered_buffers, without::REGISTERED_BUFFERS),
             (self.low_water, without::LOW_WATER),
             (self.minimum_wait, without::MINIMUM_WAIT),
+            (self.shared_segments, without::SHARED_SEGMENTS),
         ])
     }
 }

@@ -126,7 +126,7 @@ pub(crate) struct Args {
     /// wakes a TCP receiver for every segment, and leaves its receive buffer alone), shared-segments (of
     /// connections that are a transaction's), and of io_uring bundles, multishot, buffer-ring,
     /// deferred-task-run, registered-files, registered-buffers, minimum-wait. A ringperf netserver elsewhere
-    /// is asked to do the same, shared-segments aside; of one that is older than this the same option of its
+    /// is asked to do the same; of one that is older than this the same option of its
     /// own decides.
     #[arg(long, value_name = "LIST", value_parser = without::parse)]
     pub(crate) without: Option<Without>,

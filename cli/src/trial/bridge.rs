@@ -138,6 +138,7 @@ pub(crate) fn wishes(args: &Args, netserver: Netserver) -> Result<Wishes, Failur
         registered_buffers: left_out.registered_buffers,
         minimum_wait: left_out.minimum_wait,
         low_water: left_out.low_water,
+        shared_segments: left_out.shared_segments,
     };
     let sends = our_role(args.test.wire()) == Role::Receive;
     let wishes = Wishes {
@@ -168,6 +169,9 @@ fn wished_path(asked: SendArg) -> WirePath {
 /// The wishes that this netserver can be told.
 fn to_be_told(wishes: Wishes, netserver: Netserver) -> Result<Wishes, Failure> {
     let knows = matches!(netserver, Netserver::Ringperf { version } if version >= VERSION_OF_WAITING);
+    // One that does not know the word does not share any.
+    let shared_segments = knows && wishes.without.shared_segments;
+    let wishes = Wishes { without: Without { shared_segments, ..wishes.without }, ..wishes };
     if netserver.takes_wishes() && (knows || !wishes.busy_poll) {
         return Ok(wishes);
     }

@@ -170,13 +170,14 @@ fn what_no_wish_means_is_refused() {
         registered_buffers: true,
         low_water: true,
         minimum_wait: true,
+        shared_segments: true,
     };
-    assert_eq!(parse(|words| words.without = 0xff).map(|wishes| wishes.without), Ok(all));
+    assert_eq!(parse(|words| words.without = 0x1ff).map(|wishes| wishes.without), Ok(all));
     let both = parse(|words| words.offloads = offload::SEGMENTATION | offload::COALESCING);
     assert!(both.is_ok_and(|wishes| wishes.segmentation && wishes.coalescing));
     for bit in 0..32 {
         let (without, offloads) = (1 << bit, 1 << bit);
-        assert_eq!(parse(|words| words.without = without).is_ok(), bit < 8, "{bit}");
+        assert_eq!(parse(|words| words.without = without).is_ok(), bit < 9, "{bit}");
         assert_eq!(parse(|words| words.offloads = offloads).is_ok(), bit < 2, "{bit}");
     }
     for path in [0, 1, 2, 3, 4, 5, u32::MAX] {
@@ -293,7 +294,7 @@ fn wishes_without_a_flow_or_a_worker_are_not_sent() {
 }
 
 fn wishes() -> impl Strategy<Value = Wishes> {
-    let without = any::<[bool; 8]>().prop_map(
+    let without = any::<[bool; 9]>().prop_map(
         |[
             bundles,
             multishot,
@@ -303,6 +304,7 @@ fn wishes() -> impl Strategy<Value = Wishes> {
             registered_buffers,
             low_water,
             minimum_wait,
+            shared_segments,
         ]| {
             Without {
                 bundles,
@@ -313,6 +315,7 @@ fn wishes() -> impl Strategy<Value = Wishes> {
                 registered_buffers,
                 low_water,
                 minimum_wait,
+                shared_segments,
             }
         },
     );
