@@ -1,7 +1,7 @@
 //! The options of the tests that kept their own code: TCP_SENDFILE, TCP_CC, TCP_MSS.
 //!
-//! The letters are those of [`omni`](super::omni) as they were before it, with fewer of them and with sizes
-//! of one half.
+//! The letters are those of [`super::omni`] as they were before it, with fewer of them and with sizes of one
+//! half.
 
 use super::getopt::Entry;
 use super::omni::{self, directions, family, first_burst, force_v4, port_range};

@@ -1,7 +1,7 @@
 //! netperf's output by selectors: `-k`, `-o`, `-O` and what the OMNI test prints.
 //!
 //! [`Selection`] is what the word behind such an option chooses, [`Values`] what a finished test came to, and
-//! [`render`] puts one in the form of the other. Nothing is measured here; one selector file is read.
+//! [`mod@render`] puts one in the form of the other. Nothing is measured here; one selector file is read.
 
 mod render;
 mod selection;
