@@ -56,7 +56,8 @@ pub mod without {
     pub const LOW_WATER: u32 = 1 << 6;
     /// A shortest sleep of a receiver, for several completions at once.
     pub const MINIMUM_WAIT: u32 = 1 << 7;
-    /// Segments shared at the ends of a connection that is one transaction's. A server of version 2 refuses it.
+    /// Segments shared at the ends of a connection that is one transaction's. A server of version 2 refuses
+    /// it.
     pub const SHARED_SEGMENTS: u32 = 1 << 8;
 }
 
