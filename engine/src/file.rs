@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_file_holds_whole_messages_and_a_device_none() {
-        let this = File::open(file!().strip_prefix("engine/").unwrap_or(file!())).unwrap();
+        let this = File::open(std::env::current_exe().unwrap()).unwrap();
         let bytes = this.metadata().unwrap().len() as u32;
         assert_eq!(messages(&this, bytes).unwrap(), 1);
         assert_eq!(messages(&this, bytes / 2).unwrap(), 2);

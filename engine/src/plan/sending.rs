@@ -126,9 +126,10 @@ mod tests {
     #[test]
     fn a_file_is_for_a_tcp_sender_that_makes_calls() {
         let endpoint = Endpoint::Connect { local: "127.0.0.1:0".parse().unwrap() };
-        let file = std::fs::File::open("Cargo.toml").unwrap();
+        let this = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        let device = std::fs::File::open("/dev/zero").unwrap();
         let good = PlanOptions {
-            file: Some(file.into()),
+            file: Some(this.into()),
             message_bytes: 10,
             ..PlanOptions::new(Role::Send, endpoint.clone())
         };
@@ -140,7 +141,7 @@ mod tests {
             (PlanOptions { protocol: Protocol::Udp, ..good.clone() }, "TCP senders"),
             (PlanOptions { engine: EngineChoice::Uring, ..good.clone() }, "no operation of io_uring"),
             (PlanOptions { send_path: SendPath::Bundle, ..good.clone() }, "send path"),
-            (PlanOptions { message_bytes: 1 << 20, ..good }, "one message at least"),
+            (PlanOptions { file: Some(device.into()), ..good }, "one message at least"),
         ] {
             assert!(Plan::new(bad).unwrap_err().to_string().contains(name), "{name}");
         }

@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -23,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 fn file(bytes: usize) -> (Arc<File>, Vec<u8>) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("sendfile-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let path = std::env::temp_dir().join(format!("ringperf-{name}"));
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let content: Vec<u8> = (0..bytes).map(|at| (at % 251 + at / 251) as u8).collect();
