@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ringperf_benches::spread;
 use ringperf_engine::plan::{Endpoint, Length, Protocol, Role};
 use ringperf_engine::{EngineChoice, Plan, PlanOptions, prepare};
 
@@ -76,14 +77,6 @@ fn ways() -> Vec<Way> {
         drop(writeln!(std::io::stderr(), "SKIP the ways on io_uring: {refused}"));
     }
     WAYS.into_iter().filter(|way| refused.is_none() || way.engine != EngineChoice::Uring).collect()
-}
-
-/// "median (lowest - highest)".
-fn spread(figures: impl Iterator<Item = f64>, digits: usize) -> String {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    let (first, last) = (figures[0], figures[figures.len() - 1]);
-    format!("{:.digits$} ({first:.digits$} - {last:.digits$})", figures[figures.len() / 2])
 }
 
 /// A line of the table: a way's costs beside those of the first way in the same rounds.

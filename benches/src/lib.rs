@@ -1,7 +1,18 @@
 //! Benchmarks of ringperf, one target for each question, under `benches/`.
 //!
 //! `cargo bench -p ringperf-benches --bench NAME` measures; `cargo test` runs each benchmark once on a tiny
-//! input. The library holds the one benchmark that is too large for a file: [`versus`], the comparison with
-//! other tools.
+//! input. The library holds what they share, and the one benchmark that is too large for a file: [`versus`],
+//! the comparison with other tools.
 
 pub mod versus;
+
+/// "median (lowest - highest)" of some figures, with so many digits behind the point.
+///
+/// # Panics
+/// Where there is no figure.
+pub fn spread(figures: impl Iterator<Item = f64>, digits: usize) -> String {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    let (first, last) = (figures[0], figures[figures.len() - 1]);
+    format!("{:.digits$} ({first:.digits$} - {last:.digits$})", figures[figures.len() / 2])
+}
