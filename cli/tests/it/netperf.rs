@@ -15,6 +15,23 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Netserver, RINGPERF, free_port, signal, stock};
 
+/// Tests that our pair and stock netperf have to pass alike, stock netperf where it is here.
+macro_rules! behaviours {
+    ($($name:ident)*) => {
+        mod ours {
+            $(#[test] fn $name() { super::$name(super::Pair::OURS); })*
+        }
+        mod stock {
+            $(#[test] fn $name() {
+                let pair = super::Pair::STOCK;
+                if pair.is_here(stringify!($name)) {
+                    super::$name(pair);
+                }
+            })*
+        }
+    };
+}
+
 mod behaviour;
 mod golden;
 mod mask;

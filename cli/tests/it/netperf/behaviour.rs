@@ -20,22 +20,6 @@ use crate::support::{Netserver, RINGPERF, await_that, free_port, signal, skip};
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const TESTS: [&str; 3] = ["TCP_STREAM", "TCP_MAERTS", "UDP_STREAM"];
 
-macro_rules! behaviours {
-    ($($name:ident)*) => {
-        mod ours {
-            $(#[test] fn $name() { super::$name(super::Pair::OURS); })*
-        }
-        mod stock {
-            $(#[test] fn $name() {
-                let pair = super::Pair::STOCK;
-                if pair.is_here(stringify!($name)) {
-                    super::$name(pair);
-                }
-            })*
-        }
-    };
-}
-
 behaviours! {
     a_byte_count_is_rounded_up_to_whole_messages
     messages_are_of_one_byte_to_sixteen_mebibytes

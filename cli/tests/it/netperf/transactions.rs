@@ -12,22 +12,6 @@ use crate::support::free_port;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-macro_rules! behaviours {
-    ($($name:ident)*) => {
-        mod ours {
-            $(#[test] fn $name() { super::$name(super::Pair::OURS); })*
-        }
-        mod stock {
-            $(#[test] fn $name() {
-                let pair = super::Pair::STOCK;
-                if pair.is_here(stringify!($name)) {
-                    super::$name(pair);
-                }
-            })*
-        }
-    };
-}
-
 behaviours! {
     a_count_of_transactions_is_exact
     an_echo_service_is_asked_without_netserver
