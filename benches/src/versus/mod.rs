@@ -104,12 +104,12 @@ pub fn main(cargo: &str) -> ExitCode {
 
 /// Measures the rows that were asked for.
 fn compare(cargo: &str, options: &Options) -> Result<(), Halt> {
-    let ringperf = build(cargo)?;
     let rows = row::all();
-    if let Some(unknown) = options.rows.iter().find(|name| rows.iter().all(|row| row.name != **name)) {
+    if let Some(unknown) = options.rows.iter().find(|asked| !rows.iter().any(|row| row.is_called(asked))) {
         let known: Vec<&str> = rows.iter().map(|row| row.name).collect();
         return Err(Halt::Failed(format!("no row {unknown}; there are {}", known.join(", "))));
     }
+    let ringperf = build(cargo)?;
     let bench = Bench {
         kit: Kit::find(ringperf, &options.peers),
         hierarchy: Some(Hierarchy::of_this_machine()?),
@@ -125,7 +125,7 @@ fn compare(cargo: &str, options: &Options) -> Result<(), Halt> {
     let facts = [machine::facts(bench.cores, bench.hierarchy.as_ref()), bench.kit.facts()].concat();
     say(&format!("- {}\n\n", facts.join("\n- ")));
     let mut verdicts: Vec<(&Row, Verdict)> = Vec::new();
-    let asked = |row: &&Row| options.rows.is_empty() || options.rows.iter().any(|name| row.name == name);
+    let asked = |row: &&Row| options.rows.is_empty() || options.rows.iter().any(|name| row.is_called(name));
     for row in rows.iter().filter(asked) {
         let lacking = row.needs.iter().find_map(|need| bench.kit.lacks(*need));
         let results = lacking.map_or_else(|| bench.row(row), |reason| Err(Halt::Failed(reason)));

@@ -29,7 +29,7 @@ Usage: cargo bench -p ringperf-benches --bench versus -- [ROW...] [options]
 
 Compares ringperf with netperf, iperf3 and neper and prints Markdown.
 
-  ROW...          F1 F2 F3 F4 F5 F6 F7 F12; all unless named
+  ROW...          F1 to F12, and F10b; all unless named
   --pairs N       rounds, in each of which every tool has its turn (10)
   --seconds S     length of a run (5 or 10, for F4 60)
   --peers DIR...  folders with peers, before those on PATH
@@ -67,7 +67,7 @@ impl Options {
                 }
                 Long("peers") => options.peers.extend(parser.values().map_err(said)?.map(PathBuf::from)),
                 Long("help") | Short('h') => options.help = true,
-                Value(row) => options.rows.push(row.to_string_lossy().to_uppercase()),
+                Value(row) => options.rows.push(row.to_string_lossy().into_owned()),
                 other => return Err(other.unexpected().to_string()),
             }
         }
@@ -87,7 +87,7 @@ mod tests {
     fn words_become_options() {
         let options = parse("F1 f3 --pairs 3 --seconds 2 --peers a b --bench").unwrap();
         assert!(options.measure);
-        assert_eq!(options.rows, ["F1", "F3"]);
+        assert_eq!(options.rows, ["F1", "f3"]);
         assert_eq!((options.pairs, options.seconds), (Some(3), Some(2)));
         assert_eq!(options.peers, [PathBuf::from("a"), PathBuf::from("b")]);
         assert_eq!(parse("").unwrap(), Options::default());

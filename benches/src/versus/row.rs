@@ -39,6 +39,13 @@ pub(super) struct Row {
     pub(super) notes: Vec<&'static str>,
 }
 
+impl Row {
+    /// Whether it is the one that the command line names, in capitals or not.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
 /// Time of a run before and after a window of the whole machine.
 pub(super) const MACHINE_MARGIN_SECONDS: u64 = 3;
 
@@ -492,6 +499,14 @@ mod tests {
             for need in &row.needs {
                 assert!(row.contenders.iter().any(|contender| contender.tool == need.tool), "{}", row.name);
             }
+        }
+    }
+    #[test]
+    fn every_row_can_be_asked_for() {
+        for row in all() {
+            let callable = |name: &str| all().iter().filter(|other| other.is_called(name)).count();
+            assert_eq!(callable(row.name), 1, "{}", row.name);
+            assert_eq!(callable(&row.name.to_lowercase()), 1, "{}", row.name);
         }
     }
 }
