@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::arena::Span;
 use crate::backend::{Backend, Done, Op, Received};
+use crate::clock;
 use crate::file::{FilePart, Piece};
 use crate::flow::{Batch, Flow, MARKS, Next};
 use crate::latency::Timings;
@@ -159,7 +160,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             if self.track(flow).end.is_none() {
                 let first = self.track(flow).flow.start();
                 if self.timings.is_some() {
-                    self.time(flow, Instant::now());
+                    self.time(flow, clock::now());
                 }
                 self.apply(flow, first);
             }
@@ -201,7 +202,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
     /// them: it is the end of the transactions that this turn has brought to theirs, and the beginning of the
     /// next.
     fn settle(&mut self) {
-        let now = self.timings.as_ref().filter(|_| !self.unsettled.is_empty()).map(|_| Instant::now());
+        let now = self.timings.as_ref().filter(|_| !self.unsettled.is_empty()).map(|_| clock::now());
         for index in 0..self.unsettled.len() {
             let flow = self.unsettled[index];
             let track = self.track(flow);
@@ -283,7 +284,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
     fn send_in_time(&mut self, flow: u32, batch: Batch) {
         let paced = self.track(flow).flow.is_paced();
         match &mut self.pace {
-            Some(pace) if paced && !pace.allows(Instant::now()) => pace.hold(flow, batch),
+            Some(pace) if paced && !pace.allows(clock::now()) => pace.hold(flow, batch),
             _ => self.send(flow, batch),
         }
     }
@@ -335,7 +336,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
         let paced = self.track(flow).flow.is_paced();
         if let Some(pace) = self.pace.as_mut().filter(|_| paced) {
-            pace.spend(bytes, Instant::now());
+            pace.spend(bytes, clock::now());
         }
     }
 
@@ -365,13 +366,13 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         let resend = self.resend.as_ref().map(Resend::due);
         let next =
             [stop, self.drained_by, paced, resend, sample, unread, told].into_iter().flatten().min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        Some(next.saturating_duration_since(clock::now()))
     }
 
     /// Chooses how long to sleep by what came.
     fn adjust(&mut self, done: &[Done]) {
         if let Some(wakes) = &mut self.wakes
-            && let Some(at_least) = wakes.woken(done, Instant::now())
+            && let Some(at_least) = wakes.woken(done, clock::now())
         {
             self.backend.batch_wakeups(at_least);
         }
@@ -379,7 +380,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
 
     /// Does what is due by the clock.
     fn check_clock(&mut self) {
-        let now = Instant::now();
+        let now = clock::now();
         if let Some(pace) = &mut self.pace
             && let Some((flow, batch)) = pace.next(now)
         {
@@ -495,14 +496,14 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
     /// From now on the flow has its time to end, and no other.
     fn grant(&mut self, flow: u32) {
         self.track(flow).leash = Leash::Granted;
-        self.drained_by = Some(Instant::now() + self.timing.drain);
+        self.drained_by = Some(clock::now() + self.timing.drain);
     }
 
     /// The same, unless it has to end sooner anyway.
     fn limit(&mut self, flow: u32) {
         if self.track(flow).leash == Leash::Free {
             self.track(flow).leash = Leash::Limited;
-            self.drained_by = Some(Instant::now() + self.timing.drain);
+            self.drained_by = Some(clock::now() + self.timing.drain);
         }
     }
 }

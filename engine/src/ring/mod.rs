@@ -8,6 +8,7 @@
 mod buffers;
 mod connections;
 mod handle;
+mod kernel;
 mod nop;
 mod selftest;
 mod send;
@@ -16,7 +17,7 @@ mod waiting;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use io_uring::types::{Fd, Fixed};
 use io_uring::{cqueue, opcode, squeue};
@@ -24,6 +25,7 @@ use socket2::{SockAddr, Socket};
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
+use crate::clock;
 use crate::facts::UringFacts;
 use crate::origin::Origin;
 use crate::outcome::Operations;
@@ -33,6 +35,7 @@ use crate::token::{Kind, Token};
 use buffers::BufferRing;
 use connections::Connections;
 use handle::Handle;
+use kernel::Kernel;
 use send::{Chain, Outgoing, Sending};
 
 pub(crate) use nop::NopRing;
@@ -50,8 +53,8 @@ enum ReceivePath {
 }
 
 /// An open ring and everything the kernel knows of it.
-pub(crate) struct Ring {
-    uring: Handle,
+pub(crate) struct Ring<K: Kernel = Handle> {
+    uring: K,
     arena: Arena,
     buffers: Option<BufferRing>,
     /// Memory for receives without the buffer ring, shared out among the flows.
@@ -98,7 +101,7 @@ const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 /// broken: a machine that is busy elsewhere reads on late.
 const ZERO_COPY_PATIENCE: Duration = Duration::from_secs(2);
 
-impl Ring {
+impl<K: Kernel> Ring<K> {
     /// What the kernel granted.
     pub(crate) fn facts(&self) -> &UringFacts {
         &self.facts
@@ -146,7 +149,7 @@ impl Ring {
                 self.count_open(token);
                 return;
             }
-            if let Err(error) = self.uring.submitter.submit() {
+            if let Err(error) = self.uring.submit() {
                 self.refused = Some(error);
                 return;
             }
@@ -241,22 +244,22 @@ impl Ring {
 
     /// Cancels everything and reaps until nothing is in flight.
     fn drain(&mut self, patience: Duration) -> Result<(), Undrained> {
-        let deadline = Instant::now() + patience;
-        let abort = Instant::now() + ZERO_COPY_PATIENCE;
+        let deadline = clock::now() + patience;
+        let abort = clock::now() + ZERO_COPY_PATIENCE;
         let mut done = Vec::with_capacity(64);
         while self.in_flight > 0 {
             self.cancel_all();
             // A cancel misses what is between two of its steps just then, so it is repeated.
-            let again = Instant::now() + CANCEL_INTERVAL;
-            while self.in_flight > 0 && Instant::now() < again {
-                let left = deadline.min(again).saturating_duration_since(Instant::now());
-                if Instant::now() >= deadline || self.wait(Some(left)).is_err() {
+            let again = clock::now() + CANCEL_INTERVAL;
+            while self.in_flight > 0 && clock::now() < again {
+                let left = deadline.min(again).saturating_duration_since(clock::now());
+                if clock::now() >= deadline || self.wait(Some(left)).is_err() {
                     return Err(Undrained(self.in_flight));
                 }
                 self.reap(&mut done);
                 done.drain(..).for_each(|d| self.release(d.received));
             }
-            if Instant::now() >= abort {
+            if clock::now() >= abort {
                 self.abort_zero_copy();
             }
         }
@@ -265,10 +268,10 @@ impl Ring {
 
     /// The kernel keeps the memory of zero-copy sends until the peer has taken them, and no cancel ends that.
     /// A peer that does not read would keep it for good; its connection is of no more use to anybody.
-    fn abort_zero_copy(&self) {
+    fn abort_zero_copy(&mut self) {
         if self.sending.path == SendPath::ZeroCopy {
             let left = self.sockets.iter().zip(&self.open).filter(|(_, open)| **open > 0);
-            left.for_each(|(socket, _)| drop(sys::disconnect(*socket)));
+            left.for_each(|(socket, _)| self.uring.disconnect(*socket));
         }
     }
 
@@ -312,12 +315,12 @@ impl Ring {
     }
 
     /// Puts a flow's socket into the file table, or takes it out with -1.
-    fn register_file(&self, flow: u32, fd: RawFd) -> io::Result<()> {
-        self.uring.submitter.register_files_update(flow, &[fd]).map(drop)
+    fn register_file(&mut self, flow: u32, fd: RawFd) -> io::Result<()> {
+        self.uring.replace_file(flow, fd)
     }
 }
 
-impl Backend for Ring {
+impl<K: Kernel> Backend for Ring<K> {
     fn attach(&mut self, flow: u32, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
         self.sockets[flow as usize] = socket.as_raw_fd();
         if let Some(to) = to {
@@ -362,7 +365,7 @@ impl Backend for Ring {
     fn make_room(&mut self, operations: u32) {
         // The end of a submission ends a chain, so one that began in a full queue would come apart.
         if self.uring.room() < operations as usize
-            && let Err(error) = self.uring.submitter.submit()
+            && let Err(error) = self.uring.submit()
         {
             self.refused = Some(error);
         }
@@ -410,7 +413,7 @@ impl Backend for Ring {
     }
 
     fn reap(&mut self, done: &mut Vec<Done>) {
-        self.operations.overflows = u64::from(self.uring.completions().overflow());
+        self.operations.overflows = u64::from(self.uring.dropped());
         while done.len() + 1 < done.capacity()
             && let Some(told) = self.connections.as_mut().and_then(Connections::tell)
         {
@@ -418,7 +421,7 @@ impl Backend for Ring {
         }
         // One may be told as two.
         while done.len() + 1 < done.capacity() {
-            let Some(entry) = self.uring.completions().next() else { return };
+            let Some(entry) = self.uring.completion() else { return };
             self.take(&entry, done);
         }
     }
@@ -450,22 +453,21 @@ impl Backend for Ring {
         // A kernel may make unregistering wait for what is in flight, without end. What is left then goes
         // with the ring, and the arena stays.
         self.drain(patience)?;
-        let submitter = &self.uring.submitter;
         if self.buffers.is_some() {
             // The kernel must let go of the ring inside the arena before the arena goes.
-            let _ = submitter.unregister_buf_ring(buffers::GROUP);
+            self.uring.unregister_buffer_ring(buffers::GROUP);
         }
         if self.facts.registered_buffers {
-            let _ = submitter.unregister_buffers();
+            self.uring.unregister_buffers();
         }
         if self.facts.registered_files {
-            let _ = submitter.unregister_files();
+            self.uring.unregister_files();
         }
         Ok(())
     }
 }
 
-impl Drop for Ring {
+impl<K: Kernel> Drop for Ring<K> {
     fn drop(&mut self) {
         // After a close that drained, nothing; else the kernel may hold the memory for longer than we live.
         if self.in_flight > 0 {
