@@ -130,13 +130,18 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         // There may be more than there was room for.
         let all = done.len() + 1 < done.capacity();
         let idle = done.is_empty();
+        let mut stopped = false;
         for completion in done.drain(..) {
             worker.look(&completion);
             match completion.token.kind {
-                Kind::Stop => worker.stop_all(End::Stopped),
+                Kind::Stop => stopped = true,
                 _ => worker.step(&completion),
             }
             worker.backend.release(completion.received);
+        }
+        // Behind all that has happened by now: what an offer has left is still to be counted off.
+        if stopped {
+            worker.stop_all(End::Stopped);
         }
         worker.feed();
         if worker.minds_clock(idle) {

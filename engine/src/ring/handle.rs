@@ -95,6 +95,12 @@ impl Kernel for Handle {
         self.completions().next()
     }
 
+    fn has_overflowed(&mut self) -> bool {
+        // SAFETY: this view of the queue is the only one, for `self` is borrowed exclusively and it is gone
+        // on return.
+        unsafe { self.uring().submission_shared() }.cq_overflow()
+    }
+
     fn dropped(&mut self) -> u32 {
         self.completions().overflow()
     }

@@ -49,6 +49,9 @@ pub(crate) trait Kernel {
     /// Takes the next of the operations that have completed.
     fn completion(&mut self) -> Option<cqueue::Entry>;
 
+    /// Completions wait for room in the queue, which the next enter gives them.
+    fn has_overflowed(&mut self) -> bool;
+
     /// Completions that were dropped for want of room.
     fn dropped(&mut self) -> u32;
 

@@ -89,6 +89,8 @@ pub(crate) struct Ring<K: Kernel = Handle> {
     at_least: Duration,
     /// Buffers skipped before the run.
     skipped_before: u64,
+    /// Offers are queued that may not have begun.
+    offered: bool,
     /// Why an operation could not be queued; the next wait returns it.
     refused: Option<io::Error>,
     operations: Operations,
@@ -140,21 +142,16 @@ impl<K: Kernel> Ring<K> {
     /// the run at the next wait, for an entry left out would leave the flow waiting for ever.
     fn queue(&mut self, entry: squeue::Entry, token: Token) {
         let entry = &entry.user_data(token.to_bits());
-        for _ in 0..2 {
+        while self.refused.is_none() {
             // SAFETY: every address in the entry lies in the arena, which outlives the operation: `close`
             // gives it back only when nothing is in flight and leaks it otherwise. Descriptors
             // are those of the ring's file table or of sockets that the worker keeps open until
             // after `close`.
             if unsafe { self.uring.push(entry) } {
-                self.count_open(token);
-                return;
+                return self.count_open(token);
             }
-            if let Err(error) = self.uring.submit() {
-                self.refused = Some(error);
-                return;
-            }
+            self.refused = self.submit_until(|room| room > 0).err();
         }
-        self.refused = Some(io::Error::from_raw_os_error(libc::EBUSY));
     }
 
     /// Counts an operation that will complete. An offer need not, and is over when the kernel has begun it.
@@ -309,6 +306,7 @@ impl<K: Kernel> Ring<K> {
     /// Queues a send that goes as far as it does at once.
     fn offer(&mut self, span: Span, token: Token) {
         let file = self.file(token.flow);
+        self.offered = true;
         let send = Outgoing { span, linked: false, offer: true, to: self.to };
         let entry = self.sending.entry(file, &self.arena, &send, &mut self.operations);
         self.queue(entry, token);
@@ -364,9 +362,7 @@ impl<K: Kernel> Backend for Ring<K> {
 
     fn make_room(&mut self, operations: u32) {
         // The end of a submission ends a chain, so one that began in a full queue would come apart.
-        if self.uring.room() < operations as usize
-            && let Err(error) = self.uring.submit()
-        {
+        if let Err(error) = self.submit_until(|room| room >= operations as usize) {
             self.refused = Some(error);
         }
     }
@@ -421,7 +417,7 @@ impl<K: Kernel> Backend for Ring<K> {
         }
         // One may be told as two.
         while done.len() + 1 < done.capacity() {
-            let Some(entry) = self.uring.completion() else { return };
+            let Some(entry) = self.uring.completion().or_else(|| self.late_completion()) else { return };
             self.take(&entry, done);
         }
     }

@@ -3,11 +3,16 @@
 use std::io;
 use std::time::Duration;
 
+use io_uring::cqueue;
+
 use super::Ring;
 use super::kernel::{Kernel, Sleep};
 
 /// Looks at the ring in one busy wait: some microseconds, so that the clock is looked at now and then.
 const LOOKS: u32 = 256;
+/// How often entries are handed over that the kernel does not take, before it is taken for one that never
+/// does.
+const ATTEMPTS: u32 = 100;
 
 impl<K: Kernel> Ring<K> {
     /// Looks for a while whether anything happens, and has it done.
@@ -15,7 +20,8 @@ impl<K: Kernel> Ring<K> {
         for _ in 0..LOOKS {
             if !self.uring.is_idle() {
                 // It waits for nothing, and runs what the kernel has put off.
-                return entered(self.uring.enter(0, None));
+                entered(self.uring.enter(0, None))?;
+                return self.begin_offers();
             }
             std::hint::spin_loop();
         }
@@ -39,7 +45,39 @@ impl<K: Kernel> Ring<K> {
                 self.uring.enter(1, Some(Sleep { at_most, at_least_us: 0 }))
             }
         };
-        entered(result)
+        entered(result)?;
+        self.begin_offers()
+    }
+
+    /// What was offered has begun when the loop goes on, or the flow might offer what comes behind it before
+    /// it is known to have gone: it does not hear of an enter that took only a part, or nothing.
+    fn begin_offers(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.offered) {
+            let all = self.facts.submission_entries;
+            return self.submit_until(|room| room == all as usize);
+        }
+        Ok(())
+    }
+
+    /// A completion that had found no room in the queue. That of an offer must not come later than this turn,
+    /// and a turn is taken to have brought all there is when the queue is empty.
+    pub(super) fn late_completion(&mut self) -> Option<cqueue::Entry> {
+        if !self.uring.has_overflowed() || entered(self.uring.enter(0, None)).is_err() {
+            return None;
+        }
+        self.uring.completion()
+    }
+
+    /// Hands over what is queued until there is so much room as it takes. What an enter does not take at once
+    /// it may take a moment later.
+    pub(super) fn submit_until(&mut self, enough: impl Fn(usize) -> bool) -> io::Result<()> {
+        for _ in 0..ATTEMPTS {
+            if enough(self.uring.room()) {
+                return Ok(());
+            }
+            entered(self.uring.submit())?;
+        }
+        Err(io::Error::from_raw_os_error(libc::EBUSY))
     }
 }
 
