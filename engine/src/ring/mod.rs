@@ -7,6 +7,8 @@
 
 mod buffers;
 mod connections;
+#[cfg(test)]
+mod faulty;
 mod handle;
 mod kernel;
 mod nop;
