@@ -192,10 +192,6 @@ impl<K: Kernel> Ring<K> {
                 Some(first) => Received::Ring { first, bytes: 0 },
                 None => Received::Nothing,
             },
-            (Kind::Unknown, _) => {
-                self.operations.stale += 1;
-                Received::Nothing
-            }
             _ => Received::Nothing,
         };
         Done { token, result, more, received }
@@ -210,9 +206,11 @@ impl<K: Kernel> Ring<K> {
         let token = told.token;
         let mut rest = None;
         let mut over = u32::from(!told.more && token.kind != Kind::Offer);
-        let Some(chain) = self.chains.get_mut(token.flow as usize) else {
-            // Of no operation of ours.
-            return self.count_over(token, over);
+        let Some(chain) = self.chains.get_mut(token.flow as usize).filter(|_| token.kind != Kind::Unknown)
+        else {
+            // Of no operation of ours: none is over with it, and what is under way keeps its memory.
+            self.operations.stale += 1;
+            return;
         };
         match token.kind {
             Kind::Send if send::notified(entry, &mut self.operations) => return self.count_over(token, over),

@@ -64,7 +64,7 @@ pub(super) enum Fault {
     CancelIsLate,
     /// The notification of a zero-copy send takes its time.
     NotificationIsLate,
-    /// A completion of nothing that is under way.
+    /// A completion of nothing that there is.
     Stale,
     /// A datagram is lost.
     Lost,
@@ -114,11 +114,6 @@ impl Menu {
             }
         }
         Self { left: random.pick(&[5, 50, 500]), odds }
-    }
-
-    /// This fault never comes.
-    pub(super) fn without(&mut self, fault: Fault) {
-        self.odds[fault as usize] = 0;
     }
 
     /// Whether it is time for a fault.

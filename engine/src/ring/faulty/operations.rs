@@ -164,7 +164,6 @@ impl World {
         if failed || flags & SKIP_SUCCESS == 0 {
             self.post(completion);
         }
-        self.forget(completion.user_data);
         if !failed || flags & HARD_LINK != 0 {
             return;
         }
@@ -175,16 +174,7 @@ impl World {
                 let result = -libc::ECANCELED;
                 self.post(Completion { user_data, result, flags: 0, stale: false });
             }
-            self.forget(user_data);
         }
-    }
-
-    /// Remembers the name of an operation that is over.
-    fn forget(&mut self, user_data: u64) {
-        if self.finished.len() == 64 {
-            self.finished.remove(0);
-        }
-        self.finished.push(user_data);
     }
 
     fn cancel(&mut self, entry: &Entry) -> Step {
@@ -382,7 +372,6 @@ impl World {
                 assert!(lent.read() == holds, "memory of a zero-copy send was written to");
                 let result = if self.random.one_in(2) { COPIED } else { 0 };
                 self.post(Completion { user_data, result, flags: NOTIFICATION, stale: false });
-                self.forget(user_data);
                 true
             }
             _ => false,

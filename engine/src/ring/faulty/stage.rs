@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::chance::{Doom, Fault, Menu, Random};
+use super::chance::{Doom, Menu, Random};
 use super::lending::Buffers;
 use super::memory::{Lent, SharedRing};
 use super::peer::{Peer, Sizes, Socket};
@@ -117,8 +117,7 @@ impl Stage {
     pub(super) fn new(seed: u64, work: Work, peer: impl Fn(&mut Random) -> Peer) -> Self {
         let start = simulated::start();
         let mut random = Random::new(seed);
-        let mut menu = Menu::new(&mut random);
-        menu.without(Fault::Stale);
+        let menu = Menu::new(&mut random);
         let flows = if work.datagrams { 1 } else { random.pick(&[1, 1, 2, 3]) };
         let (layout, sizes) = layout(&mut random, work, flows);
         let descriptors: Vec<OwnedFd> = (0..flows).map(|_| sys::event().expect("an event")).collect();
