@@ -339,3 +339,47 @@ tests! {
     requests_over_datagrams: |seed| request_datagrams(seed, INTO_BUFFERS[seed as usize % 2 * 2]);
     responses_over_datagrams: |seed| respond_datagrams(seed, INTO_BUFFERS[seed as usize % 2 * 2]);
 }
+
+/// Runs that failed before something of the engine was mended.
+mod mended {
+    use super::*;
+
+    #[test]
+    fn an_offer_that_an_enter_did_not_take_lost_bytes_of_the_stream() {
+        respond(32, INTO_BUFFERS[32 % 3]);
+        request(46, INTO_BUFFERS[46 % 3]);
+    }
+
+    #[test]
+    fn a_completion_that_found_no_room_came_too_late_for_an_offer() {
+        request(600, INTO_BUFFERS[600 % 3]);
+        respond(522, INTO_BUFFERS[522 % 3]);
+    }
+
+    #[test]
+    fn an_interrupted_submission_ended_the_run() {
+        send_stream(474, SendPath::Chain);
+        send_stream(788, SendPath::ZeroCopy);
+    }
+
+    #[test]
+    fn a_stop_hid_what_an_offer_had_left() {
+        respond(457, INTO_BUFFERS[457 % 3]);
+    }
+
+    #[test]
+    fn the_end_of_the_peer_hid_what_an_offer_had_left() {
+        respond_datagrams(633, INTO_BUFFERS[2]);
+    }
+
+    #[test]
+    fn requests_asked_for_again_were_offered_twice_in_a_turn() {
+        request_datagrams(1581, INTO_BUFFERS[2]);
+    }
+
+    #[test]
+    fn a_completion_of_nothing_gave_memory_back_too_early() {
+        receive_stream(1, ReceivePath::Multishot);
+        request_datagrams(2, INTO_BUFFERS[0]);
+    }
+}
