@@ -77,8 +77,8 @@ impl CannotStart {
 
 /// What decides whether there are descriptors to wait by.
 const DESCRIPTORS: &str = "ulimit -n and fs.file-max limit descriptors, fs.epoll.max_user_watches what is \
-                           watched, and the container's memory limit the kernel's memory: raise the one that is \
-                           used up";
+                           watched, and the container's memory limit the kernel's memory: raise the one that \
+                           is used up";
 
 /// What decides whether there are threads.
 const THREADS: &str =
@@ -103,8 +103,8 @@ fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, Can
         Err(reason) => {
             complain(&target.failure_line());
             tracing::error!(
-                "ENV: {reason}; `ss -ltnp` shows who holds a port, -p and -L choose another; ulimit -n limits \
-                 descriptors"
+                "ENV: {reason}; `ss -ltnp` shows who holds a port, -p and -L choose another; ulimit -n \
+                 limits descriptors"
             );
             return Ok(ExitCode::FAILURE);
         }

@@ -31,7 +31,7 @@ const MULTICAST: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 /// Data of the victim's that nobody asked for would be there by then.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Transactions of a test, and their bytes. The answer is the longer one, as who wants to flood would have it.
+/// Transactions of a test, and their bytes. The answer is the longer one, as who floods would have it.
 const TRANSACTIONS: u32 = 20;
 const ASK: usize = 10;
 const ANSWER: usize = 1000;
