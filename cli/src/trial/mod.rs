@@ -26,11 +26,11 @@ use ringperf_engine::{End, Outcome};
 use ringperf_proto::{RemoteResults, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::args::PASSPHRASE_BYTES_MAX;
 use crate::client::deadline::Deadlines;
 use crate::client::interrupt::{Interrupt, signal_name};
 use crate::cores;
 use crate::error::{Class, Failure, errno_text};
+use crate::passphrase::PASSPHRASE_BYTES_MAX;
 use crate::record::{self, Contact, Measured, Netserver, Record};
 pub(crate) use args::{Args, BufferOf, CONTROL_PORT, Cores, EngineArg, Family, SendArg, Test, parse_cores};
 pub(crate) use bridge::test_name;

@@ -23,7 +23,7 @@ use crate::support::{
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// The request of a golden with changes, without the addresses and ports it was recorded with.
-fn request(name: &str, change: impl FnOnce(&mut OmniRequest)) -> Frame {
+pub(super) fn request(name: &str, change: impl FnOnce(&mut OmniRequest)) -> Frame {
     let (mut frame, mut request) = golden_request(name);
     request.data_port = 0;
     request.netperf_port = 0;
@@ -55,7 +55,7 @@ fn datagrams_from(local: IpAddr, port: u32) -> UdpSocket {
     socket
 }
 
-fn read_to_the_end(data: &mut TcpStream) -> u64 {
+pub(super) fn read_to_the_end(data: &mut TcpStream) -> u64 {
     std::io::copy(data, &mut std::io::sink()).expect("the stream ends in order")
 }
 
