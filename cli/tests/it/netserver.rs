@@ -1,6 +1,8 @@
 //! netserver as its clients and its operators see it: start and end, recorded conversations, and stock
 //! netperf.
 
+mod passphrases;
+mod policy;
 mod sessions;
 mod streams;
 mod transactions;
