@@ -37,6 +37,7 @@ const CONTROL: Ends = Ends {
     peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 40_000),
 };
 
+/// What the operator chose who chose nothing.
 fn defaults() -> Defaults {
     Defaults {
         cores: Vec::new(),
@@ -44,6 +45,7 @@ fn defaults() -> Defaults {
         without: Without::default(),
         rate_max: None,
         loopback: false,
+        drain: Duration::from_secs(20),
     }
 }
 
@@ -191,4 +193,17 @@ fn on_loopback_alone_data_is_there_too() {
     assert_eq!(bound(|_| ()), IpAddr::from(Ipv4Addr::LOCALHOST));
     assert_eq!(bound(|request| request.ipfamily = proto::omni::FAMILY_V6), IpAddr::from(Ipv6Addr::LOCALHOST));
     assert_eq!(bound(|request| request.netserver_ip = words([127, 0, 0, 9])), IpAddr::from([127, 0, 0, 9]));
+}
+
+#[test]
+fn a_test_that_cannot_be_trusted_is_told_of() {
+    assert_eq!(defect(&Operations { completions: 9, no_buffers: 9, ..Operations::default() }), None);
+    for counted in [
+        Operations { stale: 1, ..Operations::default() },
+        Operations { overflows: 1, ..Operations::default() },
+        Operations { skipped_buffers: 1, ..Operations::default() },
+    ] {
+        // the soak of a netserver looks for these words
+        assert!(defect(&counted).expect("a defect").contains("dropped completions"));
+    }
 }

@@ -10,10 +10,11 @@ use ringperf_proto::omni::OmniRequest;
 use ringperf_proto::{FRAME_BYTES, Frame};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::streams::{read_to_the_end, request};
+use super::streams::read_to_the_end;
 use super::{SOON, netserver};
 use crate::support::{
-    Control, Netserver, RINGPERF, await_that, connect_data, golden, received, run, skip, stock, words,
+    Control, Netserver, RINGPERF, await_that, connect_data, golden, received, request, run, skip, stock,
+    words,
 };
 
 /// How soon somebody who gets no session has to know.
