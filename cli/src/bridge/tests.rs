@@ -149,3 +149,16 @@ fn answers_over_udp_come_from_where_we_were_asked_if_that_is_asked_for() {
     assert_eq!(bound(proto::Test::UdpRr, proto::omni::flag::PACKET_INFO), CONTROL.local);
     assert_eq!(bound(proto::Test::TcpRr, proto::omni::flag::PACKET_INFO), any);
 }
+
+#[test]
+fn a_test_that_cannot_be_trusted_is_told_of() {
+    assert_eq!(defect(&Operations { completions: 9, no_buffers: 9, ..Operations::default() }), None);
+    for counted in [
+        Operations { stale: 1, ..Operations::default() },
+        Operations { overflows: 1, ..Operations::default() },
+        Operations { skipped_buffers: 1, ..Operations::default() },
+    ] {
+        // the soak of a netserver looks for these words
+        assert!(defect(&counted).expect("a defect").contains("dropped completions"));
+    }
+}

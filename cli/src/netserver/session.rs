@@ -306,6 +306,9 @@ impl<T: Transport> Session<'_, T> {
                 "without {}: {}; instead: {}", degraded.feature, degraded.reason, degraded.instead
             );
         }
+        if let Some(defect) = bridge::defect(&outcome.tally.operations) {
+            tracing::error!(peer = %self.ends.peer, "BUG: {defect}");
+        }
         if matches!(outcome.end, End::NoConnection) {
             tracing::warn!(peer = %self.ends.peer, "{}", bridge::nobody_came(spec.test));
         }
