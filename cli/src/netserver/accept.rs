@@ -89,6 +89,7 @@ impl Hall {
             let hall = Rc::clone(&self);
             loops.spawn_local(async move { hall.accept::<T>(&listener).await });
         }
+        loops.spawn_local(T::keep_going());
         let mut stop = self.stop.clone();
         // An error means that nobody is left who could say stop, which is as good as stop.
         let _ = stop.wait_for(|&stop| stop).await;

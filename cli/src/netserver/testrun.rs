@@ -81,10 +81,8 @@ pub(super) async fn prepare(
     number: u64,
 ) -> Result<Ready, Refused> {
     let (told, prepared) = oneshot::channel();
-    std::thread::Builder::new()
-        .name(format!("rp-test-{number}"))
-        .spawn(move || work(&spec, control, &defaults, told))
-        .map_err(|error| no_thread(&error))?;
+    let work = move || work(&spec, control, &defaults, told);
+    ringperf_engine::spawn(&format!("rp-test-{number}"), work).map_err(|error| no_thread(&error))?;
     prepared.await.unwrap_or_else(|_| Err(gone()))
 }
 
@@ -146,7 +144,8 @@ fn no_thread(error: &io::Error) -> Refused {
     Refused {
         errno: error.raw_os_error().unwrap_or(EIO),
         reason: format!(
-            "ENV: no thread for the test: {}; ulimit -u and the container's pids limit decide it",
+            "ENV: no thread for the test: {}; ulimit -u and the container's pids limit decide it, ulimit -v \
+             if it is ENOMEM",
             reason(error)
         ),
     }
