@@ -5,6 +5,7 @@
 //! found out by those who try.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::Arg;
@@ -99,6 +100,8 @@ pub(crate) struct NetserverOptions {
     pub engine: EngineChoice,
     /// `--without`: what data workers do without.
     pub without: Without,
+    /// `--pid-file`: where the number of the process that serves is written.
+    pub pid_file: Option<PathBuf>,
     /// The child half of a start in the background.
     pub background_child: bool,
     /// End when standard input does, so that whoever started this netserver cannot leave it behind.
@@ -195,6 +198,7 @@ impl NetserverOptions {
                 "engine" => self.engine = engine(&long_value(parser, "engine")?)?,
                 "exit-with-stdin" => self.exit_with_stdin = true,
                 "help" => return Ok(Some(Netserver::Help)),
+                "pid-file" => self.pid_file = Some(pid_file(parser)?),
                 "without" => without::add(&mut self.without, &long_value(parser, "without")?)
                     .map_err(|complaint| format!("netserver: --without: {complaint}"))?,
                 other => return Err(format!("netserver: unrecognized option '--{other}'")),
@@ -238,6 +242,13 @@ fn passphrase(text: String) -> Result<String, String> {
     } else {
         Err(format!("netserver: -Z takes 1 to {PASSPHRASE_BYTES_MAX} bytes, not {}", text.len()))
     }
+}
+
+/// Made absolute here, for a netserver in the background has another folder.
+fn pid_file(parser: &mut lexopt::Parser) -> Result<PathBuf, String> {
+    let file =
+        parser.value().map_err(|_| "netserver: option '--pid-file' requires an argument".to_owned())?;
+    std::path::absolute(file).map_err(|error| format!("netserver: --pid-file: {error}"))
 }
 
 fn long_value(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {

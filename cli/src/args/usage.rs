@@ -22,6 +22,7 @@ pub(crate) const NETSERVER_OPTIONS: &[(&str, &str)] = &[
         "pin data workers to these cores, in their order, unless the client asks for one: 0 or 0,2-3",
     ),
     ("--engine NAME", "auto, uring, epoll or classic: how data is moved (auto)"),
+    ("--pid-file FILE", "write the number of the process that serves to this file, and remove it at the end"),
     (
         "--without LIST",
         "move data without these, with commas between: low-water (then the kernel wakes a receiver for every \

@@ -9,6 +9,7 @@ mod background;
 mod incoming;
 mod listen;
 mod log;
+mod pidfile;
 mod session;
 mod testrun;
 mod transport;
@@ -22,12 +23,13 @@ use std::rc::Rc;
 use std::thread::available_parallelism;
 
 use ringperf_engine::EngineChoice;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::watch;
 
 use self::accept::Hall;
 use self::listen::{Bound, Target};
+use self::pidfile::PidFile;
 use self::session::Settings;
 use self::transport::ControlPlane;
 use crate::args::{Netserver, NetserverOptions, netserver_usage};
@@ -84,13 +86,22 @@ fn start(words: &[OsString], options: NetserverOptions) -> io::Result<ExitCode> 
     };
     let plane = control_plane(options.engine)?;
     let stop = watch_for_the_end(options.exit_with_stdin && !options.background_child)?;
+    // Only now that a signal ends it in order, which removes the file.
+    let pid_file = match options.pid_file.as_deref().map(PidFile::take).transpose() {
+        Ok(pid_file) => pid_file,
+        Err(reason) => {
+            tracing::error!("ENV: {reason}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     announce(&bound, &options, &plane);
     say(&target.start_line(bound.port));
     if options.background_child {
         background::close_streams()?;
     }
-    serve(plane, bound, &options, stop)?;
-    Ok(ExitCode::SUCCESS)
+    let served = serve(plane, bound, &options, stop);
+    drop(pid_file);
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 /// Serves until the end; returns when every session is closed.
@@ -169,14 +180,16 @@ fn announce(bound: &Bound, options: &NetserverOptions, plane: &ControlPlane) {
 }
 
 /// Becomes true on SIGINT and SIGTERM, and at the end of standard input where that was asked for. A second
-/// signal ends the process at once.
+/// signal ends the process at once. SIGHUP, which a terminal that closes sends, ends nothing.
 fn watch_for_the_end(stdin: bool) -> io::Result<watch::Receiver<bool>> {
     let (stop, stopped) = watch::channel(false);
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let on_signal = stop.clone();
     std::thread::Builder::new().name("rp-signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            if on_signal.send_replace(true) {
+            if signal == SIGHUP {
+                tracing::info!("SIGHUP changes nothing: all settings are on the command line");
+            } else if on_signal.send_replace(true) {
                 std::process::exit(128 + signal);
             }
         }
@@ -194,7 +207,11 @@ fn watch_for_the_end(stdin: bool) -> io::Result<watch::Receiver<bool>> {
 /// The control connection that inetd accepted: standard input, where it is a connected socket and no option
 /// says that this netserver should listen.
 fn inetd_stream(options: &NetserverOptions) -> Option<TcpStream> {
-    let listens = options.foreground || options.serial || options.host.is_some() || options.port.is_some();
+    let listens = options.foreground
+        || options.serial
+        || options.host.is_some()
+        || options.port.is_some()
+        || options.pid_file.is_some();
     if listens || options.background_child {
         return None;
     }
