@@ -50,6 +50,8 @@ pub(crate) struct Defaults {
     pub engine: EngineChoice,
     /// What to do without.
     pub without: Without,
+    /// How long to wait for the client's end of a stream that we sent.
+    pub drain: Duration,
 }
 
 /// The control connection that a test was asked for on.
@@ -96,6 +98,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     options.gro = spec.wishes.coalescing;
     options.gso = spec.wishes.segmentation;
     options.receive_grace = GRACE;
+    options.drain_timeout = defaults.drain;
     options.engine = defaults.engine;
     options.without = defaults.without;
     leave_out(&mut options.without, spec.wishes.without);

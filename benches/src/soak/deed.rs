@@ -122,7 +122,7 @@ impl Test {
             Self::TcpCrr => (
                 &[
                     "",
-                    "--flows 8",
+                    "--in-flight 8",
                     "--request 100 --response 20000",
                     "--transactions 500",
                     "--without shared-segments",
@@ -210,8 +210,10 @@ impl Client {
             Self::Run => {
                 let name = test.name().to_lowercase().replace('_', "-");
                 let variant = *dice.one_of(ours);
-                // what is left out, and how a message is sent, are io_uring's matters
-                let free = !["--without", "--send", "--busy-poll"].iter().any(|word| variant.contains(word));
+                // What is left out, and how a message is sent, are io_uring's matters, and the classic engine
+                // makes one connection at a time.
+                let bound = ["--without", "--send", "--busy-poll", "--in-flight"];
+                let free = !bound.iter().any(|word| variant.contains(word));
                 let engine = if free { *dice.one_of(&ENGINES) } else { "" };
                 let counted = variant.contains("--bytes") || variant.contains("--transactions");
                 let length = if counted { String::new() } else { format!("--time {seconds}") };
