@@ -363,8 +363,8 @@ pub(crate) fn line(spec: &proto::TestSpec, outcome: &Outcome) -> String {
     )
 }
 
-/// What to say of a test whose completions cannot be trusted, which no test is unless the kernel or the engine
-/// has a defect. Its client does not see it, for the messages have no word for it.
+/// What to say of a test whose completions cannot be trusted, which no test is unless the kernel or the
+/// engine has a defect. Its client does not see it, for the messages have no word for it.
 pub(crate) fn defect(counted: &Operations) -> Option<String> {
     let (stale, overflows, skipped) = (counted.stale, counted.overflows, counted.skipped_buffers);
     (stale + overflows + skipped > 0).then(|| {

@@ -38,8 +38,8 @@ pub(super) fn start(quiet: bool, debug: u32) {
     }));
 }
 
-/// Whether a stream is the one to systemd's journal, which has the time of each line by itself: systemd names its
-/// device and inode.
+/// Whether a stream is the one to systemd's journal, which has the time of each line by itself: systemd names
+/// its device and inode.
 fn is_journal(named: Option<&str>, stream: impl AsFd) -> bool {
     let Some((device, inode)) = named.and_then(|named| named.split_once(':')) else { return false };
     let is = |field: u64, text: &str| text.parse() == Ok(field);

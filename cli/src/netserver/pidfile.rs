@@ -1,8 +1,8 @@
 //! The file that names the process which serves (`--pid-file`).
 //!
-//! The process that wrote it holds a lock on it for as long as it lives, so that a file which was left behind is
-//! told from one of a netserver that runs. Nothing is followed or overwritten that is no such file: a name may
-//! lie in a folder where others write.
+//! The process that wrote it holds a lock on it for as long as it lives, so that a file which was left behind
+//! is told from one of a netserver that runs. Nothing is followed or overwritten that is no such file: a name
+//! may lie in a folder where others write.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -107,7 +107,8 @@ fn refused(error: &io::Error) -> String {
 
 fn told(path: &Path, cause: &str) -> String {
     format!(
-        "cannot write the process's number to {}: {cause}; --pid-file decides it, `ls -l` shows what is there",
+        "cannot write the process's number to {}: {cause}; --pid-file decides it, `ls -l` shows what is \
+         there",
         path.display()
     )
 }

@@ -1,4 +1,5 @@
-//! A netserver as a service: the unit of systemd, its rights and its system calls, its signals and its pid file.
+//! A netserver as a service: the unit of systemd, its rights and its system calls, its signals and its pid
+//! file.
 //!
 //! systemd itself does not run here: what its filters would refuse is told from what netserver calls.
 
