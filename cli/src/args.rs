@@ -5,6 +5,7 @@
 //! found out by those who try.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::Arg;
@@ -12,14 +13,14 @@ use ringperf_engine::EngineChoice;
 use ringperf_engine::plan::Without;
 
 use crate::cores;
+use crate::passphrase::{PASSPHRASE_BYTES_MAX, Passphrase};
 use crate::without;
 
+pub(crate) use policy::Policy;
 pub(crate) use usage::{NETSERVER_OPTIONS, netserver_usage};
 
+mod policy;
 mod usage;
-
-/// Longest passphrase that a frame has room for, in bytes.
-pub(crate) const PASSPHRASE_BYTES_MAX: usize = 647;
 
 /// Address family to listen on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub(crate) enum Family {
     V6,
 }
 
-/// How long each wait on a control connection may last. Every one of them ends the session.
+/// How long each wait for a client may last. Every one of them but the last ends the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadlines {
     /// From accept to the whole first frame.
@@ -46,6 +47,10 @@ pub(crate) struct Deadlines {
     pub idle: Duration,
     /// For one frame to be taken by the peer.
     pub write: Duration,
+    /// For a test to end whose client has ended its control stream.
+    pub ended: Duration,
+    /// For the client's end of a stream that we sent.
+    pub drain: Duration,
 }
 
 impl Default for Deadlines {
@@ -56,6 +61,8 @@ impl Default for Deadlines {
             rest: Duration::from_secs(10),
             idle: Duration::from_secs(300),
             write: Duration::from_secs(10),
+            ended: Duration::from_secs(10),
+            drain: Duration::from_secs(20),
         }
     }
 }
@@ -63,15 +70,26 @@ impl Default for Deadlines {
 impl Deadlines {
     /// All of them cut to `limit` where they are longer.
     fn at_most(limit: Duration) -> Self {
-        let Self { first, first_with_passphrase, rest, idle, write } = Self::default();
+        let Self { first, first_with_passphrase, rest, idle, write, ended, drain } = Self::default();
         Self {
             first: first.min(limit),
             first_with_passphrase: first_with_passphrase.min(limit),
             rest: rest.min(limit),
             idle: idle.min(limit),
             write: write.min(limit),
+            ended: ended.min(limit),
+            drain: drain.min(limit),
         }
     }
+}
+
+/// Where the passphrase is that every session has to open with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PassphraseIn {
+    /// `--passphrase-file`: in this file.
+    File(PathBuf),
+    /// `-Z`: here.
+    Word(Passphrase),
 }
 
 /// What netserver was asked to do.
@@ -91,14 +109,18 @@ pub(crate) struct NetserverOptions {
     pub quiet: bool,
     /// `-p`: the control port as written; `None` is 12865.
     pub port: Option<String>,
-    /// `-Z`: the passphrase every session has to open with.
-    pub passphrase: Option<String>,
+    /// `-Z` or `--passphrase-file`.
+    pub passphrase: Option<PassphraseIn>,
+    /// Who may do what, and how much of it.
+    pub policy: Policy,
     /// `--cores`: where data workers run unless the peer asks for a core.
     pub cores: Vec<usize>,
     /// `--engine`: the backend of data workers; also whether the control plane may use io_uring.
     pub engine: EngineChoice,
     /// `--without`: what data workers do without.
     pub without: Without,
+    /// `--pid-file`: where the number of the process that serves is written.
+    pub pid_file: Option<PathBuf>,
     /// The child half of a start in the background.
     pub background_child: bool,
     /// End when standard input does, so that whoever started this netserver cannot leave it behind.
@@ -113,7 +135,7 @@ pub(crate) enum Netserver {
     /// `--help`: usage on standard output, exit 0.
     Help,
     /// Serve.
-    Serve(NetserverOptions),
+    Serve(Box<NetserverOptions>),
     /// `-h` or words that make no sense: this complaint if there is one, and the usage, on standard error;
     /// exit 1.
     Usage(Option<String>),
@@ -129,7 +151,10 @@ impl Netserver {
         loop {
             let word = match parser.next() {
                 Ok(Some(word)) => word.into_owned(),
-                Ok(None) => return Self::Serve(options),
+                Ok(None) => match policy::check(&options) {
+                    Ok(()) => return Self::Serve(Box::new(options)),
+                    Err(complaint) => return Self::Usage(Some(complaint)),
+                },
                 Err(error) => return Self::Usage(Some(format!("netserver: {error}"))),
             };
             match options.take(&word, &mut parser) {
@@ -178,7 +203,9 @@ impl NetserverOptions {
                 'n' | 'v' => drop(letter_value(parser, *letter)?),
                 'p' => self.port = Some(letter_value(parser, 'p')?),
                 'V' => return Ok(Some(Netserver::Version)),
-                'Z' => self.passphrase = Some(passphrase(letter_value(parser, 'Z')?)?),
+                'Z' => {
+                    self.passphrase = Some(PassphraseIn::Word(passphrase(&letter_value(parser, 'Z')?)?));
+                }
                 other => return Err(format!("netserver: invalid option -- '{other}'")),
             },
             Word::Long(name) => match name.as_str() {
@@ -195,9 +222,16 @@ impl NetserverOptions {
                 "engine" => self.engine = engine(&long_value(parser, "engine")?)?,
                 "exit-with-stdin" => self.exit_with_stdin = true,
                 "help" => return Ok(Some(Netserver::Help)),
+                "passphrase-file" => {
+                    self.passphrase = Some(PassphraseIn::File(long_value(parser, "passphrase-file")?.into()));
+                }
+                "pid-file" => self.pid_file = Some(pid_file(parser)?),
                 "without" => without::add(&mut self.without, &long_value(parser, "without")?)
                     .map_err(|complaint| format!("netserver: --without: {complaint}"))?,
-                other => return Err(format!("netserver: unrecognized option '--{other}'")),
+                other => match self.policy.take(other, &mut || long_value(parser, other)) {
+                    Some(taken) => taken?,
+                    None => return Err(format!("netserver: unrecognized option '--{other}'")),
+                },
             },
             // netserver has no operands and passes over those it is given.
             Word::Stray => {}
@@ -231,13 +265,16 @@ fn letter_value(parser: &mut lexopt::Parser, letter: char) -> Result<String, Str
     value.into_string().map_err(|_| format!("netserver: the argument of -{letter} is not text"))
 }
 
-/// An empty passphrase would look like a closed door, and one that no frame has room for would never open it.
-fn passphrase(text: String) -> Result<String, String> {
-    if (1..=PASSPHRASE_BYTES_MAX).contains(&text.len()) {
-        Ok(text)
-    } else {
-        Err(format!("netserver: -Z takes 1 to {PASSPHRASE_BYTES_MAX} bytes, not {}", text.len()))
-    }
+fn passphrase(text: &str) -> Result<Passphrase, String> {
+    Passphrase::new(text.as_bytes())
+        .ok_or_else(|| format!("netserver: -Z takes 1 to {PASSPHRASE_BYTES_MAX} bytes, not {}", text.len()))
+}
+
+/// Made absolute here, for a netserver in the background has another folder.
+fn pid_file(parser: &mut lexopt::Parser) -> Result<PathBuf, String> {
+    let file =
+        parser.value().map_err(|_| "netserver: option '--pid-file' requires an argument".to_owned())?;
+    std::path::absolute(file).map_err(|error| format!("netserver: --pid-file: {error}"))
 }
 
 fn long_value(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {

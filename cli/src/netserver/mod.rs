@@ -6,12 +6,16 @@
 
 mod accept;
 mod background;
+mod guesses;
 mod incoming;
 mod listen;
 mod log;
+mod pidfile;
+mod policy;
 mod session;
 mod testrun;
 mod transport;
+mod turned_away;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -22,17 +26,20 @@ use std::rc::Rc;
 use std::thread::available_parallelism;
 
 use ringperf_engine::EngineChoice;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::watch;
 
 use self::accept::Hall;
+use self::guesses::{GUESSES_MAX, Guesses, PERIOD};
 use self::listen::{Bound, Target};
+use self::pidfile::PidFile;
 use self::session::Settings;
 use self::transport::ControlPlane;
-use crate::args::{Netserver, NetserverOptions, netserver_usage};
+use crate::args::{Netserver, NetserverOptions, PassphraseIn, netserver_usage};
 use crate::bridge::{Defaults, Ends};
 use crate::netperf_cpu;
+use crate::passphrase::{Passphrase, Unfit};
 
 /// The release this netserver is compatible with.
 const VERSION: &str = "Netperf version 2.7.0";
@@ -44,8 +51,8 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
             say(netserver_usage().trim_end());
             ExitCode::SUCCESS
         }
-        Netserver::Serve(options) => start(&words, options).unwrap_or_else(|error| {
-            complain(&format!("ENV: netserver cannot start: {}", log::reason(&error)));
+        Netserver::Serve(options) => start(&words, &options).unwrap_or_else(|CannotStart(why)| {
+            complain(&why);
             ExitCode::FAILURE
         }),
         Netserver::Usage(complaint) => {
@@ -62,34 +69,77 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn start(words: &[OsString], options: NetserverOptions) -> io::Result<ExitCode> {
-    if let Some(stream) = inetd_stream(&options) {
-        return serve_one(stream, &options);
+/// Why there is no netserver: what was tried, what the system said, and what decides it.
+struct CannotStart(String);
+
+impl CannotStart {
+    /// To be given the system's answer.
+    fn at(tried: &'static str, remedy: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| {
+            let reason = log::reason(&error);
+            Self(format!("ENV: netserver cannot start: {tried}: {reason}; {remedy}"))
+        }
+    }
+}
+
+/// What decides whether there are descriptors to wait by.
+const DESCRIPTORS: &str = "ulimit -n and fs.file-max limit descriptors, fs.epoll.max_user_watches what is \
+                           watched, and the container's memory limit the kernel's memory: raise the one that \
+                           is used up";
+
+/// What decides whether there are threads.
+const THREADS: &str =
+    "ulimit -u and the container's pids limit decide it: raise them, or end other processes";
+
+fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, CannotStart> {
+    if let Some(stream) = inetd_stream(options) {
+        // A complaint about the passphrase would go to the client.
+        return passphrase(options)
+            .map_or(Ok(ExitCode::FAILURE), |passphrase| serve_one(stream, options, passphrase));
     }
     if !options.foreground && !options.background_child {
-        return background::start(words);
+        return background::start(words)
+            .map_err(CannotStart::at("starting in the background", "-D stays in the foreground"));
     }
+    // Its name may be of the folder that the process in the background leaves.
+    let passphrase = passphrase(options).map_err(CannotStart)?;
     if options.background_child {
-        background::leave_terminal()?;
+        background::leave_terminal()
+            .map_err(CannotStart::at("leaving the terminal", "-D stays in the foreground"))?;
     }
     log::start(options.quiet, options.debug);
-    let target = Target::new(&options);
+    let target = Target::new(options);
     let bound = match listen::bind(&target) {
         Ok(bound) => bound,
         Err(reason) => {
             complain(&target.failure_line());
-            tracing::error!("ENV: {reason}; `ss -ltnp` shows who holds a port, -p and -L choose another");
+            tracing::error!(
+                "ENV: {reason}; `ss -ltnp` shows who holds a port, -p and -L choose another; ulimit -n \
+                 limits descriptors"
+            );
             return Ok(ExitCode::FAILURE);
         }
     };
-    let plane = control_plane(options.engine)?;
+    let plane = control_plane(options.engine)
+        .map_err(CannotStart::at("making what control connections are awaited by", DESCRIPTORS))?;
     let stop = watch_for_the_end(options.exit_with_stdin && !options.background_child)?;
-    announce(&bound, &options, &plane);
+    // Only now that a signal ends it in order, which removes the file.
+    let pid_file = match options.pid_file.as_deref().map(PidFile::take).transpose() {
+        Ok(pid_file) => pid_file,
+        Err(reason) => {
+            tracing::error!("ENV: {reason}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    announce(&bound, options, &plane);
     say(&target.start_line(bound.port));
     if options.background_child {
-        background::close_streams()?;
+        background::close_streams()
+            .map_err(CannotStart::at("giving up the standard streams", "it takes /dev/null"))?;
     }
-    serve(plane, bound, &options, stop)?;
+    let served = serve(plane, bound, settings(options, passphrase), options.serial, stop);
+    drop(pid_file);
+    served.map_err(CannotStart::at("watching the listening sockets", DESCRIPTORS))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -97,10 +147,11 @@ fn start(words: &[OsString], options: NetserverOptions) -> io::Result<ExitCode> 
 fn serve(
     plane: ControlPlane,
     bound: Bound,
-    options: &NetserverOptions,
+    settings: Settings,
+    serial: bool,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let hall = Rc::new(Hall::new(settings(options), options.serial, stop));
+    let hall = Rc::new(Hall::new(settings, serial, stop));
     match plane {
         ControlPlane::Epoll(runtime, tasks) => tasks.block_on(&runtime, async move {
             hall.serve::<tokio::net::TcpStream>(adopt(bound)?).await;
@@ -122,11 +173,40 @@ fn adopt(bound: Bound) -> io::Result<Vec<tokio::net::TcpListener>> {
     bound.listeners.into_iter().map(adopt).collect()
 }
 
-fn settings(options: &NetserverOptions) -> Settings {
+/// The passphrase that sessions have to open with, if there is one.
+///
+/// # Errors
+/// What is wrong with its file.
+fn passphrase(options: &NetserverOptions) -> Result<Option<Passphrase>, String> {
+    let file = match &options.passphrase {
+        None => return Ok(None),
+        Some(PassphraseIn::Word(passphrase)) => return Ok(Some(passphrase.clone())),
+        Some(PassphraseIn::File(file)) => file,
+    };
+    Passphrase::first_line_of_own(file).map(Some).map_err(|unfit| {
+        let reason = match unfit {
+            Unfit::Io(error) => log::reason(&error),
+            Unfit::Is(reason) => reason,
+        };
+        format!("ENV: netserver cannot start: --passphrase-file {}: {reason}", file.display())
+    })
+}
+
+fn settings(options: &NetserverOptions, passphrase: Option<Passphrase>) -> Settings {
+    let NetserverOptions { policy, cores, .. } = options;
     Settings {
         deadlines: options.deadlines,
-        defaults: Defaults { cores: options.cores.clone(), engine: options.engine, without: options.without },
-        passphrase: options.passphrase.as_ref().map(|text| text.clone().into_bytes()),
+        defaults: Defaults {
+            cores: cores.clone(),
+            engine: options.engine,
+            without: options.without,
+            rate_max: policy.rate_max,
+            loopback: policy.loopback,
+            drain: options.deadlines.drain,
+        },
+        passphrase,
+        policy: policy.clone(),
+        guesses: Guesses::default(),
         cpu_rate: rustix::param::clock_ticks_per_second() as f32,
         cpus: netperf_cpu::online(),
         // Affinity and cgroups count; where neither is told, one worker is what there is anyway.
@@ -155,38 +235,72 @@ fn announce(bound: &Bound, options: &NetserverOptions, plane: &ControlPlane) {
         ControlPlane::Epoll(..) => "epoll",
         ControlPlane::Uring(_) => "io_uring",
     };
-    let who = if options.passphrase.is_some() {
-        "any address with the passphrase (sent in clear)"
-    } else {
-        "any address, no passphrase"
-    };
     tracing::info!("listening on {bound}; control plane on {plane}; engine {:?}", options.engine);
-    tracing::info!(
-        "open to {who}; data is sent to the control peer only; no file named by a peer is opened; \
-         {} sessions at most",
-        if options.serial { 1 } else { accept::SESSIONS_MAX }
-    );
+    tracing::info!("{}", terms(options));
+    if options.passphrase.is_some() {
+        tracing::warn!(
+            "netperf's -Z shows the passphrase in clear, and whoever hears it can show it again; ringperf \
+             run proves it without showing it"
+        );
+    }
+}
+
+/// Who may come, and what everybody may have.
+fn terms(options: &NetserverOptions) -> String {
+    let NetserverOptions { policy, .. } = options;
+    let networks: Vec<String> = policy.allow.iter().map(ToString::to_string).collect();
+    let who = match networks.as_slice() {
+        [] if policy.loopback => "this host alone".to_owned(),
+        [] => "any address".to_owned(),
+        networks => networks.join(", "),
+    };
+    let key = if options.passphrase.is_some() {
+        let seconds = PERIOD.as_secs();
+        format!("with the passphrase ({GUESSES_MAX} wrong ones of an address within {seconds} s)")
+    } else {
+        "no passphrase".to_owned()
+    };
+    let sessions = if options.serial { 1 } else { policy.sessions_max };
+    let length = policy.seconds_max.map_or("of any length".to_owned(), |most| format!("of {most} s at most"));
+    let rate = policy.rate_max.map_or("at any rate".to_owned(), |most| {
+        format!("at {} at most in each session", policy::megabits(most))
+    });
+    format!(
+        "open to {who}, {key}; data is sent to the control peer only; no file named by a peer is opened; \
+         {sessions} sessions at most; tests {length}, {rate}"
+    )
 }
 
 /// Becomes true on SIGINT and SIGTERM, and at the end of standard input where that was asked for. A second
-/// signal ends the process at once.
-fn watch_for_the_end(stdin: bool) -> io::Result<watch::Receiver<bool>> {
+/// signal ends the process at once. SIGHUP, which a terminal that closes sends, ends nothing.
+fn watch_for_the_end(stdin: bool) -> Result<watch::Receiver<bool>, CannotStart> {
     let (stop, stopped) = watch::channel(false);
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
+        .map_err(CannotStart::at("watching for signals", DESCRIPTORS))?;
     let on_signal = stop.clone();
-    std::thread::Builder::new().name("rp-signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            if on_signal.send_replace(true) {
-                std::process::exit(128 + signal);
+    let spawn = |name: &str, watch: Box<dyn FnOnce() + Send>| {
+        let started = std::thread::Builder::new().name(name.to_owned()).spawn(watch);
+        started.map(drop).map_err(CannotStart::at("starting the thread that watches for the end", THREADS))
+    };
+    spawn(
+        "rp-signals",
+        Box::new(move || {
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    tracing::info!("SIGHUP changes nothing: all settings are on the command line");
+                } else if on_signal.send_replace(true) {
+                    std::process::exit(128 + signal);
+                }
             }
-        }
-    })?;
+        }),
+    )?;
     if stdin {
-        std::thread::Builder::new().name("rp-stdin".to_owned()).spawn(move || {
+        let watch = move || {
             // An error ends the input as well as its end does.
             let _ = io::copy(&mut io::stdin().lock().by_ref(), &mut io::sink());
             stop.send_replace(true);
-        })?;
+        };
+        spawn("rp-stdin", Box::new(watch))?;
     }
     Ok(stopped)
 }
@@ -194,7 +308,12 @@ fn watch_for_the_end(stdin: bool) -> io::Result<watch::Receiver<bool>> {
 /// The control connection that inetd accepted: standard input, where it is a connected socket and no option
 /// says that this netserver should listen.
 fn inetd_stream(options: &NetserverOptions) -> Option<TcpStream> {
-    let listens = options.foreground || options.serial || options.host.is_some() || options.port.is_some();
+    let listens = options.foreground
+        || options.serial
+        || options.host.is_some()
+        || options.policy.loopback
+        || options.port.is_some()
+        || options.pid_file.is_some();
     if listens || options.background_child {
         return None;
     }
@@ -209,15 +328,22 @@ fn inetd_stream(options: &NetserverOptions) -> Option<TcpStream> {
 }
 
 /// inetd's child: one session and no log, because standard error is the control connection, too.
-fn serve_one(stream: TcpStream, options: &NetserverOptions) -> io::Result<ExitCode> {
-    background::close_streams()?;
-    let ends = Ends::new(stream.local_addr()?, stream.peer_addr()?);
-    stream.set_nonblocking(true)?;
+fn serve_one(
+    stream: TcpStream,
+    options: &NetserverOptions,
+    passphrase: Option<Passphrase>,
+) -> Result<ExitCode, CannotStart> {
+    let cannot = || CannotStart::at("taking the connection over from inetd", DESCRIPTORS);
+    let taken = background::close_streams().and_then(|()| {
+        stream.set_nonblocking(true)?;
+        Ok(Ends::new(stream.local_addr()?, stream.peer_addr()?))
+    });
+    let ends = taken.map_err(cannot())?;
     let stop = watch_for_the_end(false)?;
-    let hall = Hall::new(settings(options), false, stop);
-    let (runtime, tasks) = transport::epoll_runtime()?;
+    let hall = Hall::new(settings(options, passphrase), false, stop);
+    let (runtime, tasks) = transport::epoll_runtime().map_err(cannot())?;
     tasks.block_on(&runtime, async move {
-        hall.attend(tokio::net::TcpStream::from_std(stream)?, ends).await;
+        hall.attend_if_admitted(tokio::net::TcpStream::from_std(stream).map_err(cannot())?, ends).await;
         Ok(ExitCode::SUCCESS)
     })
 }

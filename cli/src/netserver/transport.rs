@@ -5,7 +5,7 @@
 //! back, because io_uring has to own them while an operation is in flight. Data connections never come here.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -30,7 +30,14 @@ pub(super) trait Transport: Sized + 'static {
     fn write_all(&self, bytes: Vec<u8>) -> impl Future<Output = io::Result<()>>;
     /// Shuts one or both directions down; with both, pending calls return.
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+    /// To be awaited beside everything else; never resolves.
+    fn keep_going() -> impl Future<Output = ()> {
+        std::future::pending()
+    }
 }
+
+/// How long what a ring was not rid of at once may wait for the next try.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 impl Transport for tokio_uring::net::TcpStream {
     // With O_NONBLOCK the ring would report EAGAIN instead of waiting.
@@ -51,6 +58,14 @@ impl Transport for tokio_uring::net::TcpStream {
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         Self::shutdown(self, how)
     }
+
+    // Operations go to the kernel whenever the control plane falls asleep. Where the kernel is short of
+    // memory just then (EAGAIN), they stay behind until the next time, which nothing else need bring about.
+    async fn keep_going() {
+        loop {
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    }
 }
 
 impl Transport for TcpStream {
@@ -64,7 +79,7 @@ impl Transport for TcpStream {
                 return (Err(error), buffer);
             }
             match self.try_read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 result => return (result, buffer),
             }
         }
@@ -75,9 +90,9 @@ impl Transport for TcpStream {
         while !rest.is_empty() {
             self.writable().await?;
             match self.try_write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -104,11 +119,18 @@ impl ControlPlane {
     /// The kernel's where it refuses a ring, or a ring that is granted does not move a byte in time.
     pub(super) fn uring() -> io::Result<Self> {
         let runtime = tokio_uring::Runtime::new(&tokio_uring::builder())?;
-        runtime.block_on(async {
+        let moved = runtime.block_on(async {
             let moved = tokio::time::timeout(SELF_TEST, move_one_byte()).await;
-            moved.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        })?;
-        Ok(Self::Uring(runtime))
+            moved.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+        });
+        match moved {
+            Ok(()) => Ok(Self::Uring(runtime)),
+            Err(error) => {
+                // To drop it would wait for what is under way, and panic where the kernel cannot be entered.
+                std::mem::forget(runtime);
+                Err(error)
+            }
+        }
     }
 
     /// On epoll.
@@ -139,7 +161,7 @@ async fn move_one_byte() -> io::Result<()> {
     near.write_all(vec![1_u8]).await.0?;
     match far.read(vec![0_u8; 1]).await {
         (Ok(1), byte) if byte == [1] => Ok(()),
-        (Ok(_), _) => Err(io::ErrorKind::InvalidData.into()),
+        (Ok(_), _) => Err(ErrorKind::InvalidData.into()),
         (Err(error), _) => Err(error),
     }
 }

@@ -3,6 +3,7 @@
 mod environment;
 mod faults;
 mod harness;
+mod hostile;
 mod interop;
 mod lab;
 mod manual;
@@ -12,6 +13,7 @@ mod netperf;
 mod netserver;
 mod report;
 mod run;
+mod service;
 mod shims;
 mod support;
 mod sweep;
