@@ -12,10 +12,10 @@
 //! operation that there was.
 //!
 //! That it finds what it is for was tried by breaking the engine. A receive without F_MORE taken for one that
-//! goes on, a buffer handed back twice, a short send counted as whole, and a zero-copy send taken for over with
-//! its result each fail by seed 1 at the latest; a completion of nothing that is counted off, by seed 2; memory
-//! under way that is unmapped, by seed 3; an offer left in the queue, by seed 32. Of the defects that it found
-//! in the engine itself, the rarest took 1582 seeds; they are the tests `mended`.
+//! goes on, a buffer handed back twice, a short send counted as whole, and a zero-copy send taken for over
+//! with its result each fail by seed 1 at the latest; a completion of nothing that is counted off, by seed 2;
+//! memory under way that is unmapped, by seed 3; an offer left in the queue, by seed 32. Of the defects that
+//! it found in the engine itself, the rarest took 1582 seeds; they are the tests `mended`.
 
 mod chance;
 mod lending;

@@ -217,7 +217,7 @@ impl World {
         peers.chain(notifications).chain(self.stop_at).chain(doom).filter(|at| *at > now).min()
     }
 
-    /// A completion that nobody waits for, of a kind or a flow that there is none of. Those of operations that
+    /// A completion that nobody waits for, of a kind or a flow that there is none of. Of operations that
     /// there were are not played: a name is used again, and nothing tells a second completion from the next.
     fn tell_of_nothing(&mut self) {
         let flows = self.sockets.len() as u32;
@@ -327,7 +327,7 @@ impl Kernel for Faulty {
             return false;
         }
         let entry = Entry::read(entry);
-        // SAFETY: lives until the operation's last completion by the caller's promise, and a ring borrows from
+        // SAFETY: lives until the operation's last completion by the caller's promise, and a ring borrows of
         // its arena between two calls of ours only. What this kernel holds for longer, because a ring gave it
         // up, is in an arena that was kept, which is asserted before it is touched again.
         let lent = Operation::lends(&entry).then(|| unsafe { Lent::new(entry.address, entry.length) });
