@@ -19,6 +19,7 @@ mod manual;
 mod netperf;
 mod netperf_cpu;
 mod netserver;
+mod passphrase;
 mod record;
 mod render;
 mod report;

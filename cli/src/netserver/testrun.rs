@@ -8,11 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
+use ringperf_engine::outcome::Sample;
 use ringperf_engine::{Error, Outcome, Plan, Prepared, Stop};
 use ringperf_proto::{Offer, TestSpec};
 use tokio::sync::oneshot;
 
 use super::log::reason;
+use super::policy;
 use crate::bridge::{self, Defaults, Ends};
 
 /// errno for a thread that ended without an answer: EIO.
@@ -39,6 +41,8 @@ pub(super) struct Ready {
     pub offer: Offer,
     /// Ends the run early.
     pub stop: Stop,
+    /// What is moved on the way, where somebody wants to know.
+    pub samples: Option<mpsc::Receiver<Sample>>,
     start: mpsc::Sender<()>,
     outcome: oneshot::Receiver<Result<Outcome, Error>>,
 }
@@ -83,7 +87,7 @@ pub(super) async fn prepare(
 }
 
 fn work(spec: &TestSpec, control: Ends, defaults: &Defaults, told: oneshot::Sender<Result<Ready, Refused>>) {
-    let (plan, prepared, target) = match get_ready(spec, control, defaults) {
+    let Tested { plan, prepared, samples, target } = match get_ready(spec, control, defaults) {
         Ok(ready) => ready,
         Err(refused) => {
             // The session may be gone already; then nobody is left to be told.
@@ -94,18 +98,22 @@ fn work(spec: &TestSpec, control: Ends, defaults: &Defaults, told: oneshot::Send
     let (start, started) = mpsc::channel();
     let (outcome_told, outcome) = oneshot::channel();
     let offer = bridge::offer(spec, &plan, &prepared);
-    let ready = Ready { offer, stop: prepared.stop(), start, outcome };
+    let ready = Ready { offer, stop: prepared.stop(), samples, start, outcome };
     if told.send(Ok(ready)).is_ok() && started.recv().is_ok() {
         let _ = outcome_told.send(prepared.run(target));
     }
 }
 
-/// Everything a test needs, and where its data goes if we are the ones to go there.
-fn get_ready(
-    spec: &TestSpec,
-    control: Ends,
-    defaults: &Defaults,
-) -> Result<(Plan, Prepared, Option<SocketAddr>), Refused> {
+/// Everything a test needs.
+struct Tested {
+    plan: Plan,
+    prepared: Prepared,
+    samples: Option<mpsc::Receiver<Sample>>,
+    /// Where its data goes if we are the ones to go there.
+    target: Option<SocketAddr>,
+}
+
+fn get_ready(spec: &TestSpec, control: Ends, defaults: &Defaults) -> Result<Tested, Refused> {
     let target = bridge::target(spec, control).map_err(|errno| Refused {
         errno,
         reason: "the client wants its datagrams elsewhere than at the address of the control connection"
@@ -113,7 +121,8 @@ fn get_ready(
     })?;
     let prepare = |spec: &TestSpec| {
         let plan = bridge::plan(spec, control, defaults)?;
-        ringperf_engine::prepare(&plan).map(|prepared| (plan, prepared))
+        let (plan, samples) = policy::watched(plan, defaults.rate_max, spec.test)?;
+        ringperf_engine::prepare(&plan).map(|prepared| Tested { plan, prepared, samples, target })
     };
     let prepared = match prepare(spec) {
         // A listener sees to this itself.
@@ -124,8 +133,7 @@ fn get_ready(
         }
         prepared => prepared,
     };
-    let (plan, prepared) = prepared?;
-    Ok((plan, prepared, target))
+    Ok(prepared?)
 }
 
 fn gone() -> Refused {
