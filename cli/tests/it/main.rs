@@ -13,6 +13,7 @@ mod netperf;
 mod netserver;
 mod report;
 mod run;
+mod service;
 mod shims;
 mod support;
 mod sweep;
