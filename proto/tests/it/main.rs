@@ -4,6 +4,7 @@
 mod classic;
 mod classic_transactions;
 mod command;
+mod corpus;
 mod golden;
 mod golden_client;
 mod golden_server;
