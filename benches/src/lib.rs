@@ -3,6 +3,7 @@
 //! `cargo bench -p ringperf-benches --bench NAME` measures; `cargo test` runs each benchmark once on a tiny
 //! input. The library holds what they share, and the one benchmark that is too large for a file: [`versus`],
 //! the comparison with other tools.
+#![allow(clippy::disallowed_methods, reason = "a benchmark ends with whoever runs it")]
 
 pub mod versus;
 

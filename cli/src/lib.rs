@@ -7,6 +7,7 @@
 //! A library for one reason: what a fuzzer calls has to be linked to it, and a binary cannot be. Nothing of
 //! it is for other programs but [`main`].
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test ends with whoever runs it"))]
 
 mod args;
 mod bridge;
@@ -25,6 +26,8 @@ mod netperf;
 mod netperf_cpu;
 mod netserver;
 mod record;
+#[cfg(test)]
+mod refusals;
 mod render;
 mod report;
 mod run;

@@ -135,7 +135,7 @@ pub(super) fn bind(target: &Target) -> Result<Bound, String> {
                 bound.port = port;
                 bound.listeners.push(listener);
             }
-            Err(error) => refusals.push(format!("bind {address}: {}", reason(&error))),
+            Err(error) => refusals.push(refusal(address, &error)),
         }
     }
     if !bound.listeners.is_empty() {
@@ -145,6 +145,28 @@ pub(super) fn bind(target: &Target) -> Result<Bound, String> {
         return Err("the host has no address of this family".to_owned());
     }
     Err(refusals.join("; "))
+}
+
+/// What a refused address means, who decides it, and what to do.
+pub(crate) fn refusal(address: SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "another process has the port, ss -ltnp 'sport = :{port}' shows which; -p chooses another"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this host does not have the address, ip address show lists those it has; -L chooses one"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "ports below net.ipv4.ip_unprivileged_port_start take CAP_NET_BIND_SERVICE: \
+             sysctl net.ipv4.ip_unprivileged_port_start={port} gives it to all; -p chooses another"
+        ),
+        _ => "-p and -L choose another".to_owned(),
+    };
+    format!("bind {address}: {}: {remedy}", reason(error))
 }
 
 /// Accepted sockets inherit the options set here, so a session starts without a system call of its own.

@@ -36,7 +36,7 @@ fn baseline(netserver: &Netserver) -> Resources {
 
 #[test]
 fn refused_io_uring_is_no_obstacle() {
-    for errno in ["EPERM", "ENOSYS"] {
+    for errno in ["EPERM", "ENOSYS", "EACCES", "EINVAL"] {
         let inject = format!("inject=io_uring_setup:error={errno}");
         let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=io_uring_setup", "-e", &inject];
         let netserver = match Netserver::start_under(&strace, &["-L", "127.0.0.1"]) {
@@ -46,7 +46,8 @@ fn refused_io_uring_is_no_obstacle() {
             }
         };
         assert!(!netserver.on_uring(), "{}", netserver.log());
-        netserver.await_log(&format!("control plane without io_uring: {errno}"));
+        netserver.await_log(&format!("control plane without io_uring: io_uring_setup: {errno}: "));
+        netserver.await_log("; decided by ");
         serves(&netserver);
         netserver.await_log("engine=Epoll");
     }
