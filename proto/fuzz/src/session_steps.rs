@@ -86,6 +86,8 @@ impl Driven {
                 self.trusted
             }
             (Kind::Frame, ServerOutput::Reply(_)) => self.trusted,
+            // A stranger may be told that it is one.
+            (Kind::Frame, ServerOutput::ReplyThenClose(reply)) => !self.trusted && reply.errno() != 0,
             (Kind::Prepared, ServerOutput::ReplyThenRun(reply)) => reply.errno() == 0,
             (Kind::Refused(errno), ServerOutput::Reply(reply)) => reply.errno() == errno,
             (Kind::Ran, ServerOutput::Reply(reply)) => reply.errno() == 0,
