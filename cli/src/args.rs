@@ -33,7 +33,7 @@ pub(crate) enum Family {
     V6,
 }
 
-/// How long each wait on a control connection may last. Every one of them ends the session.
+/// How long each wait for a client may last. Every one of them but the last ends the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadlines {
     /// From accept to the whole first frame.
@@ -46,6 +46,10 @@ pub(crate) struct Deadlines {
     pub idle: Duration,
     /// For one frame to be taken by the peer.
     pub write: Duration,
+    /// For a test to end whose client has ended its control stream.
+    pub ended: Duration,
+    /// For the client's end of a stream that we sent.
+    pub drain: Duration,
 }
 
 impl Default for Deadlines {
@@ -56,6 +60,8 @@ impl Default for Deadlines {
             rest: Duration::from_secs(10),
             idle: Duration::from_secs(300),
             write: Duration::from_secs(10),
+            ended: Duration::from_secs(10),
+            drain: Duration::from_secs(20),
         }
     }
 }
@@ -63,13 +69,15 @@ impl Default for Deadlines {
 impl Deadlines {
     /// All of them cut to `limit` where they are longer.
     fn at_most(limit: Duration) -> Self {
-        let Self { first, first_with_passphrase, rest, idle, write } = Self::default();
+        let Self { first, first_with_passphrase, rest, idle, write, ended, drain } = Self::default();
         Self {
             first: first.min(limit),
             first_with_passphrase: first_with_passphrase.min(limit),
             rest: rest.min(limit),
             idle: idle.min(limit),
             write: write.min(limit),
+            ended: ended.min(limit),
+            drain: drain.min(limit),
         }
     }
 }
@@ -113,7 +121,7 @@ pub(crate) enum Netserver {
     /// `--help`: usage on standard output, exit 0.
     Help,
     /// Serve.
-    Serve(NetserverOptions),
+    Serve(Box<NetserverOptions>),
     /// `-h` or words that make no sense: this complaint if there is one, and the usage, on standard error;
     /// exit 1.
     Usage(Option<String>),
@@ -129,7 +137,7 @@ impl Netserver {
         loop {
             let word = match parser.next() {
                 Ok(Some(word)) => word.into_owned(),
-                Ok(None) => return Self::Serve(options),
+                Ok(None) => return Self::Serve(Box::new(options)),
                 Err(error) => return Self::Usage(Some(format!("netserver: {error}"))),
             };
             match options.take(&word, &mut parser) {

@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use ringperf_engine::outcome::Operations;
 use ringperf_engine::plan::{
     Bursts, Connections, DATAGRAM_BYTES_MAX, Endpoint, Length, MESSAGE_BYTES_MAX, Protocol, Role, SendPath,
     SocketOptions, Transaction, Without,
@@ -58,6 +59,8 @@ pub(crate) struct Defaults {
     pub engine: EngineChoice,
     /// What to do without.
     pub without: Without,
+    /// How long to wait for the client's end of a stream that we sent.
+    pub drain: Duration,
 }
 
 /// The control connection that a test was asked for on.
@@ -104,6 +107,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     options.gro = spec.wishes.coalescing;
     options.gso = spec.wishes.segmentation;
     options.receive_grace = GRACE;
+    options.drain_timeout = defaults.drain;
     options.engine = defaults.engine;
     options.without = defaults.without;
     leave_out(&mut options.without, spec.wishes.without);
@@ -366,6 +370,18 @@ pub(crate) fn line(spec: &proto::TestSpec, outcome: &Outcome) -> String {
     format!(
         "{transport} stream {direction}: {megabits:.2} Mbit/s, {bytes} bytes{datagrams} in {seconds:.3} s"
     )
+}
+
+/// What to say of a test whose completions cannot be trusted, which no test is unless the kernel or the engine
+/// has a defect. Its client does not see it, for the messages have no word for it.
+pub(crate) fn defect(counted: &Operations) -> Option<String> {
+    let (stale, overflows, skipped) = (counted.stale, counted.overflows, counted.skipped_buffers);
+    (stale + overflows + skipped > 0).then(|| {
+        format!(
+            "do not trust this test: {stale} stale and {overflows} dropped completions, {skipped} skipped \
+             buffers; please report it with this line and the kernel release, and try --engine epoll"
+        )
+    })
 }
 
 /// What may be behind a test without a data connection.

@@ -188,6 +188,8 @@ fn a_port_that_is_taken_or_privileged() {
            CAP_NET_BIND_SERVICE: sysctl net.ipv4.ip_unprivileged_port_start=80 gives it to all; -p chooses \
            another"],
     );
+    let descriptors = port(80, 24);
+    assert!(descriptors.starts_with("bind 0.0.0.0:80: EMFILE: ") && descriptors.contains("ulimit -n"));
     tells(
         port(80, 99),
         &["bind 0.0.0.0:80: EADDRNOTAVAIL: this host does not have the address, ip address show lists \

@@ -29,8 +29,10 @@ impl Span {
     }
 }
 
-/// Size of a huge page on every architecture we know to run on; a mapping is rounded up to it.
+/// Size of a huge page on every architecture we know to run on; a mapping of them is rounded up to it.
 const HUGE_PAGE: usize = 2 << 20;
+/// What a mapping of small pages is rounded up to: a multiple of their size on every architecture.
+const SMALL_PAGES: usize = 64 << 10;
 
 /// One private anonymous mapping.
 pub(crate) struct Arena {
@@ -45,9 +47,13 @@ pub(crate) struct Arena {
 unsafe impl Send for Arena {}
 
 impl Arena {
-    /// Maps at least `bytes`, from huge pages where there are some, every page already faulted in by the
-    /// caller's thread, so that it lies on the node of the core that thread is pinned to.
+    /// Maps at least `bytes`, from huge pages where there are some and half of one is filled, every page
+    /// already faulted in by the caller's thread, so that it lies on the node of the core that thread is
+    /// pinned to.
     pub(crate) fn map(bytes: usize) -> io::Result<Self> {
+        if bytes < HUGE_PAGE / 2 {
+            return Self::map_small_pages(bytes);
+        }
         let length = bytes.next_multiple_of(HUGE_PAGE);
         match map_huge_pages(length) {
             Ok(base) => Ok(Self::fault_in(base, length, Backing::HugePages)),
@@ -57,7 +63,7 @@ impl Arena {
 
     /// The same from small pages.
     pub(crate) fn map_small_pages(bytes: usize) -> io::Result<Self> {
-        let length = bytes.next_multiple_of(HUGE_PAGE);
+        let length = bytes.next_multiple_of(SMALL_PAGES);
         Self::map_advised(length, libc::MADV_NOHUGEPAGE, Backing::SmallPages)
     }
 
@@ -213,18 +219,23 @@ mod tests {
 
     #[test]
     fn a_mapping_can_be_written_and_read_to_its_end() {
-        let mut arena = Arena::map(1).unwrap();
-        assert_eq!(arena.length(), HUGE_PAGE);
-        let last = Span { offset: HUGE_PAGE as u32 - 8, length: 8 };
-        arena.bytes_mut(last).copy_from_slice(b"the last");
-        assert_eq!(arena.bytes(last), b"the last");
+        for (bytes, length) in
+            [(1, SMALL_PAGES), (SMALL_PAGES + 1, 2 * SMALL_PAGES), (HUGE_PAGE / 2, HUGE_PAGE)]
+        {
+            let mut arena = Arena::map(bytes).unwrap();
+            assert_eq!(arena.length(), length);
+            assert!(length == HUGE_PAGE || arena.backing() == Backing::SmallPages);
+            let last = Span { offset: length as u32 - 8, length: 8 };
+            arena.bytes_mut(last).copy_from_slice(b"the last");
+            assert_eq!(arena.bytes(last), b"the last");
+        }
     }
 
     #[test]
     #[should_panic(expected = "outside an arena")]
     fn a_span_outside_is_refused() {
         let arena = Arena::map(1).unwrap();
-        arena.pointer(Span { offset: HUGE_PAGE as u32 - 8, length: 9 });
+        arena.pointer(Span { offset: SMALL_PAGES as u32 - 8, length: 9 });
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Choosing the backend, and saying why.
 //!
 //! `auto` takes io_uring where the kernel grants it and the self-test passes, and falls back to epoll with
-//! the reason on record; messages out of a file it sends by epoll. A named engine is that engine or an error.
+//! the reason on record; messages out of a file it sends by epoll, and one transaction at a time it makes by
+//! blocking calls. A named engine is that engine or an error.
 
 use std::time::Duration;
 
@@ -29,9 +30,11 @@ pub(crate) enum AnyBackend {
 /// [`Error::UringRefused`] when io_uring was asked for by name, or what opening epoll says.
 pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<AnyBackend, Error> {
     let epoll = |plan| Epoll::open(plan).map(|epoll| AnyBackend::Epoll(Box::new(epoll)));
+    let classic = |plan| Classic::open(plan).map(|classic| AnyBackend::Classic(Box::new(classic)));
     match plan.options().engine {
-        EngineChoice::Classic => Classic::open(plan).map(|classic| AnyBackend::Classic(Box::new(classic))),
+        EngineChoice::Classic => classic(plan),
         EngineChoice::Epoll => epoll(plan),
+        EngineChoice::Auto if plan.options().takes_turns() => classic(plan),
         EngineChoice::Auto if plan.options().file.is_some() => epoll(plan),
         EngineChoice::Uring => ring::open(plan, degraded).map(|ring| AnyBackend::Uring(Box::new(ring))),
         EngineChoice::Auto => {

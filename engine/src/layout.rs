@@ -60,6 +60,11 @@ const SENDS_MAX: u32 = 1024;
 const BUFFER_BYTES: std::ops::RangeInclusive<u32> = (4 << 10)..=(64 << 10);
 /// Requests or responses that may come together: of a peer that has so many under way, one buffer takes them.
 const TOGETHER: u32 = 16;
+/// Most message slots of transactions: enough for what may go in one send, without walking through megabytes
+/// a few bytes at a time.
+const TRANSACTION_SLOTS_MAX: u32 = 4096;
+/// Most provided buffers.
+const BUFFERS_MAX: u32 = 512;
 /// Smallest provided buffer for them: small ones stay in the processor's cache, of which each message takes
 /// another one.
 const TRANSACTION_BUFFER_BYTES: u32 = 256;
@@ -86,6 +91,7 @@ impl Layout {
         let many = flows >= MANY_FLOWS || options.gro;
         let region = if many { MANY_FLOWS_REGIONS * REGION_BYTES } else { REGION_BYTES };
         let per_send = datagrams_per_send(options);
+        let buffer_bytes = provided_buffer_bytes(options);
         // A sender receives nothing but the peer's end of stream, for which the least will do.
         let (send_bytes, slots, batch, receive_bytes) = match (role, protocol) {
             (Role::Receive, Protocol::Udp) => (0, 0, 0, region),
@@ -93,10 +99,14 @@ impl Layout {
                 (0, 0, 0, region.max(message_bytes.next_multiple_of(*BUFFER_BYTES.end())))
             }
             (Role::Request | Role::Respond, _) => {
-                let slots = (REGION_BYTES / sent_bytes).max(2);
+                let slots = (REGION_BYTES / sent_bytes).clamp(2, TRANSACTION_SLOTS_MAX);
                 // Those of a stream go as one.
                 let batch = if protocol == Protocol::Udp { slots.min(BATCH_MAX) } else { 1 };
-                let receive = region.max(received_bytes.next_multiple_of(*BUFFER_BYTES.end()));
+                // A call takes one message, so that memory for more would lie idle in every thread.
+                let together = if engine == EngineChoice::Classic { 0 } else { region };
+                let receive = together
+                    .min(BUFFERS_MAX * buffer_bytes)
+                    .max(received_bytes.next_multiple_of(*BUFFER_BYTES.end()));
                 (slots * sent_bytes, slots, batch, receive)
             }
             (Role::Send, _) => {
@@ -112,9 +122,8 @@ impl Layout {
                 (slots * message_bytes, slots, batch, 4 * BUFFER_BYTES.start())
             }
         };
-        let buffer_bytes = provided_buffer_bytes(options);
         // The kernel takes a power of two.
-        let buffers = (1 << (receive_bytes / buffer_bytes).ilog2()).min(512);
+        let buffers = (1 << (receive_bytes / buffer_bytes).ilog2()).min(BUFFERS_MAX);
         let send = Span { offset: 0, length: send_bytes };
         let receive = Span { offset: send_bytes.next_multiple_of(PAGE_BYTES), length: receive_bytes };
         let single = match (role, protocol, engine) {

@@ -56,8 +56,8 @@ pub const DATAGRAM_BYTES_MAX: u32 = 65_535 - 20 - 8;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineChoice {
-    /// io_uring where the kernel grants it and its self-test passes, else epoll; which one is a fact of the
-    /// run.
+    /// io_uring where the kernel grants it and its self-test passes, else epoll; where a worker has one
+    /// transaction at a time, blocking calls. Which one it is, is a fact of the run.
     #[default]
     Auto,
     /// One blocking system call a message, as netperf itself does.
@@ -172,6 +172,13 @@ pub struct Without {
     /// No low-water mark on the socket of a TCP receiver (SO_RCVLOWAT), which also leaves its receive buffer
     /// and window as they would be for any other program. The classic engine never sets one.
     pub low_water: bool,
+}
+
+impl Without {
+    /// Something of io_uring is to be left out, so that it is wanted for the rest.
+    fn names_parts_of_a_ring(self) -> bool {
+        Self { shared_segments: false, low_water: false, ..self } != Self::default()
+    }
 }
 
 /// Everything a [`Plan`] is made from. Start from [`PlanOptions::new`] and change fields.
@@ -334,6 +341,19 @@ impl PlanOptions {
             && self.engine != EngineChoice::Classic
             && self.transaction.request_bytes > 0
             && !self.without.shared_segments
+    }
+
+    /// Each worker has one flow, whose only transaction it sleeps for: then nothing is to be gathered, and a
+    /// blocking call is the shortest way from one message to the next (docs/decisions/0017). A responder is
+    /// not told how many transactions its peer has under way, and takes whatever a call brings.
+    pub(crate) fn takes_turns(&self) -> bool {
+        matches!(self.role, Role::Request | Role::Respond)
+            && !self.connects_each()
+            && self.transaction.in_flight == 1
+            && self.flows == self.worker_count()
+            && !self.busy_poll
+            && self.bursts.is_none()
+            && !self.without.names_parts_of_a_ring()
     }
 
     /// Threads that the run has.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::launch::Program;
-use super::machine::said_by;
+use crate::program::said_by;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq)]

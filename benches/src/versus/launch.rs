@@ -4,7 +4,6 @@
 //! becomes the program by exec: what is charged begins with the program, and no shell stands in between.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use rustix::thread::{CpuSet, LinkNameSpaceType, move_into_link_name_space, sched
 use super::cgroup::Group;
 use super::readings::told_error;
 use super::{Halt, interrupted};
+use crate::program::read_all;
 
 /// The first word of a copy of this program that is to become another one.
 pub(super) const WORD: &str = "--become";
@@ -207,16 +207,6 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn read_all(stream: Option<impl Read + Send + 'static>) -> Option<JoinHandle<String>> {
-    let mut stream = stream?;
-    Some(std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // what was read before an error is still worth having
-        let _ = stream.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }))
 }
 
 /// VmRSS of /proc/PID/status in bytes; a process that has ended has none.

@@ -1,10 +1,10 @@
 //! The machine that is measured on: its CPUs' idle time, and the facts that the report opens with.
 
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::cgroup::Hierarchy;
+use crate::program::said_by;
 
 /// What /proc/stat says, in its ticks, of all CPUs since the machine started.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,13 +98,6 @@ pub(super) fn facts(cores: [usize; 2], hierarchy: Option<&Hierarchy>) -> Vec<Str
         format!("sender on core {}, receiver on core {}", cores[0], cores[1]),
         format!("CPU time: {}", hierarchy.map_or("not charged", Hierarchy::source)),
     ]
-}
-
-/// The first line that a program prints, or nothing.
-pub(super) fn said_by(program: &str, words: &[&str]) -> String {
-    let output = Command::new(program).args(words).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

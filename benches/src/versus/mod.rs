@@ -39,12 +39,8 @@ mod row;
 mod stats;
 
 use std::ffi::OsString;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::ExitCode;
 
 use cgroup::Hierarchy;
 use kit::Kit;
@@ -53,23 +49,10 @@ use options::Options;
 use row::Row;
 use stats::Verdict;
 
+use crate::program::{Halt, beside_this_program, build, heed_signals, interrupted, pause, say, two_cores};
+
 /// Rounds unless told otherwise.
 const PAIRS: usize = stats::PAIRS_MIN;
-
-/// Why there is no result.
-#[derive(Debug)]
-enum Halt {
-    /// Something failed, in a sentence.
-    Failed(String),
-    /// A signal asks for the end of everything.
-    Interrupted,
-}
-
-impl From<String> for Halt {
-    fn from(reason: String) -> Self {
-        Self::Failed(reason)
-    }
-}
 
 /// The whole program. `cargo` is the one that builds it, which builds ringperf as well.
 pub fn main(cargo: &str) -> ExitCode {
@@ -166,73 +149,6 @@ fn try_out() -> Result<(), Halt> {
     Ok(())
 }
 
-/// Builds ringperf for release; its file.
-fn build(cargo: &str) -> Result<PathBuf, String> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
-    let mut command = Command::new(cargo);
-    command.args(["build", "--release", "-p", "ringperf", "--manifest-path"]).arg(manifest);
-    let status = command.status().map_err(|error| format!("{cargo}: {error}"))?;
-    let file = beside_this_program("ringperf")?;
-    if status.success() && file.is_file() {
-        Ok(file)
-    } else {
-        Err(format!("no ringperf at {} after cargo build: {status}", file.display()))
-    }
-}
-
-/// A program of the workspace, built for the profile that this one was built for.
-fn beside_this_program(name: &str) -> Result<PathBuf, String> {
-    let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
-    // target/PROFILE/deps/versus-HASH
-    let folder = itself.parent().and_then(Path::parent);
-    folder.map(|folder| folder.join(name)).ok_or_else(|| "this program lies in no folder".to_owned())
-}
-
-/// The first two cores that this program may use, or the only one twice.
-fn two_cores() -> Result<[usize; 2], String> {
-    let set = rustix::thread::sched_getaffinity(None).map_err(|error| format!("no cores: {error}"))?;
-    let mut cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
-    let first = cores.next().ok_or("no core may be used")?;
-    Ok([first, cores.next().unwrap_or(first)])
-}
-
-static SIGNALLED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-
-/// Has SIGINT and SIGTERM noted instead of ending this program, so that what was made is taken down.
-fn heed_signals() {
-    let flag = SIGNALLED.get_or_init(Arc::default);
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(flag)) {
-            eprintln!("versus: signal {signal} is not heeded: {error}");
-        }
-    }
-}
-
-/// # Errors
-/// Once a signal has come.
-fn interrupted() -> Result<(), Halt> {
-    match SIGNALLED.get() {
-        Some(flag) if flag.load(Ordering::Relaxed) => Err(Halt::Interrupted),
-        _ => Ok(()),
-    }
-}
-
-/// Sleeps.
-///
-/// # Errors
-/// Once a signal has come.
-fn pause(time: Duration) -> Result<(), Halt> {
-    let start = Instant::now();
-    loop {
-        interrupted()?;
-        let left = time.saturating_sub(start.elapsed());
-        if left.is_zero() {
-            return Ok(());
-        }
-        std::thread::sleep(left.min(Duration::from_millis(100)));
-    }
-}
-
 /// What the names of everything that is made begin with; then comes the number of the process that made it.
 const NAME: &str = "ringperf-versus-";
 
@@ -245,11 +161,6 @@ fn left_behind(folder: &Path) -> Vec<String> {
         maker.is_some_and(|maker| !Path::new("/proc").join(maker.to_string()).exists())
     };
     names.filter(dead).collect()
-}
-
-fn say(text: &str) {
-    // a reader that has left is no reason to leave anything behind
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn fail(code: u8, reason: &str) -> ExitCode {

@@ -37,9 +37,15 @@ const CONTROL: Ends = Ends {
     peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 40_000),
 };
 
+/// What the operator chose who chose nothing.
+fn defaults() -> Defaults {
+    let drain = Duration::from_secs(20);
+    Defaults { cores: Vec::new(), engine: EngineChoice::Auto, without: Without::default(), drain }
+}
+
 #[test]
 fn each_test_has_its_plan() {
-    let defaults = Defaults { cores: Vec::new(), engine: EngineChoice::Auto, without: Without::default() };
+    let defaults = defaults();
     let options = |test| plan(&spec(test, |_| ()), CONTROL, &defaults).expect("in range").options().clone();
     let seven = Duration::from_secs(7);
     let stream = options(proto::Test::TcpStream);
@@ -69,7 +75,7 @@ fn each_test_has_its_plan() {
 
 #[test]
 fn a_wish_is_done_or_refused() {
-    let defaults = Defaults { cores: Vec::new(), engine: EngineChoice::Auto, without: Without::default() };
+    let defaults = defaults();
     let options = |test, wishes| {
         let spec = spec(test, |_| ()).wishing(wishes).expect("it suits the test");
         plan(&spec, CONTROL, &defaults).map(|plan| plan.options().clone()).map_err(|error| errno(&error))
@@ -142,4 +148,17 @@ fn answers_over_udp_come_from_where_we_were_asked_if_that_is_asked_for() {
     assert_eq!(bound(proto::Test::UdpRr, 0), any);
     assert_eq!(bound(proto::Test::UdpRr, proto::omni::flag::PACKET_INFO), CONTROL.local);
     assert_eq!(bound(proto::Test::TcpRr, proto::omni::flag::PACKET_INFO), any);
+}
+
+#[test]
+fn a_test_that_cannot_be_trusted_is_told_of() {
+    assert_eq!(defect(&Operations { completions: 9, no_buffers: 9, ..Operations::default() }), None);
+    for counted in [
+        Operations { stale: 1, ..Operations::default() },
+        Operations { overflows: 1, ..Operations::default() },
+        Operations { skipped_buffers: 1, ..Operations::default() },
+    ] {
+        // the soak of a netserver looks for these words
+        assert!(defect(&counted).expect("a defect").contains("dropped completions"));
+    }
 }

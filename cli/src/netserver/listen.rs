@@ -164,6 +164,11 @@ pub(crate) fn refusal(address: SocketAddr, error: &io::Error) -> String {
             "ports below net.ipv4.ip_unprivileged_port_start take CAP_NET_BIND_SERVICE: \
              sysctl net.ipv4.ip_unprivileged_port_start={port} gives it to all; -p chooses another"
         ),
+        // EMFILE and ENFILE, which have no kind.
+        _ if matches!(error.raw_os_error(), Some(23 | 24)) => {
+            "no descriptor is left: ulimit -n and LimitNOFILE= limit them, fs.file-max all of the system"
+                .to_owned()
+        }
         _ => "-p and -L choose another".to_owned(),
     };
     format!("bind {address}: {}: {remedy}", reason(error))

@@ -57,8 +57,8 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
             say(netserver_usage().trim_end());
             ExitCode::SUCCESS
         }
-        Netserver::Serve(options) => start(&words, options).unwrap_or_else(|error| {
-            complain(&format!("ENV: netserver cannot start: {}", log::reason(&error)));
+        Netserver::Serve(options) => start(&words, &options).unwrap_or_else(|CannotStart(why)| {
+            complain(&why);
             ExitCode::FAILURE
         }),
         Netserver::Usage(complaint) => {
@@ -75,18 +75,42 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn start(words: &[OsString], options: NetserverOptions) -> io::Result<ExitCode> {
-    if let Some(stream) = inetd_stream(&options) {
-        return serve_one(stream, &options);
+/// Why there is no netserver: what was tried, what the system said, and what decides it.
+struct CannotStart(String);
+
+impl CannotStart {
+    /// To be given the system's answer.
+    fn at(tried: &'static str, remedy: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| {
+            let reason = log::reason(&error);
+            Self(format!("ENV: netserver cannot start: {tried}: {reason}; {remedy}"))
+        }
+    }
+}
+
+/// What decides whether there are descriptors to wait by.
+const DESCRIPTORS: &str = "ulimit -n and fs.file-max limit descriptors, fs.epoll.max_user_watches what is \
+                           watched, and the container's memory limit the kernel's memory: raise the one that \
+                           is used up";
+
+/// What decides whether there are threads.
+const THREADS: &str =
+    "ulimit -u and the container's pids limit decide it: raise them, or end other processes";
+
+fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, CannotStart> {
+    if let Some(stream) = inetd_stream(options) {
+        return serve_one(stream, options);
     }
     if !options.foreground && !options.background_child {
-        return background::start(words);
+        return background::start(words)
+            .map_err(CannotStart::at("starting in the background", "-D stays in the foreground"));
     }
     if options.background_child {
-        background::leave_terminal()?;
+        background::leave_terminal()
+            .map_err(CannotStart::at("leaving the terminal", "-D stays in the foreground"))?;
     }
     log::start(options.quiet, options.debug);
-    let target = Target::new(&options);
+    let target = Target::new(options);
     let bound = match listen::bind(&target) {
         Ok(bound) => bound,
         Err(reason) => {
@@ -95,14 +119,17 @@ fn start(words: &[OsString], options: NetserverOptions) -> io::Result<ExitCode> 
             return Ok(ExitCode::FAILURE);
         }
     };
-    let plane = control_plane(options.engine)?;
+    let plane = control_plane(options.engine)
+        .map_err(CannotStart::at("making what control connections are awaited by", DESCRIPTORS))?;
     let stop = watch_for_the_end(options.exit_with_stdin && !options.background_child)?;
-    announce(&bound, &options, &plane);
+    announce(&bound, options, &plane);
     say(&target.start_line(bound.port));
     if options.background_child {
-        background::close_streams()?;
+        background::close_streams()
+            .map_err(CannotStart::at("giving up the standard streams", "it takes /dev/null"))?;
     }
-    serve(plane, bound, &options, stop)?;
+    serve(plane, bound, options, stop)
+        .map_err(CannotStart::at("watching the listening sockets", DESCRIPTORS))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -138,7 +165,12 @@ fn adopt(bound: Bound) -> io::Result<Vec<tokio::net::TcpListener>> {
 fn settings(options: &NetserverOptions) -> Settings {
     Settings {
         deadlines: options.deadlines,
-        defaults: Defaults { cores: options.cores.clone(), engine: options.engine, without: options.without },
+        defaults: Defaults {
+            cores: options.cores.clone(),
+            engine: options.engine,
+            without: options.without,
+            drain: options.deadlines.drain,
+        },
         runner: Runner::Engine,
         passphrase: options.passphrase.as_ref().map(|text| text.clone().into_bytes()),
         // It is 100 on every Linux.
@@ -192,23 +224,32 @@ fn announce(bound: &Bound, options: &NetserverOptions, plane: &ControlPlane) {
 
 /// Becomes true on SIGINT and SIGTERM, and at the end of standard input where that was asked for. A second
 /// signal ends the process at once.
-fn watch_for_the_end(stdin: bool) -> io::Result<watch::Receiver<bool>> {
+fn watch_for_the_end(stdin: bool) -> Result<watch::Receiver<bool>, CannotStart> {
     let (stop, stopped) = watch::channel(false);
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM]).map_err(CannotStart::at("watching for signals", DESCRIPTORS))?;
     let on_signal = stop.clone();
-    std::thread::Builder::new().name("rp-signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            if on_signal.send_replace(true) {
-                std::process::exit(128 + signal);
+    let spawn = |name: &str, watch: Box<dyn FnOnce() + Send>| {
+        let started = std::thread::Builder::new().name(name.to_owned()).spawn(watch);
+        started.map(drop).map_err(CannotStart::at("starting the thread that watches for the end", THREADS))
+    };
+    spawn(
+        "rp-signals",
+        Box::new(move || {
+            for signal in signals.forever() {
+                if on_signal.send_replace(true) {
+                    std::process::exit(128 + signal);
+                }
             }
-        }
-    })?;
+        }),
+    )?;
     if stdin {
-        std::thread::Builder::new().name("rp-stdin".to_owned()).spawn(move || {
+        let watch = move || {
             // An error ends the input as well as its end does.
             let _ = io::copy(&mut io::stdin().lock().by_ref(), &mut io::sink());
             stop.send_replace(true);
-        })?;
+        };
+        spawn("rp-stdin", Box::new(watch))?;
     }
     Ok(stopped)
 }
@@ -231,15 +272,18 @@ fn inetd_stream(options: &NetserverOptions) -> Option<TcpStream> {
 }
 
 /// inetd's child: one session and no log, because standard error is the control connection, too.
-fn serve_one(stream: TcpStream, options: &NetserverOptions) -> io::Result<ExitCode> {
-    background::close_streams()?;
-    let ends = Ends::new(stream.local_addr()?, stream.peer_addr()?);
-    stream.set_nonblocking(true)?;
+fn serve_one(stream: TcpStream, options: &NetserverOptions) -> Result<ExitCode, CannotStart> {
+    let cannot = || CannotStart::at("taking the connection over from inetd", DESCRIPTORS);
+    let taken = background::close_streams().and_then(|()| {
+        stream.set_nonblocking(true)?;
+        Ok(Ends::new(stream.local_addr()?, stream.peer_addr()?))
+    });
+    let ends = taken.map_err(cannot())?;
     let stop = watch_for_the_end(false)?;
     let hall = Hall::new(settings(options), false, stop);
-    let (runtime, tasks) = transport::epoll_runtime()?;
+    let (runtime, tasks) = transport::epoll_runtime().map_err(cannot())?;
     tasks.block_on(&runtime, async move {
-        hall.attend(tokio::net::TcpStream::from_std(stream)?, ends).await;
+        hall.attend(tokio::net::TcpStream::from_std(stream).map_err(cannot())?, ends).await;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -42,6 +42,10 @@ const STOPPED: Duration = Duration::from_secs(25);
 /// The same where netserver ends, which takes the rest with it.
 const STOPPED_AT_THE_END: Duration = Duration::from_secs(3);
 
+/// How long we stream on to a client that has ended its control stream, which is how a process ends that is
+/// killed. Nobody may be left who takes what is sent, and over UDP nobody need say so.
+const STOP_STREAMING: Duration = Duration::from_secs(1);
+
 /// What every session is made with.
 pub(super) struct Settings {
     pub deadlines: Deadlines,
@@ -251,10 +255,11 @@ impl<T: Transport> Session<'_, T> {
 
     async fn run(&mut self, spec: &TestSpec, ready: Ready) -> ControlFlow<Over, ServerInput> {
         let message_bytes = ready.offer.send_bytes;
+        let patience = self.patience(spec);
         let mut running = ready.start();
         let outcome = tokio::select! {
             outcome = running.outcome() => outcome,
-            over = lost(&mut self.incoming, &mut self.stop, self.settings.deadlines.idle) => {
+            over = lost(&mut self.incoming, &mut self.stop, patience) => {
                 return ControlFlow::Break(self.abandon(spec, running, over).await);
             }
             over = late(spec) => return ControlFlow::Break(self.abandon(spec, running, over).await),
@@ -270,6 +275,12 @@ impl<T: Transport> Session<'_, T> {
                 ControlFlow::Continue(ServerInput::Failed { errno })
             }
         }
+    }
+
+    /// How long a test may go on whose client has ended its control stream.
+    fn patience(&self, spec: &TestSpec) -> Duration {
+        let patience = self.settings.deadlines.ended;
+        if spec.test.server_streams() { patience.min(STOP_STREAMING) } else { patience }
     }
 
     async fn abandon(&self, spec: &TestSpec, mut running: Running, over: Over) -> Over {
@@ -305,6 +316,9 @@ impl<T: Transport> Session<'_, T> {
                 peer = %self.ends.peer,
                 "without {}: {}; instead: {}", degraded.feature, degraded.reason, degraded.instead
             );
+        }
+        if let Some(defect) = bridge::defect(&outcome.tally.operations) {
+            tracing::error!(peer = %self.ends.peer, "BUG: {defect}");
         }
         if matches!(outcome.end, End::NoConnection) {
             tracing::warn!(peer = %self.ends.peer, "{}", bridge::nobody_came(spec.test));

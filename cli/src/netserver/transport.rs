@@ -5,7 +5,7 @@
 //! back, because io_uring has to own them while an operation is in flight. Data connections never come here.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl Transport for TcpStream {
                 return (Err(error), buffer);
             }
             match self.try_read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 result => return (result, buffer),
             }
         }
@@ -75,9 +75,9 @@ impl Transport for TcpStream {
         while !rest.is_empty() {
             self.writable().await?;
             match self.try_write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -106,7 +106,7 @@ impl ControlPlane {
         let runtime = tokio_uring::Runtime::new(&tokio_uring::builder())?;
         runtime.block_on(async {
             let moved = tokio::time::timeout(SELF_TEST, move_one_byte()).await;
-            moved.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            moved.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
         })?;
         Ok(Self::Uring(runtime))
     }
@@ -139,7 +139,7 @@ async fn move_one_byte() -> io::Result<()> {
     near.write_all(vec![1_u8]).await.0?;
     match far.read(vec![0_u8; 1]).await {
         (Ok(1), byte) if byte == [1] => Ok(()),
-        (Ok(_), _) => Err(io::ErrorKind::InvalidData.into()),
+        (Ok(_), _) => Err(ErrorKind::InvalidData.into()),
         (Err(error), _) => Err(error),
     }
 }

@@ -8,31 +8,9 @@ use std::time::{Duration, Instant};
 use ringperf_proto::{FRAME_BYTES, Frame};
 
 use crate::support::{
-    Control, Netserver, RINGPERF, Resources, await_that, connect_data, free_port, golden, golden_request,
-    received, reset, signal, skip, stream_data,
+    Control, Netserver, RINGPERF, await_that, baseline, connect_data, free_port, golden, golden_request,
+    received, reset, serves, serves_at, signal, skip, stream_data,
 };
-
-/// Runs one small test, so that a netserver shows that it still serves.
-fn serves(netserver: &Netserver) {
-    serves_at(netserver.address());
-}
-
-fn serves_at(address: SocketAddr) {
-    let mut control = Control::open(address);
-    let response = control.ask(&golden("two_tests_one_connection")[0]);
-    stream_data(&response, 100_000);
-    assert_eq!(received(&control.results()), 100_000);
-    control.finish();
-    control.await_close();
-}
-
-/// Descriptors and threads of a netserver that has served once, which settles what is opened on first use.
-fn baseline(netserver: &Netserver) -> Resources {
-    let before = netserver.resources();
-    serves(netserver);
-    await_that("the first session's descriptors", || netserver.resources().within(before));
-    netserver.resources()
-}
 
 #[test]
 fn refused_io_uring_is_no_obstacle() {

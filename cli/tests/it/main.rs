@@ -4,6 +4,7 @@
 mod environment;
 mod faults;
 mod harness;
+mod hostile;
 mod interop;
 mod lab;
 mod manual;

@@ -354,3 +354,36 @@ pub(crate) fn received(results: &OmniResults) -> u64 {
 pub(crate) fn words(address: IpAddr) -> ringperf_proto::layout::AddressWords {
     ringperf_proto::address::encode(Some(address))
 }
+
+/// Runs one small test, so that a netserver shows that it still serves.
+pub(crate) fn serves(netserver: &Netserver) {
+    serves_at(netserver.address());
+}
+
+/// The same of one that listens there.
+pub(crate) fn serves_at(address: SocketAddr) {
+    let mut control = Control::open(address);
+    let response = control.ask(&golden("two_tests_one_connection")[0]);
+    stream_data(&response, 100_000);
+    assert_eq!(received(&control.results()), 100_000);
+    control.finish();
+    control.await_close();
+}
+
+/// Descriptors and threads of a netserver that has served once, which settles what is opened on first use.
+pub(crate) fn baseline(netserver: &Netserver) -> Resources {
+    let before = netserver.resources();
+    serves(netserver);
+    await_that("the first session's descriptors", || netserver.resources().within(before));
+    netserver.resources()
+}
+
+/// The request of a golden with changes, without the addresses and ports it was recorded with.
+pub(crate) fn request(name: &str, change: impl FnOnce(&mut OmniRequest)) -> Frame {
+    let (mut frame, mut request) = golden_request(name);
+    (request.data_port, request.netperf_port) = (0, 0);
+    request.netperf_ip = words(Ipv4Addr::UNSPECIFIED.into());
+    change(&mut request);
+    request.encode(&mut frame);
+    frame
+}

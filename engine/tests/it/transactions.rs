@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use ringperf_engine::facts::Engine;
 use ringperf_engine::outcome::End;
-use ringperf_engine::plan::{Length, Protocol, Role, Transaction};
+use ringperf_engine::plan::{Length, Protocol, Role, Transaction, Without};
 use ringperf_engine::{EngineChoice, Outcome, Plan, PlanOptions, Prepared, prepare};
 use socket2::SockRef;
 
@@ -120,6 +121,42 @@ fn every_transaction_counts_once_between_any_two_engines() {
             counted(*ours, *theirs, Case { response_bytes: 100_000, in_flight: 4, ..one(10) });
             counted(*ours, *theirs, Case { request_bytes: 30_001, in_flight: 7, ..one(3) });
         }
+    }
+}
+
+#[test]
+fn one_transaction_at_a_time_is_made_by_blocking_calls_unless_an_engine_is_named() {
+    let auto = Way { name: "auto", engine: EngineChoice::Auto, ..EPOLL };
+    let uring = uring_or_skip("auto with more under way");
+    for (flows, in_flight, busy_poll, blocks) in
+        [(1, 1, false, true), (1, 2, false, false), (2, 1, false, false), (1, 1, true, false)]
+    {
+        let case = Case { flows, in_flight, ..one(64) };
+        let options = |way, role| PlanOptions { busy_poll, ..case.options(way, role) };
+        for way in [auto, EPOLL] {
+            // A responder is not told how many its peer has under way.
+            let theirs = PlanOptions {
+                transaction: one(64).options(auto, Role::Respond).transaction,
+                ..options(auto, Role::Respond)
+            };
+            let (requested, responded) = run(options(way, Role::Request), theirs);
+            let name = format!("{}, {flows} flows, {in_flight} in flight, {busy_poll}", way.name);
+            assert_counted(&name, case, &requested, &responded);
+            let chosen = |blocks| match (blocks, uring) {
+                (true, _) => Engine::Classic,
+                (false, true) => Engine::Uring,
+                (false, false) => Engine::Epoll,
+            };
+            let ours = if way == auto { chosen(blocks) } else { Engine::Epoll };
+            assert_eq!(requested.facts.engine, ours, "{name}");
+            assert_eq!(responded.facts.engine, chosen(flows == 1 && !busy_poll), "{name}");
+        }
+    }
+    for without in [Without { multishot: true, ..Without::default() }, Without::default()] {
+        let options = |role| PlanOptions { without, ..one(1).options(auto, role) };
+        let (requested, _) = run(options(Role::Request), options(Role::Respond));
+        let rings = uring && without.multishot;
+        assert_eq!(requested.facts.engine == Engine::Uring, rings, "{without:?}");
     }
 }
 

@@ -193,7 +193,7 @@ fn states() -> Vec<State> {
         State { takes: 0, ..silent("the offer is not taken", request(), 10) },
         State { script: Script::NeverReady, takes: 0, ..silent("a test is prepared", request(), 60 + 10) },
         silent("a timed test runs", request(), overdue + 25),
-        closing(silent("a test runs whose client has closed", request(), overdue + 25)),
+        closing(silent("a test runs whose client has closed", request(), 10 + 25)),
         State { then: Then::Resets, ..silent("a test runs whose client is gone", request(), 25) },
         State { script: Script::Fails, takes: 1, ..silent("results are not taken", request(), 10) },
     ]

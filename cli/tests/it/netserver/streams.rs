@@ -11,27 +11,16 @@ use ringperf_proto::classic::{
     UdpStreamResponse, UdpStreamResults,
 };
 use ringperf_proto::code::RequestCode;
-use ringperf_proto::omni::{FAMILY_V4, FAMILY_V6, OmniRequest, OmniResponse, OmniResults};
+use ringperf_proto::omni::{FAMILY_V4, FAMILY_V6, OmniResponse, OmniResults};
 
 use super::{ENGINES, SOON, throughput};
 use crate::support::{
-    Control, Netserver, await_that, connect_data, golden, golden_request, received, reset, run, signal, skip,
-    stock, words,
+    Control, Netserver, await_that, connect_data, golden, received, request, reset, run, signal, skip, stock,
+    words,
 };
 
 /// A loopback address that is neither the client's nor the server's.
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-
-/// The request of a golden with changes, without the addresses and ports it was recorded with.
-fn request(name: &str, change: impl FnOnce(&mut OmniRequest)) -> Frame {
-    let (mut frame, mut request) = golden_request(name);
-    request.data_port = 0;
-    request.netperf_port = 0;
-    request.netperf_ip = words(Ipv4Addr::UNSPECIFIED.into());
-    change(&mut request);
-    request.encode(&mut frame);
-    frame
-}
 
 fn serve(engine: &str) -> Netserver {
     Netserver::start(&["-L", "127.0.0.1", "--engine", engine])

@@ -11,7 +11,7 @@ use ringperf_proto::omni::{OmniRequest, OmniResponse, OmniResults};
 use ringperf_proto::{Frame, errno};
 
 use super::{ENGINES, SOON};
-use crate::support::{Control, Netserver, connect_data, golden_request, received, run, skip, stock, words};
+use crate::support::{Control, Netserver, connect_data, received, request, run, skip, stock, words};
 
 /// A loopback address that is neither the client's nor the server's.
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -22,16 +22,6 @@ const GRACE: f32 = 4.0;
 
 /// Datagrams of a client whose netserver does not answer are not waited for longer.
 const UNANSWERED: Duration = Duration::from_millis(200);
-
-/// The request of a golden with changes, without the addresses and ports it was recorded with.
-fn request(name: &str, change: impl FnOnce(&mut OmniRequest)) -> Frame {
-    let (mut frame, mut request) = golden_request(name);
-    (request.data_port, request.netperf_port) = (0, 0);
-    request.netperf_ip = words(Ipv4Addr::UNSPECIFIED.into());
-    change(&mut request);
-    request.encode(&mut frame);
-    frame
-}
 
 /// A classic request of a second, with changes.
 fn classic(code: RequestCode, change: impl FnOnce(&mut RrRequest)) -> Frame {
