@@ -5,6 +5,7 @@
 //! found out by those who try.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::Arg;
@@ -12,14 +13,14 @@ use ringperf_engine::EngineChoice;
 use ringperf_engine::plan::Without;
 
 use crate::cores;
+use crate::passphrase::{PASSPHRASE_BYTES_MAX, Passphrase};
 use crate::without;
 
+pub(crate) use policy::Policy;
 pub(crate) use usage::{NETSERVER_OPTIONS, netserver_usage};
 
+mod policy;
 mod usage;
-
-/// Longest passphrase that a frame has room for, in bytes.
-pub(crate) const PASSPHRASE_BYTES_MAX: usize = 647;
 
 /// Address family to listen on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +83,15 @@ impl Deadlines {
     }
 }
 
+/// Where the passphrase is that every session has to open with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PassphraseIn {
+    /// `--passphrase-file`: in this file.
+    File(PathBuf),
+    /// `-Z`: here.
+    Word(Passphrase),
+}
+
 /// What netserver was asked to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NetserverOptions {
@@ -99,8 +109,10 @@ pub(crate) struct NetserverOptions {
     pub quiet: bool,
     /// `-p`: the control port as written; `None` is 12865.
     pub port: Option<String>,
-    /// `-Z`: the passphrase every session has to open with.
-    pub passphrase: Option<String>,
+    /// `-Z` or `--passphrase-file`.
+    pub passphrase: Option<PassphraseIn>,
+    /// Who may do what, and how much of it.
+    pub policy: Policy,
     /// `--cores`: where data workers run unless the peer asks for a core.
     pub cores: Vec<usize>,
     /// `--engine`: the backend of data workers; also whether the control plane may use io_uring.
@@ -137,7 +149,10 @@ impl Netserver {
         loop {
             let word = match parser.next() {
                 Ok(Some(word)) => word.into_owned(),
-                Ok(None) => return Self::Serve(Box::new(options)),
+                Ok(None) => match policy::check(&options) {
+                    Ok(()) => return Self::Serve(Box::new(options)),
+                    Err(complaint) => return Self::Usage(Some(complaint)),
+                },
                 Err(error) => return Self::Usage(Some(format!("netserver: {error}"))),
             };
             match options.take(&word, &mut parser) {
@@ -186,7 +201,9 @@ impl NetserverOptions {
                 'n' | 'v' => drop(letter_value(parser, *letter)?),
                 'p' => self.port = Some(letter_value(parser, 'p')?),
                 'V' => return Ok(Some(Netserver::Version)),
-                'Z' => self.passphrase = Some(passphrase(letter_value(parser, 'Z')?)?),
+                'Z' => {
+                    self.passphrase = Some(PassphraseIn::Word(passphrase(&letter_value(parser, 'Z')?)?));
+                }
                 other => return Err(format!("netserver: invalid option -- '{other}'")),
             },
             Word::Long(name) => match name.as_str() {
@@ -203,9 +220,15 @@ impl NetserverOptions {
                 "engine" => self.engine = engine(&long_value(parser, "engine")?)?,
                 "exit-with-stdin" => self.exit_with_stdin = true,
                 "help" => return Ok(Some(Netserver::Help)),
+                "passphrase-file" => {
+                    self.passphrase = Some(PassphraseIn::File(long_value(parser, "passphrase-file")?.into()));
+                }
                 "without" => without::add(&mut self.without, &long_value(parser, "without")?)
                     .map_err(|complaint| format!("netserver: --without: {complaint}"))?,
-                other => return Err(format!("netserver: unrecognized option '--{other}'")),
+                other => match self.policy.take(other, &mut || long_value(parser, other)) {
+                    Some(taken) => taken?,
+                    None => return Err(format!("netserver: unrecognized option '--{other}'")),
+                },
             },
             // netserver has no operands and passes over those it is given.
             Word::Stray => {}
@@ -239,13 +262,9 @@ fn letter_value(parser: &mut lexopt::Parser, letter: char) -> Result<String, Str
     value.into_string().map_err(|_| format!("netserver: the argument of -{letter} is not text"))
 }
 
-/// An empty passphrase would look like a closed door, and one that no frame has room for would never open it.
-fn passphrase(text: String) -> Result<String, String> {
-    if (1..=PASSPHRASE_BYTES_MAX).contains(&text.len()) {
-        Ok(text)
-    } else {
-        Err(format!("netserver: -Z takes 1 to {PASSPHRASE_BYTES_MAX} bytes, not {}", text.len()))
-    }
+fn passphrase(text: &str) -> Result<Passphrase, String> {
+    Passphrase::new(text.as_bytes())
+        .ok_or_else(|| format!("netserver: -Z takes 1 to {PASSPHRASE_BYTES_MAX} bytes, not {}", text.len()))
 }
 
 fn long_value(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {

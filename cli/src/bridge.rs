@@ -59,6 +59,10 @@ pub(crate) struct Defaults {
     pub engine: EngineChoice,
     /// What to do without.
     pub without: Without,
+    /// Payload bits a second that a test may send.
+    pub rate_max: Option<u64>,
+    /// Data sockets are on this host's loopback addresses alone, as the control connection is.
+    pub loopback: bool,
     /// How long to wait for the client's end of a stream that we sent.
     pub drain: Duration,
 }
@@ -91,7 +95,7 @@ impl Ends {
 /// to ask for the sizes that netperf derives from its buffers.
 pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -> Result<Plan, Error> {
     let role = role(spec.test);
-    let local = SocketAddr::new(data_address(spec, control), spec.data_port);
+    let local = SocketAddr::new(data_address(spec, control, defaults.loopback), spec.data_port);
     let endpoint = if spec.test == proto::Test::UdpMaerts {
         Endpoint::Connect { local }
     } else {
@@ -103,7 +107,6 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     options.message_bytes = message_bytes(spec, options.protocol, &options.socket)?;
     options.exact_message = spec.exact_message.is_some();
     options.transaction = transaction(spec);
-    options.bursts = spec.pacing.map(bursts);
     options.gro = spec.wishes.coalescing;
     options.gso = spec.wishes.segmentation;
     options.receive_grace = GRACE;
@@ -120,7 +123,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     options.flows = spec.wishes.flows;
     options.workers = spec.wishes.workers;
     options.busy_poll = spec.wishes.busy_poll;
-    options.rate = spec.wishes.bits_per_second.map(NonZeroU64::get);
+    (options.rate, options.bursts) = pace(spec, defaults.rate_max, options.message_bytes);
     options.send_path = match spec.wishes.send_path {
         proto::SendPath::Auto => SendPath::Auto,
         proto::SendPath::Bundle => SendPath::Bundle,
@@ -191,6 +194,29 @@ fn transaction(spec: &proto::TestSpec) -> Transaction {
     }
 }
 
+/// The rate and the bursts of what we send, within what the operator allows. A receiver has neither, and
+/// where each transaction has a connection, or is one of datagrams, nothing holds the answers to a rate.
+fn pace(spec: &proto::TestSpec, rate_max: Option<u64>, message_bytes: u32) -> (Option<u64>, Option<Bursts>) {
+    let asked = spec.pacing.map(bursts);
+    let wished = spec.wishes.bits_per_second.map(NonZeroU64::get);
+    let Some(most) = rate_max.filter(|_| keeps_a_rate(spec.test)) else { return (wished, asked) };
+    let rate = Some(wished.map_or(most, |rate| rate.min(most)));
+    match spec.pacing {
+        // Datagrams keep to one of the two, and bursts to a rate where they are small enough.
+        Some(pacing) if spec.test.over_udp() => {
+            let bits = u128::from(pacing.sends) * u128::from(message_bytes) * 8 * 1_000_000;
+            let fits = bits <= u128::from(most) * u128::from(pacing.every_us);
+            if fits { (None, asked) } else { (rate, None) }
+        }
+        _ => (rate, asked),
+    }
+}
+
+/// Whether the engine, or the kernel for it, can hold what we send to a rate.
+pub(crate) fn keeps_a_rate(test: proto::Test) -> bool {
+    test.server_streams() || test == proto::Test::TcpRr
+}
+
 fn bursts(pacing: proto::Pacing) -> Bursts {
     Bursts { messages: pacing.sends, every: Duration::from_micros(pacing.every_us.into()) }
 }
@@ -204,8 +230,12 @@ fn grace(role: Role) -> Duration {
 }
 
 /// The address to bind.
-fn data_address(spec: &proto::TestSpec, control: Ends) -> IpAddr {
-    let any = unspecified(spec.ip_version);
+fn data_address(spec: &proto::TestSpec, control: Ends, loopback: bool) -> IpAddr {
+    let any = match spec.ip_version {
+        proto::IpVersion::V4 if loopback => Ipv4Addr::LOCALHOST.into(),
+        proto::IpVersion::V6 if loopback => Ipv6Addr::LOCALHOST.into(),
+        version => unspecified(version),
+    };
     // Responses over UDP come from the address that the route prefers, which of a host with several need not
     // be the one that the requests go to. netperf reads the latter off each request where it is asked to; to
     // bind the one that the client knows us by does the same.
@@ -372,8 +402,8 @@ pub(crate) fn line(spec: &proto::TestSpec, outcome: &Outcome) -> String {
     )
 }
 
-/// What to say of a test whose completions cannot be trusted, which no test is unless the kernel or the engine
-/// has a defect. Its client does not see it, for the messages have no word for it.
+/// What to say of a test whose completions cannot be trusted, which no test is unless the kernel or the
+/// engine has a defect. Its client does not see it, for the messages have no word for it.
 pub(crate) fn defect(counted: &Operations) -> Option<String> {
     let (stale, overflows, skipped) = (counted.stale, counted.overflows, counted.skipped_buffers);
     (stale + overflows + skipped > 0).then(|| {
@@ -471,7 +501,7 @@ fn single(figure: f64) -> f32 {
 
 /// As near as can be told.
 #[expect(clippy::as_conversions, reason = "to floating-point numbers of all counts there is no other way")]
-fn float(count: u64) -> f64 {
+pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }
 

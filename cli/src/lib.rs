@@ -25,6 +25,7 @@ mod manual;
 mod netperf;
 mod netperf_cpu;
 mod netserver;
+mod passphrase;
 mod record;
 #[cfg(test)]
 mod refusals;

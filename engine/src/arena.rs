@@ -159,6 +159,17 @@ impl Drop for Arena {
     }
 }
 
+/// Whether so many bytes more can be mapped at this moment.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn check_room(bytes: usize) -> io::Result<()> {
+    let base = map_anonymous(bytes, 0)?;
+    // SAFETY: names exactly the mapping just made, to which nothing points.
+    unsafe { libc::munmap(base.as_ptr().cast(), bytes) };
+    Ok(())
+}
+
 fn map_anonymous(length: usize, extra: libc::c_int) -> io::Result<NonNull<u8>> {
     // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
     let base = unsafe {

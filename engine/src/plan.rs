@@ -233,8 +233,9 @@ pub struct PlanOptions {
     pub cores: Vec<usize>,
     /// Reads off the progress of the run this often: [`crate::outcome::Outcome::samples`].
     pub interval: Option<Duration>,
-    /// Payload bits a second of all flows together; `None`: as fast as it goes. A TCP sender's kernel keeps
-    /// to it (SO_MAX_PACING_RATE), a UDP sender's batches are timed.
+    /// Payload bits a second of all flows together; `None`: as fast as it goes. The kernel of a TCP sender,
+    /// and of a responder on kept connections, keeps to it (SO_MAX_PACING_RATE), a UDP sender's batches are
+    /// timed. It means nothing at other ends.
     pub rate: Option<u64>,
     /// What to do without.
     pub without: Without,

@@ -23,7 +23,7 @@ use crate::outcome::{End, Outcome};
 use crate::plan::{Endpoint, Plan, Protocol};
 use crate::serve::{Serving, Share};
 use crate::socket::{Bound, Connection, Meeting};
-use crate::sys;
+use crate::{sys, thread};
 
 /// How long operations may take to end once the run is over; then their memory is leaked and the outcome says
 /// so.
@@ -225,15 +225,14 @@ impl Member {
         let (ready_sender, ready) = mpsc::channel();
         let (go, go_receiver) = mpsc::channel();
         let job = Job { plan: plan.clone(), number, stop: Arc::clone(&stop), degraded: Vec::new() };
-        let thread = std::thread::Builder::new()
-            .name("ringperf-worker".to_owned())
-            .spawn(move || job.prepare_then_run(&ready_sender, &go_receiver))
-            .map_err(|source| Error::System {
-                call: "clone3",
-                doing: "starting a worker thread",
-                source,
-                hint: "raise the limit on processes (ulimit -u, or the container's pids limit)",
-            })?;
+        let work = move || job.prepare_then_run(&ready_sender, &go_receiver);
+        let thread = thread::spawn("ringperf-worker", work).map_err(|source| Error::System {
+            call: "clone3 or mmap",
+            doing: "starting a worker thread",
+            source,
+            hint: "raise the limit on processes (ulimit -u, or the container's pids limit), or on memory \
+                   (ulimit -v) if it is ENOMEM",
+        })?;
         Ok(Self { stop, ready, go, thread: Some(thread) })
     }
 

@@ -326,7 +326,7 @@ fn new_socket(
     match (options.protocol, options.role) {
         (Protocol::Tcp, role) => {
             set_tcp_options(&socket, role, &options.socket, &mut told);
-            if let (Role::Send, Some(rate)) = (role, options.rate) {
+            if let (Role::Send | Role::Respond, Some(rate)) = (role, options.rate) {
                 let bytes = (rate / 8 / u64::from(options.flows)).max(1);
                 let result = sys::set_long_option(socket.as_raw_fd(), option::MAX_PACING_RATE, bytes);
                 note("SO_MAX_PACING_RATE", result, degraded);

@@ -2,7 +2,7 @@
 //!
 //! DEBUG_ON, DEBUG_OFF and their answer carry nothing but a header and need no layout.
 
-use core::hint::black_box;
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::code::RequestCode;
 use crate::frame::Frame;
@@ -55,18 +55,17 @@ pub fn passphrase_request(passphrase: &[u8], cpu_affinity: i32) -> Option<Frame>
 
 /// Whether `frame` is a passphrase request that shows exactly `passphrase`.
 ///
-/// The time taken does not depend on where the two differ. A passphrase that cannot be sent, see
-/// [`passphrase_request`], is never matched.
+/// The time taken does not depend on where the two differ, over the whole message. A passphrase that cannot
+/// be sent, see [`passphrase_request`], is never matched.
 pub fn passphrase_matches(frame: &Frame, passphrase: &[u8]) -> bool {
     let Some(expected) = LongText::new(passphrase).filter(|_| !passphrase.contains(&0)) else {
         return false;
     };
-    let mut live = u8::MAX;
-    let mut difference = 0;
+    let (mut live, mut same) = (Choice::from(1), Choice::from(1));
     for (shown, wanted) in LongText::read::<MESSAGE>(frame).0.iter().zip(expected.0) {
         // Behind its NUL a text goes on with what an earlier message left there.
-        live &= if black_box(*shown) == 0 { 0 } else { u8::MAX };
-        difference |= black_box((shown & live) ^ wanted);
+        live &= !shown.ct_eq(&0);
+        same &= u8::conditional_select(&0, shown, live).ct_eq(&wanted);
     }
-    frame.request_type() == RequestCode::Passphrase && difference == 0
+    frame.request_type() == RequestCode::Passphrase && bool::from(same)
 }

@@ -12,18 +12,23 @@
 //! Frame -> Finished(results)  the next Start may follow
 //! ```
 //!
-//! Without a passphrase, `Start` sends the request at once. [`ClientInput::Calibrate`],
+//! Without a passphrase, `Start` sends the request at once; one that is proven takes two frames in either
+//! direction first, see [`crate::auth`]. [`ClientInput::Calibrate`],
 //! [`ClientInput::Probe`], [`ClientInput::Wish`] and [`ClientInput::AskReport`] go the same way, with one
 //! frame each in both directions.
 
 use alloc::vec::Vec;
 
 use crate::admin::{self, CalibrateResponse};
+use crate::auth;
 use crate::code::{RequestCode, ResponseCode};
-use crate::errno::{ENODATA, EOPNOTSUPP, UNKNOWN_REQUEST};
+use crate::errno::{EACCES, ENODATA, EOPNOTSUPP, UNKNOWN_REQUEST};
 use crate::fault::Fault;
 use crate::frame::Frame;
-use crate::native::{NativeHello, NativeRequest, NativeWishes, Report, VERSION, VERSION_OF_WISHES, verb};
+use crate::native::{
+    NativeChallenge, NativeHello, NativeRequest, NativeWishes, Report, VERSION, VERSION_OF_PROOFS,
+    VERSION_OF_WISHES, verb,
+};
 use crate::remote::{PeerRelease, RemoteOffer, RemoteResults};
 use crate::request::TestRequest;
 use crate::wishes::Wishes;
@@ -87,8 +92,10 @@ pub enum ClientOutput {
 
 /// The machine of one control connection.
 pub struct Client {
-    /// The passphrase, until it has been shown.
+    /// The passphrase, until it has been shown or proven.
     passphrase: Option<Vec<u8>>,
+    /// It is not to be shown, only to be proven.
+    proves: bool,
     state: State,
     /// What the server has shown itself to be in its first response.
     release: Option<PeerRelease>,
@@ -100,10 +107,20 @@ enum State {
     AwaitingResults(TestRequest, RemoteOffer),
     Awaiting(Expected),
     Idle,
+    /// The request follows the proof of the passphrase.
+    Proving(Step, Frame, Expected),
     Running(TestRequest, RemoteOffer),
     /// The request follows the passphrase.
     ShowingPassphrase(Frame, Expected),
     Sending(Expected),
+}
+
+/// The steps of a proof.
+enum Step {
+    AskingForNonce,
+    AwaitingNonce,
+    Proving,
+    AwaitingVerdict,
 }
 
 /// What the answer to a request is going to be.
@@ -118,7 +135,15 @@ enum Expected {
 impl Client {
     /// The machine for a connection that has just been made.
     pub fn new(config: ClientConfig) -> Self {
-        Self { passphrase: config.passphrase, state: State::Idle, release: None, version: 0 }
+        let passphrase = config.passphrase;
+        Self { passphrase, proves: false, state: State::Idle, release: None, version: 0 }
+    }
+
+    /// Has the passphrase proven, and never shown: to a server of [`VERSION_OF_PROOFS`] or later. Others
+    /// close the connection if they want one.
+    #[must_use]
+    pub fn proving(self) -> Self {
+        Self { proves: true, ..self }
     }
 
     /// One step: what happened, and what to do next.
@@ -150,6 +175,9 @@ impl Client {
                 wishes.to_send()?.encode(&mut request);
                 self.ask(request, -1, Expected::Grant(wishes))?
             }
+            (State::Proving(step, request, expected), input) => {
+                self.prove(&step, input, request, expected)?
+            }
             (State::ShowingPassphrase(request, expected), ClientInput::Sent) => {
                 self.state = State::Sending(expected);
                 ClientOutput::Send(request)
@@ -174,6 +202,10 @@ impl Client {
     }
 
     fn ask(&mut self, request: Frame, cpu: i32, expected: Expected) -> Result<ClientOutput, Fault> {
+        if self.proves && self.passphrase.is_some() {
+            self.state = State::Proving(Step::AskingForNonce, request, expected);
+            return Ok(ClientOutput::Send(native_request(verb::CHALLENGE)));
+        }
         let Some(passphrase) = self.passphrase.take() else {
             self.state = State::Sending(expected);
             return Ok(ClientOutput::Send(request));
@@ -182,6 +214,41 @@ impl Client {
             .ok_or(Fault::Misuse { what: "the passphrase is over 647 bytes or contains a NUL" })?;
         self.state = State::ShowingPassphrase(request, expected);
         Ok(ClientOutput::Send(shown))
+    }
+
+    /// One step of the proof, behind which `request` goes out.
+    fn prove(
+        &mut self,
+        step: &Step,
+        input: ClientInput,
+        request: Frame,
+        expected: Expected,
+    ) -> Result<ClientOutput, Fault> {
+        let next = match (step, input) {
+            (Step::AskingForNonce, ClientInput::Sent) => Step::AwaitingNonce,
+            (Step::Proving, ClientInput::Sent) => Step::AwaitingVerdict,
+            (Step::AwaitingNonce, ClientInput::Frame(frame)) => {
+                // It has its one use now, whatever comes of it.
+                let passphrase = self.passphrase.take().unwrap_or_default();
+                let Some(nonce) = challenge(&frame)? else {
+                    self.state = State::Sending(expected);
+                    return Ok(ClientOutput::Send(request));
+                };
+                let proof = auth::proof_request(&nonce, &passphrase)
+                    .ok_or(Fault::Misuse { what: "the passphrase makes no proof" })?;
+                self.state = State::Proving(Step::Proving, request, expected);
+                return Ok(ClientOutput::Send(proof));
+            }
+            (Step::AwaitingVerdict, ClientInput::Frame(frame)) => {
+                verdict(&frame)?;
+                self.state = State::Sending(expected);
+                return Ok(ClientOutput::Send(request));
+            }
+            (_, ClientInput::Frame(_)) => return Err(Fault::OutOfOrder { what: "a request is being sent" }),
+            _ => return Err(Fault::Misuse { what: "the passphrase is being proven" }),
+        };
+        self.state = State::Proving(next, request, expected);
+        Ok(ClientOutput::Wait)
     }
 
     fn on_answer(&mut self, frame: &Frame, expected: Expected) -> Result<ClientOutput, Fault> {
@@ -213,13 +280,14 @@ impl State {
             Self::Awaiting(_) => "its answer is awaited",
             Self::AwaitingResults(..) => "its results are awaited",
             Self::Idle => "nothing was asked of it",
+            Self::Proving(..) => "the passphrase is being proven",
             Self::Running(..) => "the data connection runs",
             Self::Sending(_) | Self::ShowingPassphrase(..) => "a request is being sent",
         }
     }
 }
 
-fn native_request(verb: u32) -> Frame {
+pub(crate) fn native_request(verb: u32) -> Frame {
     let mut frame = Frame::request(RequestCode::Native, -1);
     NativeRequest { version: VERSION, verb }.encode(&mut frame);
     frame
@@ -255,6 +323,29 @@ fn hello(frame: &Frame) -> Result<Option<u32>, Fault> {
         }
         // Success without our type comes from a server that answers anything at all.
         0 | UNKNOWN_REQUEST => Ok(None),
+        errno => Err(Fault::Remote { errno }),
+    }
+}
+
+/// The nonce to prove by; `None`: the server wants no passphrase, for one that does and knows nothing of
+/// proofs closes.
+fn challenge(frame: &Frame) -> Result<Option<[u8; auth::NONCE_BYTES]>, Fault> {
+    let is_ours = frame.response_type() == ResponseCode::NativeResponse;
+    match (frame.errno(), NativeHello::decode(frame).version) {
+        (0, VERSION_OF_PROOFS..) if is_ours => Ok(Some(NativeChallenge::decode(frame).nonce)),
+        (0, version) if is_ours => Err(Fault::Incompatible { version }),
+        // Success without our type comes from a server that answers anything at all.
+        (0 | ENODATA | EOPNOTSUPP | UNKNOWN_REQUEST, _) => Ok(None),
+        (errno, _) => Err(Fault::Remote { errno }),
+    }
+}
+
+/// What the server makes of the proof.
+fn verdict(frame: &Frame) -> Result<(), Fault> {
+    match frame.errno() {
+        0 if frame.response_type() == ResponseCode::NativeResponse => Ok(()),
+        0 => Err(Fault::Malformed { what: "an answer to a proof that is none" }),
+        EACCES => Err(Fault::Unproven),
         errno => Err(Fault::Remote { errno }),
     }
 }

@@ -49,6 +49,8 @@ pub enum Fault {
         /// In numbers of its system; see [`errno::name`].
         errno: i32,
     },
+    /// The passphrase that was to be proven is not the peer's.
+    Unproven,
     /// The peer does not serve this request.
     Unsupported {
         /// The request, by its name in netperf's tables.
@@ -60,7 +62,7 @@ impl Fault {
     /// Who broke the conversation.
     pub const fn party(&self) -> Party {
         match self {
-            Self::Misuse { .. } => Party::Caller,
+            Self::Misuse { .. } | Self::Unproven => Party::Caller,
             Self::Incompatible { .. }
             | Self::Legacy { .. }
             | Self::Malformed { .. }
@@ -91,6 +93,7 @@ impl fmt::Display for Fault {
                 Some(name) => write!(f, "the peer reports error {errno} ({name})"),
                 None => write!(f, "the peer reports error {errno}"),
             },
+            Self::Unproven => write!(f, "the passphrase is not the one that the peer wants"),
             Self::Unsupported { request } => write!(f, "the peer does not serve {request}"),
         }
     }

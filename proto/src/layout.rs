@@ -16,8 +16,9 @@ pub struct Field {
     pub offset: usize,
     /// Its name in netperf's layout tables.
     pub name: &'static str,
-    /// Its encoding: `i32`, `u32`, `f32`, `f64`, `ip4w` (an address of four words), `strN` (N raw bytes),
-    /// or `u64` (two words, the high one first; only in our own messages).
+    /// Its encoding: `i32`, `u32`, `f32`, `f64`, `ip4w` (an address of four words), `strN` (N raw bytes);
+    /// only in our own messages also `u64` (two words, the high one first) and `bytes` (raw ones that are no
+    /// text).
     pub encoding: &'static str,
     /// Its length in bytes.
     pub bytes: usize,
@@ -150,6 +151,20 @@ impl<const N: usize> Wire for Text<N> {
 
     fn write<const OFFSET: usize>(&self, frame: &mut Frame) {
         frame.put::<OFFSET, N>(self.0);
+    }
+}
+
+/// Bytes that are no text: every one of them counts.
+impl<const N: usize> Wire for [u8; N] {
+    const ENCODING: &'static str = "bytes";
+    const BYTES: usize = N;
+
+    fn read<const OFFSET: usize>(frame: &Frame) -> Self {
+        frame.take::<OFFSET, N>()
+    }
+
+    fn write<const OFFSET: usize>(&self, frame: &mut Frame) {
+        frame.put::<OFFSET, N>(*self);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! This crate turns bytes into messages and messages into decisions, for both ends of a netperf 2.7.0
 //! control connection. It does not open a socket, read a clock, start a thread or name a file; whoever owns
-//! those moves the bytes and runs the tests. It depends on nothing but `core` and `alloc`.
+//! those moves the bytes, runs the tests and finds random numbers. It depends on nothing but `core`, `alloc`
+//! and the arithmetic of [`auth`].
 //!
 //! ```text
 //! bytes -> FrameReader -> Frame -> Server::on -> ServerOutput     (the netserver's end)
@@ -24,7 +25,7 @@
 //! comes back with the machine's next state. A [`Fault`] ends the machine; the connection is then closed.
 //!
 //! [`layout`] is the one place that knows how a message becomes bytes; [`omni`], [`classic`], [`admin`] and
-//! [`native`] list the messages, [`code`] their numbers.
+//! [`native`] list the messages, [`code`] their numbers. How a passphrase is proven is [`auth`]'s.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -49,6 +50,7 @@ extern crate alloc;
 pub mod address;
 pub mod admin;
 mod answer;
+pub mod auth;
 pub mod classic;
 mod classic_test;
 mod client;
@@ -66,6 +68,7 @@ mod server;
 mod spec;
 mod wishes;
 
+pub use auth::Nonce;
 pub use classic::ClassicRequest;
 pub use classic_test::ClassicTest;
 pub use client::{Client, ClientConfig, ClientInput, ClientOutput};

@@ -1,7 +1,8 @@
 //! Our own messages, which ride the same connection.
 //!
 //! A client may ask whether the server is one of ours (HELLO), for what netperf's requests cannot say about
-//! the next test (WISH), and for what the server knows of the last test beyond netperf's results (REPORT).
+//! the next test (WISH), and for what the server knows of the last test beyond netperf's results (REPORT). It
+//! may prove that it knows the passphrase, see [`crate::auth`] (CHALLENGE, PROVE).
 //! The request type is one no release of netperf has, so a stock netserver answers
 //! [`crate::errno::UNKNOWN_REQUEST`] and stays usable; the spare header word is -1, because a stock netserver
 //! would bind itself to the CPU it names. Nothing here is sent by the drop-in `netperf`.
@@ -15,18 +16,26 @@
 //! | 1 | HELLO, REPORT |
 //! | 2 | WISH, [`NativeDetail`] |
 //! | 3 | [`NativeWishes::waiting`], [`without::SHARED_SEGMENTS`] |
+//! | 4 | CHALLENGE, PROVE |
+//!
+//! A server that wants a passphrase answers CHALLENGE and PROVE alone until it has one, and older ones close.
+//! One that wants none, or has it already, answers both with [`crate::errno::ENODATA`]: there is nothing to
+//! prove.
 
 use crate::frame::Frame;
 use crate::layout::layout;
 
 /// The version of these messages.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The first version with wishes and with the detail of a report.
 pub const VERSION_OF_WISHES: u32 = 2;
 
 /// The first version that can be wished to wait without sleeping.
 pub const VERSION_OF_WAITING: u32 = 3;
+
+/// The first version that takes a proof for a passphrase.
+pub const VERSION_OF_PROOFS: u32 = 4;
 
 /// Verbs of [`NativeRequest`].
 pub mod verb {
@@ -36,6 +45,10 @@ pub mod verb {
     pub const REPORT: u32 = 2;
     /// Run the next test of this connection in this way, see [`NativeWishes`](super::NativeWishes).
     pub const WISH: u32 = 3;
+    /// Name a nonce to prove by that we know the passphrase.
+    pub const CHALLENGE: u32 = 4;
+    /// See that we know it, by this [`NativeProof`](super::NativeProof).
+    pub const PROVE: u32 = 5;
 }
 
 /// Bits of [`NativeWishes::without`]: what the server's engine shall not use.
@@ -212,6 +225,18 @@ layout! {
         rate: u64 = 36,
         /// One of [`waiting`]; a server of version 2 does not know of it.
         waiting: u32 = 44,
+    }
+
+    /// The answer to a CHALLENGE, behind a [`NativeHello`].
+    NativeChallenge = "NATIVE_CHALLENGE" {
+        /// What to prove by; of one proof only.
+        nonce: [u8; 32] = 16,
+    }
+
+    /// A proof, behind the words of a [`NativeRequest`].
+    NativeProof = "NATIVE_PROOF" {
+        /// See [`crate::auth`].
+        proof: [u8; 32] = 16,
     }
 
     /// How the server ran the last test.

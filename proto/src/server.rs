@@ -9,12 +9,16 @@ use alloc::vec::Vec;
 
 use crate::admin::{self, CalibrateResponse};
 use crate::answer;
+use crate::auth::Nonce;
 use crate::classic::ClassicRequest;
 use crate::code::{RequestCode, ResponseCode};
-use crate::errno::{EINVAL, ENODATA, EOPNOTSUPP, UNKNOWN_REQUEST};
+use crate::errno::{EACCES, EINVAL, ENODATA, EOPNOTSUPP, UNKNOWN_REQUEST};
 use crate::fault::Fault;
 use crate::frame::Frame;
-use crate::native::{NativeHello, NativeRequest, NativeWishes, Report, VERSION, VERSION_OF_WISHES, verb};
+use crate::native::{
+    NativeChallenge, NativeHello, NativeRequest, NativeWishes, Report, VERSION, VERSION_OF_PROOFS,
+    VERSION_OF_WISHES, verb,
+};
 use crate::omni::OmniRequest;
 use crate::remote::{CpuReport, PeerRelease};
 use crate::spec::{Family, Limits, Refusal, Test, TestSpec};
@@ -121,12 +125,20 @@ pub struct Results {
     pub cpu: Option<CpuReport>,
 }
 
+/// Why a client without the passphrase is closed.
+const UNTRUSTED: &str = "the passphrase is missing or wrong";
+
 /// The machine of one control connection.
 pub struct Server {
     config: ServerConfig,
     state: State,
-    /// Whether the passphrase has been shown, or none is needed.
+    /// Whether the passphrase has been shown or proven, or none is needed.
     trusted: bool,
+    /// What the client may ask for once to prove it by, and what it has been given.
+    nonce: Option<Nonce>,
+    challenged: Option<Nonce>,
+    /// It was shown or proven wrongly.
+    guessed_wrong: bool,
     /// The release of the client, as far as it matters for the results.
     client: PeerRelease,
     /// The type word of the last frame sent, see [`Self::unnamed`].
@@ -150,6 +162,9 @@ impl Server {
     pub fn new(config: ServerConfig) -> Self {
         Self {
             trusted: config.passphrase.is_none(),
+            nonce: None,
+            challenged: None,
+            guessed_wrong: false,
             config,
             state: State::Idle,
             client: PeerRelease::V270,
@@ -160,9 +175,23 @@ impl Server {
         }
     }
 
-    /// Whether the next frame has to be the passphrase. netperf's server waits 20 seconds for it.
+    /// Lets the client prove that it knows the passphrase, by this nonce, which nobody else may have been or
+    /// will be given. Without one it can only show it.
+    #[must_use]
+    pub fn with_nonce(self, nonce: Nonce) -> Self {
+        Self { nonce: Some(nonce), ..self }
+    }
+
+    /// Whether the next frame has to be the passphrase, or a step towards its proof. netperf's server waits
+    /// 20 seconds for it.
     pub fn awaits_passphrase(&self) -> bool {
         !self.trusted
+    }
+
+    /// Whether the client has shown another passphrase, or proven that it does not know this one: a guess,
+    /// which whoever owns the connection may want to count. One that showed none made none.
+    pub fn was_guessed_wrong(&self) -> bool {
+        self.guessed_wrong
     }
 
     /// One step: what happened, and what to do next.
@@ -201,12 +230,8 @@ impl Server {
     }
 
     fn on_frame(&mut self, frame: &Frame) -> ServerOutput {
-        if let Some(passphrase) = self.config.passphrase.as_ref().filter(|_| !self.trusted) {
-            if !admin::passphrase_matches(frame, passphrase) {
-                return self.close("the passphrase is missing or wrong");
-            }
-            self.trusted = true;
-            return ServerOutput::Nothing;
+        if !self.trusted {
+            return self.on_stranger(frame);
         }
         match frame.request_type() {
             RequestCode::CpuCalibrate => {
@@ -235,6 +260,36 @@ impl Server {
                 Some(request) => self.on_classic(&request, frame.cpu_affinity()),
                 None => ServerOutput::Reply(self.unnamed(UNKNOWN_REQUEST)),
             },
+        }
+    }
+
+    /// A client that has yet to show or to prove the passphrase.
+    fn on_stranger(&mut self, frame: &Frame) -> ServerOutput {
+        let passphrase = self.config.passphrase.as_deref().unwrap_or_default();
+        let NativeRequest { version, verb } = NativeRequest::decode(frame);
+        match (frame.request_type(), version, verb) {
+            (RequestCode::Passphrase, ..) => {
+                self.trusted = admin::passphrase_matches(frame, passphrase);
+                self.guessed_wrong = !self.trusted;
+                if self.trusted { ServerOutput::Nothing } else { self.close(UNTRUSTED) }
+            }
+            (RequestCode::Native, VERSION_OF_PROOFS.., verb::CHALLENGE) => match self.nonce.take() {
+                Some(nonce) => {
+                    let mut reply = self.native(0);
+                    NativeChallenge { nonce: nonce.bytes() }.encode(&mut reply);
+                    self.challenged = Some(nonce);
+                    ServerOutput::Reply(reply)
+                }
+                None => self.deny(),
+            },
+            (RequestCode::Native, VERSION_OF_PROOFS.., verb::PROVE) => {
+                // Whatever comes of it, this nonce has had its use.
+                let nonce = self.challenged.take();
+                self.trusted = nonce.is_some_and(|nonce| nonce.judge(frame, passphrase));
+                self.guessed_wrong = !self.trusted;
+                if self.trusted { ServerOutput::Reply(self.native(0)) } else { self.deny() }
+            }
+            _ => self.close(UNTRUSTED),
         }
     }
 
@@ -280,6 +335,7 @@ impl Server {
                 }
                 None => self.native(ENODATA),
             },
+            (VERSION_OF_PROOFS.., verb::CHALLENGE | verb::PROVE) => self.native(ENODATA),
             (VERSION_OF_WISHES.., verb::WISH) => self.on_wish(&NativeWishes::decode(frame)),
             _ => self.native(EOPNOTSUPP),
         }
@@ -328,6 +384,13 @@ impl Server {
     fn unnamed(&mut self, errno: i32) -> Frame {
         self.type_word = self.type_word.swap_bytes();
         Frame::response(self.type_word, errno)
+    }
+
+    /// The end of a client that speaks our messages, which is told why.
+    fn deny(&mut self) -> ServerOutput {
+        let reply = self.native(EACCES);
+        self.state = State::Closed;
+        ServerOutput::ReplyThenClose(reply)
     }
 
     fn close(&mut self, reason: &'static str) -> ServerOutput {

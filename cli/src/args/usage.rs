@@ -18,10 +18,27 @@ pub(crate) const NETSERVER_OPTIONS: &[(&str, &str)] = &[
     ("-V", "print the version of netperf this is compatible with"),
     ("-Z passphrase", "refuse sessions that do not open with this passphrase"),
     (
+        "--allow LIST",
+        "take sessions from these networks alone, with commas between: 192.0.2.0/24, 2001:db8::/32 or an \
+         address; given again, the lists add up",
+    ),
+    (
         "--cores LIST",
         "pin data workers to these cores, in their order, unless the client asks for one: 0 or 0,2-3",
     ),
     ("--engine NAME", "auto, uring, epoll or classic: how data is moved (auto)"),
+    ("--loopback", "listen on 127.0.0.1 and ::1, for data too; not with -L"),
+    (
+        "--max-duration TIME",
+        "refuse longer tests, and end those without a time after it: 3600, 60m or 1h (no limit)",
+    ),
+    (
+        "--max-rate RATE",
+        "send no more bits a second in each session, and end tests of clients that send more: 250M, 2.5G \
+         (no limit)",
+    ),
+    ("--max-sessions N", "sessions at once (256); the next client is told EBUSY"),
+    ("--passphrase-file FILE", "the same as -Z, from the first line of a file that its owner alone can read"),
     (
         "--without LIST",
         "move data without these, with commas between: low-water (then the kernel wakes a receiver for every \
@@ -32,7 +49,7 @@ pub(crate) const NETSERVER_OPTIONS: &[(&str, &str)] = &[
 ];
 
 /// Where the meanings begin, and where lines end.
-const INDENT: usize = 22;
+const INDENT: usize = 26;
 const COLUMNS: usize = 79;
 
 /// The usage text.

@@ -39,8 +39,14 @@ const CONTROL: Ends = Ends {
 
 /// What the operator chose who chose nothing.
 fn defaults() -> Defaults {
-    let drain = Duration::from_secs(20);
-    Defaults { cores: Vec::new(), engine: EngineChoice::Auto, without: Without::default(), drain }
+    Defaults {
+        cores: Vec::new(),
+        engine: EngineChoice::Auto,
+        without: Without::default(),
+        rate_max: None,
+        loopback: false,
+        drain: Duration::from_secs(20),
+    }
 }
 
 #[test]
@@ -142,12 +148,51 @@ fn datagrams_that_nobody_asks_for_go_to_the_control_peer_or_nowhere() {
 fn answers_over_udp_come_from_where_we_were_asked_if_that_is_asked_for() {
     let bound = |test, flags| {
         let spec = spec(test, |request| request.flags |= flags);
-        data_address(&spec, CONTROL)
+        data_address(&spec, CONTROL, false)
     };
     let any: IpAddr = Ipv4Addr::UNSPECIFIED.into();
     assert_eq!(bound(proto::Test::UdpRr, 0), any);
     assert_eq!(bound(proto::Test::UdpRr, proto::omni::flag::PACKET_INFO), CONTROL.local);
     assert_eq!(bound(proto::Test::TcpRr, proto::omni::flag::PACKET_INFO), any);
+}
+
+#[test]
+fn what_is_sent_keeps_to_the_operators_rate() {
+    let most = 1_000_000;
+    let capped = Defaults { rate_max: Some(most), ..defaults() };
+    let paced = |test, wished, bursts: (u32, u32)| {
+        let change = |request: &mut proto::omni::OmniRequest| {
+            (request.interval_burst, request.interval_usecs) = bursts;
+        };
+        let wishes = proto::Wishes { bits_per_second: NonZeroU64::new(wished), ..proto::Wishes::default() };
+        let spec = spec(test, change).wishing(wishes).expect("it suits the test");
+        let plan = plan(&spec, CONTROL, &capped).expect("in range");
+        (plan.options().rate, plan.options().bursts.is_some())
+    };
+    for test in [proto::Test::TcpMaerts, proto::Test::UdpMaerts, proto::Test::TcpRr] {
+        assert_eq!(paced(test, 0, (0, 0)), (Some(most), false), "{test:?}");
+    }
+    for test in [proto::Test::TcpMaerts, proto::Test::UdpMaerts] {
+        assert_eq!(paced(test, 1000, (0, 0)).0, Some(1000));
+        assert_eq!(paced(test, 2 * most, (0, 0)).0, Some(most));
+    }
+    // 2000 bytes in a burst; the rate has room for one each 16 ms.
+    assert_eq!(paced(proto::Test::TcpMaerts, 0, (1, 1)), (Some(most), true));
+    assert_eq!(paced(proto::Test::UdpMaerts, 0, (1, 16_000)), (None, true));
+    assert_eq!(paced(proto::Test::UdpMaerts, 0, (1, 15_999)), (Some(most), false));
+    for test in [proto::Test::TcpStream, proto::Test::UdpStream, proto::Test::TcpCrr, proto::Test::UdpRr] {
+        assert_eq!(paced(test, 0, (0, 0)), (None, false), "{test:?}: nothing there keeps to one");
+    }
+}
+
+#[test]
+fn on_loopback_alone_data_is_there_too() {
+    let bound = |change: fn(&mut proto::omni::OmniRequest)| {
+        data_address(&spec(proto::Test::TcpStream, change), CONTROL, true)
+    };
+    assert_eq!(bound(|_| ()), IpAddr::from(Ipv4Addr::LOCALHOST));
+    assert_eq!(bound(|request| request.ipfamily = proto::omni::FAMILY_V6), IpAddr::from(Ipv6Addr::LOCALHOST));
+    assert_eq!(bound(|request| request.netserver_ip = words([127, 0, 0, 9])), IpAddr::from([127, 0, 0, 9]));
 }
 
 #[test]

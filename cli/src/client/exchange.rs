@@ -26,9 +26,15 @@ pub(crate) enum Trouble {
 }
 
 impl Exchange {
-    /// Begins a conversation. The passphrase, if there is one, goes ahead of the first question.
+    /// Begins a conversation. The passphrase, if there is one, goes ahead of the first question, in clear.
     pub(crate) fn new(control: Control, passphrase: Option<Vec<u8>>) -> Self {
         Self { control, machine: Some(Client::new(ClientConfig { passphrase })) }
+    }
+
+    /// The same with a passphrase that is proven, and shown to nobody.
+    pub(crate) fn proving(control: Control, passphrase: Vec<u8>) -> Self {
+        let passphrase = Some(passphrase);
+        Self { control, machine: Some(Client::new(ClientConfig { passphrase }).proving()) }
     }
 
     /// Gives the machine one input and does what it wants done, until it has an answer for us.

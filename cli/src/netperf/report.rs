@@ -13,7 +13,7 @@ use ringperf_proto::Length;
 use super::confidence::{Confidence, Goal, Iteration};
 use super::histogram::{Histogram, Title};
 use super::measure::Run;
-use super::options::{Directions, Pair};
+use super::options::{Directions, Options, Pair};
 use super::plan::{Course, wire_test};
 use super::selectors::{self, Selection};
 use super::tables::{Layout, MssTable, Place, RrEnd, RrTable, RrTest, TcpEnd, TcpTable, UdpTable};
@@ -243,8 +243,7 @@ pub(crate) fn record(
     }
     let (control, remote, outcome) = (control_peer?, run.remote.as_ref()?, run.outcome.clone()?);
     let options = course.options;
-    let command: Vec<String> =
-        options.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let command = command_without_passphrase(options);
     Some(record::build(Measured {
         test: wire_test(course.traffic),
         command: &command,
@@ -263,6 +262,23 @@ pub(crate) fn record(
         report_missing: None,
         interrupted: run.signal.map(signal_name),
     }))
+}
+
+/// The command line for a record, which is kept and handed on: the words of -Z show no passphrase.
+fn command_without_passphrase(options: &Options) -> Vec<String> {
+    let secret = options.passphrase.as_ref().map(|secret| secret.to_string_lossy()).unwrap_or_default();
+    let mut follows_letter = false;
+    let hide = |word: &std::ffi::OsString| {
+        let word = word.to_string_lossy();
+        let is_value = std::mem::replace(&mut follows_letter, word.starts_with('-') && word.ends_with('Z'));
+        let letters = word.strip_suffix(&*secret).filter(|_| !secret.is_empty());
+        match letters {
+            Some("") if is_value => "***".to_owned(),
+            Some(letters) if letters.starts_with('-') && letters.ends_with('Z') => format!("{letters}***"),
+            _ => word.into_owned(),
+        }
+    };
+    options.command.iter().map(hide).collect()
 }
 
 fn asked(course: &Course<'_>) -> Asked {

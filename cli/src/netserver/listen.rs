@@ -15,6 +15,9 @@ use crate::args::{Family, NetserverOptions};
 /// netperf's control port.
 const CONTROL_PORT: &str = "12865";
 
+/// Ports of the kernel's choice that are tried where one has to do for both loopback addresses.
+const PORT_CHOICES: u32 = 8;
+
 /// Clients that connect back to back must not meet a full queue; netserver's own figure.
 const BACKLOG: i32 = 1024;
 
@@ -32,6 +35,7 @@ pub(super) struct Target {
     host: Option<String>,
     port: String,
     family: Family,
+    loopback: bool,
 }
 
 impl Target {
@@ -41,6 +45,7 @@ impl Target {
             host: options.host.clone(),
             port: options.port.clone().unwrap_or_else(|| CONTROL_PORT.to_owned()),
             family: options.family,
+            loopback: options.policy.loopback,
         }
     }
 
@@ -58,7 +63,11 @@ impl Target {
 
     fn words(&self) -> Words<'_> {
         Words {
-            host: self.host.as_deref().unwrap_or("IN(6)ADDR_ANY"),
+            host: match &self.host {
+                Some(host) => host,
+                None if self.loopback => "IN(6)ADDR_LOOPBACK",
+                None => "IN(6)ADDR_ANY",
+            },
             port: &self.port,
             family: match self.family {
                 Family::Any => "AF_UNSPEC",
@@ -80,6 +89,9 @@ impl Target {
             Family::V6 => address.is_ipv6(),
         };
         let all: Vec<SocketAddr> = match &self.host {
+            None if self.loopback => [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)]
+                .map(|address| SocketAddr::new(address, port))
+                .into(),
             // The order matters: the IPv6 wildcard normally takes IPv4 along.
             None => [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)]
                 .map(|address| SocketAddr::new(address, port))
@@ -124,9 +136,36 @@ impl fmt::Display for Bound {
 /// Where none can be had: each address with what the kernel, or the resolver, said of it.
 pub(super) fn bind(target: &Target) -> Result<Bound, String> {
     let addresses = target.addresses().map_err(|error| reason(&error))?;
+    // The kernel's choice for the first loopback address may be somebody's port on the other. Of wildcards
+    // the first one may have taken the second along.
+    let choices = if target.loopback && addresses.iter().all(|to| to.port() == 0) { PORT_CHOICES } else { 1 };
+    for _ in 1..choices {
+        let (bound, refusals) = listen_on(&addresses);
+        let taken = |(_, error): &(SocketAddr, io::Error)| error.kind() == io::ErrorKind::AddrInUse;
+        if !refusals.iter().any(taken) {
+            return told(bound, &refusals);
+        }
+    }
+    let (bound, refusals) = listen_on(&addresses);
+    told(bound, &refusals)
+}
+
+fn told(bound: Bound, refusals: &[(SocketAddr, io::Error)]) -> Result<Bound, String> {
+    if !bound.listeners.is_empty() {
+        return Ok(bound);
+    }
+    if refusals.is_empty() {
+        return Err("the host has no address of this family".to_owned());
+    }
+    let line = |(address, error): &(SocketAddr, io::Error)| refusal(*address, error);
+    Err(refusals.iter().map(line).collect::<Vec<_>>().join("; "))
+}
+
+/// Listens on those that can be had, all on one port; and which cannot, and why.
+fn listen_on(addresses: &[SocketAddr]) -> (Bound, Vec<(SocketAddr, io::Error)>) {
     let mut bound = Bound { listeners: Vec::new(), port: 0 };
     let mut refusals = Vec::new();
-    for mut address in addresses {
+    for mut address in addresses.iter().copied() {
         if address.port() == 0 {
             address.set_port(bound.port);
         }
@@ -135,16 +174,10 @@ pub(super) fn bind(target: &Target) -> Result<Bound, String> {
                 bound.port = port;
                 bound.listeners.push(listener);
             }
-            Err(error) => refusals.push(refusal(address, &error)),
+            Err(error) => refusals.push((address, error)),
         }
     }
-    if !bound.listeners.is_empty() {
-        return Ok(bound);
-    }
-    if refusals.is_empty() {
-        return Err("the host has no address of this family".to_owned());
-    }
-    Err(refusals.join("; "))
+    (bound, refusals)
 }
 
 /// What a refused address means, who decides it, and what to do.

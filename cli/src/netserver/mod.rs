@@ -15,12 +15,15 @@
 
 mod accept;
 mod background;
+mod guesses;
 mod incoming;
 mod listen;
 mod log;
+mod policy;
 mod session;
 mod testrun;
 mod transport;
+mod turned_away;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -37,15 +40,17 @@ use signal_hook::iterator::Signals;
 use tokio::sync::watch;
 
 use self::accept::Hall;
+use self::guesses::{GUESSES_MAX, Guesses, PERIOD};
 #[cfg(test)]
 pub(crate) use self::listen::refusal as listen_refusal;
 use self::listen::{Bound, Target};
 use self::session::Settings;
 use self::testrun::Runner;
 use self::transport::ControlPlane;
-use crate::args::{Netserver, NetserverOptions, netserver_usage};
+use crate::args::{Netserver, NetserverOptions, PassphraseIn, netserver_usage};
 use crate::bridge::{Defaults, Ends};
 use crate::netperf_cpu;
+use crate::passphrase::{Passphrase, Unfit};
 
 /// The release this netserver is compatible with.
 const VERSION: &str = "Netperf version 2.7.0";
@@ -99,12 +104,16 @@ const THREADS: &str =
 
 fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, CannotStart> {
     if let Some(stream) = inetd_stream(options) {
-        return serve_one(stream, options);
+        // A complaint about the passphrase would go to the client.
+        return passphrase(options)
+            .map_or(Ok(ExitCode::FAILURE), |passphrase| serve_one(stream, options, passphrase));
     }
     if !options.foreground && !options.background_child {
         return background::start(words)
             .map_err(CannotStart::at("starting in the background", "-D stays in the foreground"));
     }
+    // Its name may be of the folder that the process in the background leaves.
+    let passphrase = passphrase(options).map_err(CannotStart)?;
     if options.background_child {
         background::leave_terminal()
             .map_err(CannotStart::at("leaving the terminal", "-D stays in the foreground"))?;
@@ -128,7 +137,7 @@ fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, Can
         background::close_streams()
             .map_err(CannotStart::at("giving up the standard streams", "it takes /dev/null"))?;
     }
-    serve(plane, bound, options, stop)
+    serve(plane, bound, settings(options, passphrase), options.serial, stop)
         .map_err(CannotStart::at("watching the listening sockets", DESCRIPTORS))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -137,10 +146,11 @@ fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, Can
 fn serve(
     plane: ControlPlane,
     bound: Bound,
-    options: &NetserverOptions,
+    settings: Settings,
+    serial: bool,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let hall = Rc::new(Hall::new(settings(options), options.serial, stop));
+    let hall = Rc::new(Hall::new(settings, serial, stop));
     match plane {
         ControlPlane::Epoll(runtime, tasks) => tasks.block_on(&runtime, async move {
             hall.serve::<tokio::net::TcpStream>(adopt(bound)?).await;
@@ -162,17 +172,41 @@ fn adopt(bound: Bound) -> io::Result<Vec<tokio::net::TcpListener>> {
     bound.listeners.into_iter().map(adopt).collect()
 }
 
-fn settings(options: &NetserverOptions) -> Settings {
+/// The passphrase that sessions have to open with, if there is one.
+///
+/// # Errors
+/// What is wrong with its file.
+fn passphrase(options: &NetserverOptions) -> Result<Option<Passphrase>, String> {
+    let file = match &options.passphrase {
+        None => return Ok(None),
+        Some(PassphraseIn::Word(passphrase)) => return Ok(Some(passphrase.clone())),
+        Some(PassphraseIn::File(file)) => file,
+    };
+    Passphrase::first_line_of_own(file).map(Some).map_err(|unfit| {
+        let reason = match unfit {
+            Unfit::Io(error) => log::reason(&error),
+            Unfit::Is(reason) => reason,
+        };
+        format!("ENV: netserver cannot start: --passphrase-file {}: {reason}", file.display())
+    })
+}
+
+fn settings(options: &NetserverOptions, passphrase: Option<Passphrase>) -> Settings {
+    let NetserverOptions { policy, cores, .. } = options;
     Settings {
         deadlines: options.deadlines,
         defaults: Defaults {
-            cores: options.cores.clone(),
+            cores: cores.clone(),
             engine: options.engine,
             without: options.without,
+            rate_max: policy.rate_max,
+            loopback: policy.loopback,
             drain: options.deadlines.drain,
         },
         runner: Runner::Engine,
-        passphrase: options.passphrase.as_ref().map(|text| text.clone().into_bytes()),
+        passphrase,
+        policy: policy.clone(),
+        guesses: Guesses::default(),
         // It is 100 on every Linux.
         cpu_rate: u16::try_from(rustix::param::clock_ticks_per_second()).map_or(100.0, f32::from),
         cpus: netperf_cpu::online(),
@@ -197,6 +231,7 @@ fn without_ring(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(errno) => {
             let Refusal { cause, setting, next } = refusal::of_ring(errno, &System::read());
+            let cause = cause.trim_start_matches("io_uring_setup: ");
             format!("{cause}; decided by {setting}; next: {next}")
         }
         None => log::reason(error),
@@ -209,17 +244,40 @@ fn announce(bound: &Bound, options: &NetserverOptions, plane: &ControlPlane) {
         ControlPlane::Epoll(..) => "epoll",
         ControlPlane::Uring(_) => "io_uring",
     };
-    let who = if options.passphrase.is_some() {
-        "any address with the passphrase (sent in clear)"
-    } else {
-        "any address, no passphrase"
-    };
     tracing::info!("listening on {bound}; control plane on {plane}; engine {:?}", options.engine);
-    tracing::info!(
-        "open to {who}; data is sent to the control peer only; no file named by a peer is opened; \
-         {} sessions at most",
-        if options.serial { 1 } else { accept::SESSIONS_MAX }
-    );
+    tracing::info!("{}", terms(options));
+    if options.passphrase.is_some() {
+        tracing::warn!(
+            "netperf's -Z shows the passphrase in clear, and whoever hears it can show it again; ringperf \
+             run proves it without showing it"
+        );
+    }
+}
+
+/// Who may come, and what everybody may have.
+fn terms(options: &NetserverOptions) -> String {
+    let NetserverOptions { policy, .. } = options;
+    let networks: Vec<String> = policy.allow.iter().map(ToString::to_string).collect();
+    let who = match networks.as_slice() {
+        [] if policy.loopback => "this host alone".to_owned(),
+        [] => "any address".to_owned(),
+        networks => networks.join(", "),
+    };
+    let key = if options.passphrase.is_some() {
+        let seconds = PERIOD.as_secs();
+        format!("with the passphrase ({GUESSES_MAX} wrong ones of an address within {seconds} s)")
+    } else {
+        "no passphrase".to_owned()
+    };
+    let sessions = if options.serial { 1 } else { policy.sessions_max };
+    let length = policy.seconds_max.map_or("of any length".to_owned(), |most| format!("of {most} s at most"));
+    let rate = policy.rate_max.map_or("at any rate".to_owned(), |most| {
+        format!("at {} at most in each session", policy::megabits(most))
+    });
+    format!(
+        "open to {who}, {key}; data is sent to the control peer only; no file named by a peer is opened; \
+         {sessions} sessions at most; tests {length}, {rate}"
+    )
 }
 
 /// Becomes true on SIGINT and SIGTERM, and at the end of standard input where that was asked for. A second
@@ -257,7 +315,11 @@ fn watch_for_the_end(stdin: bool) -> Result<watch::Receiver<bool>, CannotStart> 
 /// The control connection that inetd accepted: standard input, where it is a connected socket and no option
 /// says that this netserver should listen.
 fn inetd_stream(options: &NetserverOptions) -> Option<TcpStream> {
-    let listens = options.foreground || options.serial || options.host.is_some() || options.port.is_some();
+    let listens = options.foreground
+        || options.serial
+        || options.host.is_some()
+        || options.policy.loopback
+        || options.port.is_some();
     if listens || options.background_child {
         return None;
     }
@@ -272,7 +334,11 @@ fn inetd_stream(options: &NetserverOptions) -> Option<TcpStream> {
 }
 
 /// inetd's child: one session and no log, because standard error is the control connection, too.
-fn serve_one(stream: TcpStream, options: &NetserverOptions) -> Result<ExitCode, CannotStart> {
+fn serve_one(
+    stream: TcpStream,
+    options: &NetserverOptions,
+    passphrase: Option<Passphrase>,
+) -> Result<ExitCode, CannotStart> {
     let cannot = || CannotStart::at("taking the connection over from inetd", DESCRIPTORS);
     let taken = background::close_streams().and_then(|()| {
         stream.set_nonblocking(true)?;
@@ -280,10 +346,10 @@ fn serve_one(stream: TcpStream, options: &NetserverOptions) -> Result<ExitCode, 
     });
     let ends = taken.map_err(cannot())?;
     let stop = watch_for_the_end(false)?;
-    let hall = Hall::new(settings(options), false, stop);
+    let hall = Hall::new(settings(options, passphrase), false, stop);
     let (runtime, tasks) = transport::epoll_runtime().map_err(cannot())?;
     tasks.block_on(&runtime, async move {
-        hall.attend(tokio::net::TcpStream::from_std(stream).map_err(cannot())?, ends).await;
+        hall.attend_if_admitted(tokio::net::TcpStream::from_std(stream).map_err(cannot())?, ends).await;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -9,20 +9,25 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringperf_engine::{End, Outcome, errno_name};
-use ringperf_proto::errno::{ETIMEDOUT, UNKNOWN_REQUEST};
+use ringperf_engine::{End, EngineChoice, Outcome, errno_name};
+use ringperf_proto::auth::NONCE_BYTES;
+use ringperf_proto::errno::{EACCES, ETIMEDOUT, UNKNOWN_REQUEST};
 use ringperf_proto::{
-    Frame, Length, Limits, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, TestSpec, Wishes,
+    Frame, Length, Limits, Nonce, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, TestSpec,
+    Wishes,
 };
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::guesses::{GUESSES_MAX, Guesses, PERIOD};
 use super::incoming::{Incoming, Never};
 use super::log::{RateLimit, reason};
+use super::policy::{self, Breach, Watch};
 use super::testrun::{Ready, Refused, Runner, Running};
 use super::transport::Transport;
-use crate::args::Deadlines;
+use crate::args::{Deadlines, Policy};
 use crate::bridge::{self, Defaults, Ends};
+use crate::passphrase::Passphrase;
 
 /// How long a closing session lets the peer take what was sent and close its own side.
 const LINGER: Duration = Duration::from_secs(1);
@@ -51,7 +56,10 @@ pub(super) struct Settings {
     pub deadlines: Deadlines,
     pub defaults: Defaults,
     pub runner: Runner,
-    pub passphrase: Option<Vec<u8>>,
+    pub passphrase: Option<Passphrase>,
+    pub policy: Policy,
+    /// Wrong passphrases of all sessions.
+    pub guesses: Guesses,
     /// Clock ticks a second, what netperf calls the calibrated rate.
     pub cpu_rate: f32,
     /// CPUs of this machine.
@@ -62,12 +70,33 @@ pub(super) struct Settings {
 
 impl Settings {
     fn server(&self) -> Server {
-        Server::new(ServerConfig {
-            limits: Limits { workers_max: self.workers_max, ..Limits::default() },
-            passphrase: self.passphrase.clone(),
+        let server = Server::new(ServerConfig {
+            limits: self.limits(),
+            passphrase: self.passphrase.as_ref().map(|passphrase| passphrase.bytes().to_vec()),
             cpu_rate: self.cpu_rate,
             cpus: self.cpus,
-        })
+        });
+        if self.passphrase.is_none() {
+            return server;
+        }
+        let mut random = [0; NONCE_BYTES];
+        match getrandom::fill(&mut random) {
+            Ok(()) => server.with_nonce(Nonce::new(random)),
+            Err(error) => {
+                tracing::error!("ENV: no random numbers: {error}; nobody can prove the passphrase");
+                server
+            }
+        }
+    }
+
+    /// The bytes of a test under a rate are told by its one worker.
+    fn limits(&self) -> Limits {
+        let limits = Limits { workers_max: self.workers_max, ..Limits::default() };
+        match (self.policy.rate_max, self.defaults.engine) {
+            (None, _) => limits,
+            (Some(_), EngineChoice::Classic) => Limits { workers_max: 1, flows_max: 1, ..limits },
+            (Some(_), _) => Limits { workers_max: 1, ..limits },
+        }
     }
 }
 
@@ -103,6 +132,7 @@ pub(super) async fn serve<T: Transport>(
         number,
         settings,
         stop,
+        opened: Instant::now(),
         last_length: Duration::ZERO,
         refusals: RateLimit::default(),
     };
@@ -118,6 +148,7 @@ struct Session<'a, T: Transport> {
     number: u64,
     settings: &'a Settings,
     stop: watch::Receiver<bool>,
+    opened: Instant,
     /// Of the last test; idle time is allowed on top of it.
     last_length: Duration,
     /// A client may ask on and on.
@@ -129,7 +160,8 @@ impl<T: Transport> Session<'_, T> {
         let mut server = self.settings.server();
         let mut first = true;
         loop {
-            let frame = if first { self.first_frame(&server).await } else { self.next_frame().await };
+            let early = first || server.awaits_passphrase();
+            let frame = if early { self.early_frame(&server).await } else { self.next_frame().await };
             let handled = match frame {
                 Ok(frame) => self.handle(server, frame).await,
                 Err(over) => return over,
@@ -142,13 +174,16 @@ impl<T: Transport> Session<'_, T> {
         }
     }
 
-    /// The first frame has one deadline for all of it: a stranger who sends nothing, or a little, costs no
-    /// more.
-    async fn first_frame(&mut self, server: &Server) -> Result<Frame, Over> {
+    /// What comes until a client is known has one deadline for all of it: a stranger who sends nothing, or a
+    /// little, costs no more.
+    async fn early_frame(&mut self, server: &Server) -> Result<Frame, Over> {
         let deadlines = self.settings.deadlines;
-        let patience =
-            if server.awaits_passphrase() { deadlines.first_with_passphrase } else { deadlines.first };
-        self.frame_within(patience).await
+        let patience = if self.settings.passphrase.is_some() && server.awaits_passphrase() {
+            deadlines.first_with_passphrase
+        } else {
+            deadlines.first
+        };
+        self.frame_by(self.opened + patience, patience).await
     }
 
     async fn next_frame(&mut self) -> Result<Frame, Over> {
@@ -158,15 +193,19 @@ impl<T: Transport> Session<'_, T> {
             () = stopping(&mut self.stop) => return Err(Over::Stopping),
         };
         match started {
-            Ok(Ok(())) => self.frame_within(self.settings.deadlines.rest).await,
+            Ok(Ok(())) => {
+                let rest = self.settings.deadlines.rest;
+                self.frame_by(Instant::now() + rest, rest).await
+            }
             Ok(Err(never)) => Err(never.into()),
             Err(_) => Err(Over::Silent(format!("no request within {} s", idle.as_secs_f32()))),
         }
     }
 
-    async fn frame_within(&mut self, patience: Duration) -> Result<Frame, Over> {
+    /// A whole frame, for which we will then have waited so long.
+    async fn frame_by(&mut self, by: Instant, patience: Duration) -> Result<Frame, Over> {
         let frame = tokio::select! {
-            frame = timeout(patience, self.incoming.frame()) => frame,
+            frame = timeout_at(by, self.incoming.frame()) => frame,
             () = stopping(&mut self.stop) => return Err(Over::Stopping),
         };
         match frame {
@@ -185,6 +224,9 @@ impl<T: Transport> Session<'_, T> {
 
     /// Drives the machine from one frame to the point where it wants the next.
     async fn handle(&mut self, server: Server, frame: Frame) -> ControlFlow<Over, Server> {
+        if server.awaits_passphrase() {
+            self.turn_guesser_away().await?;
+        }
         let mut server = server;
         let asked = frame.request_type();
         let mut input = ServerInput::Frame(frame);
@@ -201,6 +243,9 @@ impl<T: Transport> Session<'_, T> {
                     return ControlFlow::Break(Over::Failed);
                 }
             };
+            if server.was_guessed_wrong() {
+                self.count_guess();
+            }
             input = match output {
                 ServerOutput::Close(reason) => {
                     return ControlFlow::Break(Over::Refused(reason.to_owned()));
@@ -221,7 +266,11 @@ impl<T: Transport> Session<'_, T> {
                 }
                 ServerOutput::ReplyThenClose(frame) => {
                     self.write(&frame).await?;
-                    return ControlFlow::Break(Over::Failed);
+                    return ControlFlow::Break(if server.awaits_passphrase() {
+                        Over::Refused("the passphrase is not proven".to_owned())
+                    } else {
+                        Over::Failed
+                    });
                 }
                 ServerOutput::ReplyThenRun(frame) => {
                     self.write(&frame).await?;
@@ -234,6 +283,27 @@ impl<T: Transport> Session<'_, T> {
         }
     }
 
+    /// Looks at no passphrase of an address that has shown too many wrong ones, on other connections
+    /// meanwhile.
+    async fn turn_guesser_away(&self) -> ControlFlow<Over> {
+        if !self.settings.guesses.turn_away(self.ends.peer.ip(), std::time::Instant::now()) {
+            return ControlFlow::Continue(());
+        }
+        self.write(&Frame::response(0, EACCES)).await?;
+        ControlFlow::Break(Over::Refused(format!("{GUESSES_MAX} passphrases of its address were wrong")))
+    }
+
+    fn count_guess(&self) {
+        let count = self.settings.guesses.count(self.ends.peer.ip(), std::time::Instant::now());
+        if count == GUESSES_MAX {
+            tracing::warn!(
+                peer = %self.ends.peer,
+                "POLICY: {count} wrong passphrases: the address is turned away until {} s after the first",
+                PERIOD.as_secs()
+            );
+        }
+    }
+
     async fn prepare(&self, spec: &TestSpec) -> Result<Ready, Refused> {
         if spec.ignored_fill_file && self.refusals.pass().is_some() {
             let peer = self.ends.peer;
@@ -241,6 +311,12 @@ impl<T: Transport> Session<'_, T> {
         }
         if spec.wishes != Wishes::default() {
             tracing::debug!(peer = %self.ends.peer, "the peer wishes for {:?}", spec.wishes);
+        }
+        if let Err(refused) = policy::judge(&self.settings.policy, spec) {
+            if let Some(held_back) = self.refusals.pass() {
+                tracing::warn!(peer = %self.ends.peer, held_back, "{}", refused.reason);
+            }
+            return Err(refused);
         }
         let defaults = self.settings.defaults.clone();
         let preparing = self.settings.runner.prepare(spec.clone(), self.ends, defaults, self.number);
@@ -253,12 +329,14 @@ impl<T: Transport> Session<'_, T> {
         ready
     }
 
-    async fn run(&mut self, spec: &TestSpec, ready: Ready) -> ControlFlow<Over, ServerInput> {
+    async fn run(&mut self, spec: &TestSpec, mut ready: Ready) -> ControlFlow<Over, ServerInput> {
         let message_bytes = ready.offer.send_bytes;
         let patience = self.patience(spec);
+        let mut watch = Watch::new(&self.settings.policy, spec, ready.samples.take());
         let mut running = ready.start();
         let outcome = tokio::select! {
             outcome = running.outcome() => outcome,
+            breach = watch.breach() => self.end_early(spec, &mut running, breach).await?,
             over = lost(&mut self.incoming, &mut self.stop, patience) => {
                 return ControlFlow::Break(self.abandon(spec, running, over).await);
             }
@@ -275,6 +353,34 @@ impl<T: Transport> Session<'_, T> {
                 ControlFlow::Continue(ServerInput::Failed { errno })
             }
         }
+    }
+
+    /// Ends a test that has had what it may have. Who took more than that is told so; who took too long has a
+    /// result.
+    async fn end_early(
+        &self,
+        spec: &TestSpec,
+        running: &mut Running,
+        breach: Breach,
+    ) -> ControlFlow<Over, Result<Outcome, Refused>> {
+        running.stop.stop();
+        if let Breach::TooLong { seconds } = breach {
+            tracing::warn!(peer = %self.ends.peer, "POLICY: test ended after {seconds} s (--max-duration)");
+        }
+        let Ok(outcome) = timeout(STOPPED, running.outcome()).await else {
+            tracing::error!(peer = %self.ends.peer, "BUG: a stopped test did not end in time");
+            return ControlFlow::Break(Over::Failed);
+        };
+        ControlFlow::Continue(match (breach, outcome) {
+            (Breach::TooLong { .. }, outcome) => outcome,
+            (Breach::TooFast { rate_max }, outcome) => {
+                if let Ok(outcome) = outcome {
+                    self.log(spec, &outcome);
+                }
+                let most = policy::megabits(rate_max);
+                Err(Refused { errno: EACCES, reason: format!("POLICY: more than {most} (--max-rate)") })
+            }
+        })
     }
 
     /// How long a test may go on whose client has ended its control stream.

@@ -8,11 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
+use ringperf_engine::outcome::Sample;
 use ringperf_engine::{Error, Outcome, Plan, Prepared, Stop};
 use ringperf_proto::{Offer, TestSpec};
 use tokio::sync::oneshot;
 
 use super::log::reason;
+use super::policy;
 use crate::bridge::{self, Defaults, Ends};
 
 /// errno for a thread that ended without an answer: EIO.
@@ -39,6 +41,8 @@ pub(super) struct Ready {
     pub offer: Offer,
     /// Ends the run early.
     pub stop: Stop,
+    /// What is moved on the way, where somebody wants to know.
+    pub samples: Option<mpsc::Receiver<Sample>>,
     start: mpsc::Sender<()>,
     outcome: oneshot::Receiver<Result<Outcome, Error>>,
 }
@@ -97,15 +101,13 @@ impl Runner {
 
 async fn prepare(spec: TestSpec, control: Ends, defaults: Defaults, number: u64) -> Result<Ready, Refused> {
     let (told, prepared) = oneshot::channel();
-    std::thread::Builder::new()
-        .name(format!("rp-test-{number}"))
-        .spawn(move || work(&spec, control, &defaults, told))
-        .map_err(|error| no_thread(&error))?;
+    let work = move || work(&spec, control, &defaults, told);
+    ringperf_engine::spawn(&format!("rp-test-{number}"), work).map_err(|error| no_thread(&error))?;
     prepared.await.unwrap_or_else(|_| Err(gone()))
 }
 
 fn work(spec: &TestSpec, control: Ends, defaults: &Defaults, told: oneshot::Sender<Result<Ready, Refused>>) {
-    let (plan, prepared, target) = match get_ready(spec, control, defaults) {
+    let Tested { plan, prepared, samples, target } = match get_ready(spec, control, defaults) {
         Ok(ready) => ready,
         Err(refused) => {
             // The session may be gone already; then nobody is left to be told.
@@ -116,7 +118,7 @@ fn work(spec: &TestSpec, control: Ends, defaults: &Defaults, told: oneshot::Send
     let (start, started) = mpsc::channel();
     let (outcome_told, outcome) = oneshot::channel();
     let offer = bridge::offer(spec, &plan, &prepared);
-    let ready = Ready { offer, stop: prepared.stop(), start, outcome };
+    let ready = Ready { offer, stop: prepared.stop(), samples, start, outcome };
     #[expect(
         clippy::disallowed_methods,
         reason = "the session has the sender, and drops it by its deadlines"
@@ -126,12 +128,16 @@ fn work(spec: &TestSpec, control: Ends, defaults: &Defaults, told: oneshot::Send
     }
 }
 
-/// Everything a test needs, and where its data goes if we are the ones to go there.
-fn get_ready(
-    spec: &TestSpec,
-    control: Ends,
-    defaults: &Defaults,
-) -> Result<(Plan, Prepared, Option<SocketAddr>), Refused> {
+/// Everything a test needs.
+struct Tested {
+    plan: Plan,
+    prepared: Prepared,
+    samples: Option<mpsc::Receiver<Sample>>,
+    /// Where its data goes if we are the ones to go there.
+    target: Option<SocketAddr>,
+}
+
+fn get_ready(spec: &TestSpec, control: Ends, defaults: &Defaults) -> Result<Tested, Refused> {
     let target = bridge::target(spec, control).map_err(|errno| Refused {
         errno,
         reason: "the client wants its datagrams elsewhere than at the address of the control connection"
@@ -139,7 +145,8 @@ fn get_ready(
     })?;
     let prepare = |spec: &TestSpec| {
         let plan = bridge::plan(spec, control, defaults)?;
-        ringperf_engine::prepare(&plan).map(|prepared| (plan, prepared))
+        let (plan, samples) = policy::watched(plan, defaults.rate_max, spec.test)?;
+        ringperf_engine::prepare(&plan).map(|prepared| Tested { plan, prepared, samples, target })
     };
     let prepared = match prepare(spec) {
         // A listener sees to this itself.
@@ -150,8 +157,7 @@ fn get_ready(
         }
         prepared => prepared,
     };
-    let (plan, prepared) = prepared?;
-    Ok((plan, prepared, target))
+    Ok(prepared?)
 }
 
 fn gone() -> Refused {
@@ -162,7 +168,8 @@ fn no_thread(error: &io::Error) -> Refused {
     Refused {
         errno: error.raw_os_error().unwrap_or(EIO),
         reason: format!(
-            "ENV: no thread for the test: {}; ulimit -u and the container's pids limit decide it",
+            "ENV: no thread for the test: {}; ulimit -u and the container's pids limit decide it, ulimit -v \
+             if it is ENOMEM",
             reason(error)
         ),
     }
@@ -198,7 +205,13 @@ pub(super) mod scripted {
                         // Nobody is left who could drop it, which would be an end.
                         std::mem::forget((started, told));
                     }
-                    Ok(Ready { offer: Offer::default(), stop: Stop::default(), start, outcome })
+                    Ok(Ready {
+                        offer: Offer::default(),
+                        stop: Stop::default(),
+                        samples: None,
+                        start,
+                        outcome,
+                    })
                 }
             }
         }

@@ -30,7 +30,14 @@ pub(super) trait Transport: Sized + 'static {
     fn write_all(&self, bytes: Vec<u8>) -> impl Future<Output = io::Result<()>>;
     /// Shuts one or both directions down; with both, pending calls return.
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+    /// To be awaited beside everything else; never resolves.
+    fn keep_going() -> impl Future<Output = ()> {
+        std::future::pending()
+    }
 }
+
+/// How long what a ring was not rid of at once may wait for the next try.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 impl Transport for tokio_uring::net::TcpStream {
     // With O_NONBLOCK the ring would report EAGAIN instead of waiting.
@@ -50,6 +57,14 @@ impl Transport for tokio_uring::net::TcpStream {
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         Self::shutdown(self, how)
+    }
+
+    // Operations go to the kernel whenever the control plane falls asleep. Where the kernel is short of
+    // memory just then (EAGAIN), they stay behind until the next time, which nothing else need bring about.
+    async fn keep_going() {
+        loop {
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
     }
 }
 
@@ -104,11 +119,18 @@ impl ControlPlane {
     /// The kernel's where it refuses a ring, or a ring that is granted does not move a byte in time.
     pub(super) fn uring() -> io::Result<Self> {
         let runtime = tokio_uring::Runtime::new(&tokio_uring::builder())?;
-        runtime.block_on(async {
+        let moved = runtime.block_on(async {
             let moved = tokio::time::timeout(SELF_TEST, move_one_byte()).await;
             moved.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
-        })?;
-        Ok(Self::Uring(runtime))
+        });
+        match moved {
+            Ok(()) => Ok(Self::Uring(runtime)),
+            Err(error) => {
+                // To drop it would wait for what is under way, and panic where the kernel cannot be entered.
+                std::mem::forget(runtime);
+                Err(error)
+            }
+        }
     }
 
     /// On epoll.

@@ -171,9 +171,15 @@ pub(crate) struct Args {
     #[arg(short = '6', long = "ipv6")]
     pub(crate) ipv6: bool,
 
-    /// File whose first line is the passphrase of a netserver started with -Z.
+    /// File whose first line is the passphrase of a netserver started with -Z or --passphrase-file. It is
+    /// proven to a ringperf netserver, and never sent.
     #[arg(long, value_name = "FILE", requires = "host")]
     pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// Send the passphrase as it is, for netperf's netserver and for one of an older ringperf. Whoever
+    /// listens on the way can use it.
+    #[arg(long, requires = "passphrase_file")]
+    pub(crate) passphrase_in_clear: bool,
 
     /// No wait for the netserver is longer than this many milliseconds; for tests of those waits.
     #[arg(long, hide = true, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]

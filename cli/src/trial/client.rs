@@ -25,6 +25,7 @@ use crate::client::deadline::Deadlines;
 use crate::client::exchange::{Exchange, Trouble};
 use crate::client::interrupt::Interrupt;
 use crate::error::{Class, Failure, errno_text};
+use crate::passphrase::Passphrase;
 use crate::record::Netserver;
 
 /// What an errno can be on any system; an answer with another number was not written by a netserver.
@@ -36,7 +37,18 @@ pub(crate) struct Session {
     place: Place,
     deadlines: Deadlines,
     interrupt: Interrupt,
-    has_passphrase: bool,
+    key: Key,
+}
+
+/// What is shown of a passphrase.
+#[derive(Clone, Debug)]
+pub(crate) enum Key {
+    /// There is none.
+    None,
+    /// That we know it.
+    Proof(Passphrase),
+    /// All of it.
+    InClear(Passphrase),
 }
 
 /// Where in the session something went wrong.
@@ -56,10 +68,14 @@ impl Session {
         place: Place,
         deadlines: Deadlines,
         interrupt: Interrupt,
-        passphrase: Option<Vec<u8>>,
+        key: Key,
     ) -> Self {
-        let has_passphrase = passphrase.is_some();
-        Self { exchange: Exchange::new(control, passphrase), place, deadlines, interrupt, has_passphrase }
+        let exchange = match &key {
+            Key::None => Exchange::new(control, None),
+            Key::Proof(passphrase) => Exchange::proving(control, passphrase.bytes().to_vec()),
+            Key::InClear(passphrase) => Exchange::new(control, Some(passphrase.bytes().to_vec())),
+        };
+        Self { exchange, place, deadlines, interrupt, key }
     }
 
     /// Finds out what answers. netperf's netserver refuses our greeting and stays usable.
@@ -173,6 +189,10 @@ impl Session {
     fn explain_fault(&self, stage: Stage, fault: &Fault) -> Failure {
         match fault {
             Fault::Remote { errno } if ERRNOS.contains(errno) => self.refused(stage, *errno),
+            Fault::Unproven => Failure::new(Class::Policy, self.tried(stage), fault.to_string())
+                .errno(Some(EACCES))
+                .setting("--passphrase-file here and there, or -Z there")
+                .next("compare the first lines of the files; five wrong ones close it for a minute"),
             Fault::Unsupported { .. } => self.refused(stage, EOPNOTSUPP),
             Fault::Legacy { .. } => Failure::new(Class::Peer, self.tried(stage), fault.to_string())
                 .setting("the release at the other end: netperf 2.6.0 changed the size of a frame")
@@ -193,6 +213,15 @@ impl Session {
             (Stage::Wishes, EINVAL) => "the netserver does not know one of the wishes".to_owned(),
             (Stage::Wishes, EOPNOTSUPP) => "the netserver takes no wishes".to_owned(),
             (_, EOPNOTSUPP) => "the netserver does not serve this test".to_owned(),
+            (Stage::Greeting, EACCES) => {
+                "the netserver turns us away: EACCES; its --allow does not name our address, or too many \
+                 wrong passphrases came from it"
+                    .to_owned()
+            }
+            (Stage::Greeting, EBUSY) => {
+                "the netserver turns us away: EBUSY; it has as many sessions as it takes (--max-sessions)"
+                    .to_owned()
+            }
             (_, errno) => format!("the netserver answered: {}", errno_text(errno)),
         };
         Failure::new(class, self.tried(stage), cause)
@@ -231,14 +260,7 @@ impl Session {
     fn closed(&self, stage: Stage, errno: Option<i32>) -> Failure {
         let tried = self.tried(stage);
         match stage {
-            Stage::Greeting if self.has_passphrase => Failure::new(
-                Class::Policy,
-                tried,
-                "it closed the connection unanswered, as a netserver does that wants another passphrase",
-            )
-            .errno(errno)
-            .setting("--passphrase-file here and -Z there")
-            .next("compare the first line of the file with the netserver's -Z"),
+            Stage::Greeting if !matches!(self.key, Key::None) => self.locked_out(tried).errno(errno),
             Stage::Greeting | Stage::Request | Stage::Wishes => {
                 Failure::new(Class::Peer, tried, "it closed the connection without an answer")
                     .errno(errno)
@@ -252,6 +274,27 @@ impl Session {
                     .next("see the netserver's log on its host")
             }
         }
+    }
+
+    /// The netserver closed without a word on the passphrase, or on the offer to prove it.
+    fn locked_out(&self, tried: String) -> Failure {
+        if let Key::Proof(_) = self.key {
+            return Failure::new(
+                Class::Policy,
+                tried,
+                "it closed the connection unanswered, as netperf's netserver and those of an older ringperf \
+                 do, which want their passphrase (-Z) in clear",
+            )
+            .setting("the release at the other end, and --passphrase-in-clear here")
+            .next("if nobody listens on the way: the same again with --passphrase-in-clear");
+        }
+        Failure::new(
+            Class::Policy,
+            tried,
+            "it closed the connection unanswered, as a netserver does that wants another passphrase",
+        )
+        .setting("--passphrase-file here and -Z there")
+        .next("compare the first line of the file with the netserver's -Z")
     }
 
     fn tried(&self, stage: Stage) -> String {

@@ -17,7 +17,6 @@ mod embedded;
 mod progress;
 pub(crate) mod values;
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,15 +25,15 @@ use ringperf_engine::{End, Outcome};
 use ringperf_proto::{RemoteResults, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::args::PASSPHRASE_BYTES_MAX;
 use crate::client::deadline::Deadlines;
 use crate::client::interrupt::{Interrupt, signal_name};
 use crate::cores;
 use crate::error::{Class, Failure, errno_text};
+use crate::passphrase::{Passphrase, Unfit};
 use crate::record::{self, Contact, Measured, Netserver, Record};
 pub(crate) use args::{Args, BufferOf, CONTROL_PORT, Cores, EngineArg, Family, SendArg, Test, parse_cores};
 pub(crate) use bridge::test_name;
-use client::Session;
+use client::{Key, Session};
 use connect::Place;
 pub(crate) use embedded::{Embedded, Start};
 use progress::Progress;
@@ -46,7 +45,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) struct Bench {
     command: Vec<String>,
     family: Option<Family>,
-    passphrase: Option<Vec<u8>>,
+    key: Key,
     deadlines: Deadlines,
     interrupt: Interrupt,
 }
@@ -62,7 +61,7 @@ impl Bench {
         Ok(Self {
             command: command.to_vec(),
             family: args.family()?,
-            passphrase: args.passphrase_file.as_deref().map(read_passphrase).transpose()?,
+            key: key(args)?,
             deadlines: Deadlines::new(args.deadline_ms.map(Duration::from_millis)),
             interrupt: Interrupt::install(&[SIGINT, SIGTERM])?,
         })
@@ -131,7 +130,7 @@ impl Bench {
 
         let control = connect::connect(&place, deadlines, interrupt)?;
         let peer = control.peer();
-        let mut session = Session::new(control, place, deadlines, interrupt.clone(), self.passphrase.clone());
+        let mut session = Session::new(control, place, deadlines, interrupt.clone(), self.key.clone());
         let netserver = session.greet()?;
         session.wish(bridge::wishes(args, netserver)?)?;
 
@@ -192,7 +191,7 @@ pub(crate) fn greets(host: &str, port: u16, patience: Duration) -> Result<Netser
     let place = Place { host: host.to_owned(), port, local: None, family: None, embedded: false };
     let (deadlines, interrupt) = (Deadlines::new(Some(patience)), Interrupt::none());
     let control = connect::connect(&place, deadlines, &interrupt)?;
-    let mut session = Session::new(control, place, deadlines, interrupt, None);
+    let mut session = Session::new(control, place, deadlines, interrupt, Key::None);
     let netserver = session.greet()?;
     session.close();
     Ok(netserver)
@@ -227,25 +226,22 @@ fn place(args: &Args, family: Option<Family>, embedded: Option<SocketAddr>) -> P
     Place { host, port, local: args.local, family, embedded: embedded.is_some() }
 }
 
-/// The first line of the file, without its line end.
-fn read_passphrase(path: &Path) -> Result<Vec<u8>, Failure> {
+/// What the options say of a passphrase.
+fn key(args: &Args) -> Result<Key, Failure> {
+    let Some(path) = &args.passphrase_file else { return Ok(Key::None) };
+    let passphrase = read_passphrase(path)?;
+    Ok(if args.passphrase_in_clear { Key::InClear(passphrase) } else { Key::Proof(passphrase) })
+}
+
+fn read_passphrase(path: &Path) -> Result<Passphrase, Failure> {
     let tried = format!("read the passphrase from {}", path.display());
-    let mut bytes = Vec::new();
-    // A line longer than is allowed is all that has to be seen of a file without end.
-    std::fs::File::open(path)
-        .and_then(|file| file.take(PASSPHRASE_BYTES_MAX as u64 + 2).read_to_end(&mut bytes))
-        .map_err(|error| Failure::io(Class::Usage, tried.as_str(), &error).setting("--passphrase-file"))?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() || line.len() > PASSPHRASE_BYTES_MAX || line.contains(&0) {
-        return Err(Failure::new(
-            Class::Usage,
-            tried,
-            format!("its first line has to have 1 to {PASSPHRASE_BYTES_MAX} bytes, none of them zero"),
-        )
-        .setting("--passphrase-file"));
-    }
-    Ok(line.to_vec())
+    Passphrase::first_line(path).map_err(|unfit| {
+        match unfit {
+            Unfit::Io(error) => Failure::io(Class::Usage, tried, &error),
+            Unfit::Is(reason) => Failure::new(Class::Usage, tried, reason),
+        }
+        .setting("--passphrase-file")
+    })
 }
 
 /// The data connection broke. What the netserver still says on the control connection is part of the story.
@@ -316,13 +312,13 @@ mod tests {
         let path = std::env::temp_dir().join(format!("ringperf-passphrase-{}", std::process::id()));
         let read = |content: &[u8]| {
             std::fs::write(&path, content).expect("the temporary folder is writable");
-            read_passphrase(&path)
+            read_passphrase(&path).map(|passphrase| passphrase.bytes().to_vec())
         };
         assert_eq!(read(b"secret\nrest"), Ok(b"secret".to_vec()));
         assert_eq!(read(b"secret\r\n"), Ok(b"secret".to_vec()));
         assert_eq!(read(b"\n").map_err(|failure| failure.class()), Err(Class::Usage));
         assert_eq!(read(&[b'x'; 648]).map_err(|failure| failure.class()), Err(Class::Usage));
-        let longest = [b'x'; PASSPHRASE_BYTES_MAX];
+        let longest = [b'x'; 647];
         assert_eq!(read(&[&longest, b"\r\nrest".as_slice()].concat()), Ok(longest.to_vec()));
         std::fs::remove_file(&path).expect("it was just written");
         assert_eq!(read_passphrase(&path).map_err(|failure| failure.class()), Err(Class::Usage));

@@ -9,27 +9,8 @@ use ringperf_proto::{FRAME_BYTES, Frame};
 
 use crate::support::{
     Control, Netserver, RINGPERF, await_that, baseline, connect_data, free_port, golden, golden_request,
-    received, reset, serves, serves_at, signal, skip, stream_data,
+    received, reset, serves, serves_at, signal, stream_data,
 };
-
-#[test]
-fn refused_io_uring_is_no_obstacle() {
-    for errno in ["EPERM", "ENOSYS", "EACCES", "EINVAL"] {
-        let inject = format!("inject=io_uring_setup:error={errno}");
-        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=io_uring_setup", "-e", &inject];
-        let netserver = match Netserver::start_under(&strace, &["-L", "127.0.0.1"]) {
-            Ok(netserver) => netserver,
-            Err(error) => {
-                return skip("refused_io_uring_is_no_obstacle", "strace", &format!("strace: {error}"));
-            }
-        };
-        assert!(!netserver.on_uring(), "{}", netserver.log());
-        netserver.await_log(&format!("control plane without io_uring: io_uring_setup: {errno}: "));
-        netserver.await_log("; decided by ");
-        serves(&netserver);
-        netserver.await_log("engine=Epoll");
-    }
-}
 
 #[test]
 fn mute_sessions_leave_nothing_behind() {

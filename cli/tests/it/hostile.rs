@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 mod killed;
+mod messages;
 mod mute;
 mod names;
+mod shortages;
 mod victim;
 
 /// Says what a test has found, also where it passes: past the test harness, which would keep it to itself.
@@ -27,4 +29,26 @@ fn connect_from(local: impl Into<IpAddr>, to: SocketAddr) -> io::Result<TcpStrea
 /// A loopback address that no other test uses.
 fn loopback(net: u8, host: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, net, u8::try_from(host).expect("a small number"))
+}
+
+/// A sequence that looks random and is the same for the same seed (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`, which is not 0.
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
 }

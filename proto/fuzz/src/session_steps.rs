@@ -4,9 +4,11 @@
 //! prepares nothing beyond its limits and nothing for a client that has not shown the passphrase, and is told
 //! apart from one that is driven wrongly.
 
+use ringperf_proto::auth::NONCE_BYTES;
+use ringperf_proto::native::{NativeRequest, verb};
 use ringperf_proto::{
-    CpuReport, FRAME_BYTES, Fault, Frame, Limits, NativeDetail, NativeReport, Offer, Report, Results, Server,
-    ServerConfig, ServerInput, ServerOutput,
+    CpuReport, FRAME_BYTES, Fault, Frame, Limits, NativeDetail, NativeReport, Nonce, Offer, Report,
+    RequestCode, Results, Server, ServerConfig, ServerInput, ServerOutput,
 };
 
 use super::script::Script;
@@ -19,6 +21,8 @@ struct Driven {
     limits: Limits,
     /// Whether the passphrase has been shown, or none is needed.
     trusted: bool,
+    /// Whether it can name a nonce, which lets a client prove that it knows the passphrase. None here does.
+    challenges: bool,
 }
 
 /// The first byte of `data` says whether limits are tight and whether there is a passphrase; then come
@@ -28,8 +32,11 @@ pub fn session_steps(data: &[u8]) {
     let kind = script.byte();
     let limits = if kind & 1 == 0 { Limits::default() } else { spec::TIGHT };
     let passphrase = (kind & 2 != 0).then(|| PASSPHRASE.to_vec());
-    let mut driven = Driven { limits, trusted: passphrase.is_none() };
+    let mut driven = Driven { limits, trusted: passphrase.is_none(), challenges: kind & 8 != 0 };
     let mut server = Server::new(ServerConfig { limits, passphrase, cpu_rate: 100.0, cpus: 2 });
+    if driven.challenges {
+        server = server.with_nonce(Nonce::new([7; NONCE_BYTES]));
+    }
     while let Some(frame) = script.frame() {
         if kind & 4 != 0 && script.byte() == 255 {
             return refuses_what_does_not_fit(server, misfit(&mut script));
@@ -45,6 +52,8 @@ impl Driven {
     /// From one frame to the point where the machine wants the next; `None` where it wants none any more.
     fn converse(&mut self, server: Server, frame: Frame, script: &mut Script<'_>) -> Option<Server> {
         let shown = super::auth::shows(&frame, PASSPHRASE);
+        let asks_for_nonce = frame.request_type() == RequestCode::Native
+            && NativeRequest::decode(&frame).verb == verb::CHALLENGE;
         let mut input = ServerInput::Frame(frame.clone());
         let mut server = server;
         loop {
@@ -54,7 +63,7 @@ impl Driven {
                 Err(fault) => panic!("{fault}, although it was given what it asked for"),
             };
             server = next;
-            self.check(asked, shown, &output);
+            self.check(asked, shown, asks_for_nonce, &output);
             input = match output {
                 ServerOutput::Close(_) | ServerOutput::ReplyThenClose(_) => {
                     refuses_what_does_not_fit(server, ServerInput::Frame(frame));
@@ -74,7 +83,7 @@ impl Driven {
     }
 
     /// Whether an output is legal after an input, and keeps to the limits.
-    fn check(&mut self, after: Kind, shown: bool, output: &ServerOutput) {
+    fn check(&mut self, after: Kind, shown: bool, asks_for_nonce: bool, output: &ServerOutput) {
         let legal = match (after, output) {
             (Kind::Frame, ServerOutput::Close(_)) => true,
             (Kind::Frame, ServerOutput::Nothing) => {
@@ -85,7 +94,7 @@ impl Driven {
                 spec::check(spec, &self.limits);
                 self.trusted
             }
-            (Kind::Frame, ServerOutput::Reply(_)) => self.trusted,
+            (Kind::Frame, ServerOutput::Reply(_)) => self.trusted || asks_for_nonce && self.challenges,
             // A stranger may be told that it is one.
             (Kind::Frame, ServerOutput::ReplyThenClose(reply)) => !self.trusted && reply.errno() != 0,
             (Kind::Prepared, ServerOutput::ReplyThenRun(reply)) => reply.errno() == 0,

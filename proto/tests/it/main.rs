@@ -1,6 +1,7 @@
 //! Tests of the control channel: recorded conversations, the two machines against each other, and arbitrary
 //! bytes.
 
+mod auth;
 mod classic;
 mod classic_transactions;
 mod command;

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use ringperf_proto::admin::CalibrateResponse;
 use ringperf_proto::layout::{AddressWords, Field, Text};
-use ringperf_proto::native::{NativeDetail, NativeHello, NativeReport, NativeRequest, NativeWishes};
+use ringperf_proto::native::{
+    NativeChallenge, NativeDetail, NativeHello, NativeProof, NativeReport, NativeRequest, NativeWishes,
+};
 use ringperf_proto::{
     FRAME_BYTES, Frame, IpVersion, RequestCode, ResponseCode, address, classic, errno, omni,
 };
@@ -168,6 +170,7 @@ fn words_of_our_own_messages_stay_where_version_1_has_them() {
     let report = [12, 16, 20, 24, 28, 32, 36, 44, 52, 60, 68, 76, 84, 92, 100, 108, 116, 120, 124, 128];
     assert_eq!(places(NativeReport::FIELDS), report);
     assert_eq!(places(NativeWishes::FIELDS), [16, 20, 24, 28, 32, 36, 44]);
+    assert_eq!((places(NativeChallenge::FIELDS), places(NativeProof::FIELDS)), (vec![16], vec![16]));
     let detail = NativeDetail::FIELDS;
     assert_eq!(detail.first().zip(detail.last()).map(|(a, b)| (a.offset, b.offset)), Some((132, 260)));
 }

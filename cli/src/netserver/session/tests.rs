@@ -126,7 +126,7 @@ fn debug_on() -> Vec<u8> {
 }
 
 fn settings(script: Script) -> Settings {
-    let settings = super::super::settings(&NetserverOptions::default());
+    let settings = super::super::settings(&NetserverOptions::default(), None);
     Settings { runner: Runner::Scripted(script), ..settings }
 }
 
@@ -201,7 +201,7 @@ fn states() -> Vec<State> {
 
 fn run(state: &State, stopped: Option<Duration>) -> (Over, Duration) {
     let mut settings = settings(state.script);
-    settings.passphrase = state.passphrase.then(|| b"sesame".to_vec());
+    settings.passphrase = Passphrase::new(b"sesame").filter(|_| state.passphrase);
     let wire = Wire { takes: Cell::new(state.takes), ..Wire::new(&state.sends, state.then) };
     serve_until(wire, &settings, stopped)
 }

@@ -44,7 +44,7 @@ fn datagrams_from(local: IpAddr, port: u32) -> UdpSocket {
     socket
 }
 
-fn read_to_the_end(data: &mut TcpStream) -> u64 {
+pub(super) fn read_to_the_end(data: &mut TcpStream) -> u64 {
     std::io::copy(data, &mut std::io::sink()).expect("the stream ends in order")
 }
 
