@@ -119,6 +119,8 @@ pub(crate) struct NetserverOptions {
     pub engine: EngineChoice,
     /// `--without`: what data workers do without.
     pub without: Without,
+    /// `--pid-file`: where the number of the process that serves is written.
+    pub pid_file: Option<PathBuf>,
     /// The child half of a start in the background.
     pub background_child: bool,
     /// End when standard input does, so that whoever started this netserver cannot leave it behind.
@@ -223,6 +225,7 @@ impl NetserverOptions {
                 "passphrase-file" => {
                     self.passphrase = Some(PassphraseIn::File(long_value(parser, "passphrase-file")?.into()));
                 }
+                "pid-file" => self.pid_file = Some(pid_file(parser)?),
                 "without" => without::add(&mut self.without, &long_value(parser, "without")?)
                     .map_err(|complaint| format!("netserver: --without: {complaint}"))?,
                 other => match self.policy.take(other, &mut || long_value(parser, other)) {
@@ -265,6 +268,13 @@ fn letter_value(parser: &mut lexopt::Parser, letter: char) -> Result<String, Str
 fn passphrase(text: &str) -> Result<Passphrase, String> {
     Passphrase::new(text.as_bytes())
         .ok_or_else(|| format!("netserver: -Z takes 1 to {PASSPHRASE_BYTES_MAX} bytes, not {}", text.len()))
+}
+
+/// Made absolute here, for a netserver in the background has another folder.
+fn pid_file(parser: &mut lexopt::Parser) -> Result<PathBuf, String> {
+    let file =
+        parser.value().map_err(|_| "netserver: option '--pid-file' requires an argument".to_owned())?;
+    std::path::absolute(file).map_err(|error| format!("netserver: --pid-file: {error}"))
 }
 
 fn long_value(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {

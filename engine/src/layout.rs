@@ -126,15 +126,7 @@ impl Layout {
         let buffers = (1 << (receive_bytes / buffer_bytes).ilog2()).min(BUFFERS_MAX);
         let send = Span { offset: 0, length: send_bytes };
         let receive = Span { offset: send_bytes.next_multiple_of(PAGE_BYTES), length: receive_bytes };
-        let single = match (role, protocol, engine) {
-            (Role::Receive, Protocol::Udp, _) => receive.first(buffer_bytes),
-            (Role::Receive, Protocol::Tcp, EngineChoice::Classic) => receive.first(message_bytes),
-            (Role::Request | Role::Respond, Protocol::Udp, _)
-            | (Role::Request | Role::Respond, Protocol::Tcp, EngineChoice::Classic) => {
-                receive.first(received_bytes)
-            }
-            _ => receive,
-        };
+        let single = single_receive(options, receive, buffer_bytes);
         let ring_offset = (receive.offset + receive.length).next_multiple_of(PAGE_BYTES);
         let buffer_ring = Span { offset: ring_offset, length: buffers * BUFFER_ENTRY_BYTES };
         let address = Span { offset: buffer_ring.offset + buffer_ring.length, length: ADDRESS_BYTES };
@@ -179,6 +171,20 @@ impl Layout {
     /// So many message slots, side by side; they must not go around the end.
     pub(crate) fn slots_from(&self, slot: u32, messages: u32, message_bytes: u32) -> Span {
         Span { offset: self.send.offset + slot * message_bytes, length: messages * message_bytes }
+    }
+}
+
+/// The part of the memory to receive into that a single receive may fill.
+fn single_receive(options: &PlanOptions, receive: Span, buffer_bytes: u32) -> Span {
+    let received_bytes = options.message_sizes().1;
+    match (options.role, options.protocol, options.engine) {
+        (Role::Receive, Protocol::Udp, _) => receive.first(buffer_bytes),
+        (Role::Receive, Protocol::Tcp, EngineChoice::Classic) => receive.first(received_bytes),
+        (Role::Request | Role::Respond, Protocol::Udp, _)
+        | (Role::Request | Role::Respond, Protocol::Tcp, EngineChoice::Classic) => {
+            receive.first(received_bytes)
+        }
+        _ => receive,
     }
 }
 

@@ -163,7 +163,7 @@ impl<'a> Load<'a> {
     }
 
     fn program(&self, client: &Client, test: Test, fate: Fate, dice: &mut Dice) -> Outcome {
-        let words = client.words(test, self.address.port(), dice);
+        let words = client.words(test, fate, self.address.port(), dice);
         let program = match client {
             Client::Run | Client::DropIn => self.ringperf,
             Client::Stock(file) => file,

@@ -39,6 +39,7 @@ pub(crate) const NETSERVER_OPTIONS: &[(&str, &str)] = &[
     ),
     ("--max-sessions N", "sessions at once (256); the next client is told EBUSY"),
     ("--passphrase-file FILE", "the same as -Z, from the first line of a file that its owner alone can read"),
+    ("--pid-file FILE", "write the number of the process that serves to this file, and remove it at the end"),
     (
         "--without LIST",
         "move data without these, with commas between: low-water (then the kernel wakes a receiver for every \

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
@@ -16,21 +17,33 @@ pub(super) fn start(quiet: bool, debug: u32) {
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt()
         .with_max_level(ours)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)
         // A reader that has gone away must not take the daemon with it: the library would print that a line
         // could not be written to the very pipe, and the print would panic.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    if is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref(), io::stderr()) {
+        lines.without_time().init();
+    } else {
+        lines.init();
+    }
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("unnamed");
         let text = panic.to_string().replace('\n', " ");
         tracing::error!("BUG: {text} (thread {name}); please report it with this line");
     }));
+}
+
+/// Whether a stream is the one to systemd's journal, which has the time of each line by itself: systemd names
+/// its device and inode.
+fn is_journal(named: Option<&str>, stream: impl AsFd) -> bool {
+    let Some((device, inode)) = named.and_then(|named| named.split_once(':')) else { return false };
+    let is = |field: u64, text: &str| text.parse() == Ok(field);
+    rustix::fs::fstat(stream).is_ok_and(|stat| is(stat.st_dev, device) && is(stat.st_ino, inode))
 }
 
 /// What the kernel, or the resolver, says: the errno's name where there is one.
@@ -86,6 +99,16 @@ mod tests {
             .status()
             .expect("the test program starts");
         assert_eq!(status.code(), Some(42), "{status}");
+    }
+
+    #[test]
+    fn the_journal_is_known_by_device_and_inode() {
+        let (reader, _writer) = io::pipe().expect("descriptors are left");
+        let stat = rustix::fs::fstat(&reader).expect("it is open");
+        let named = format!("{}:{}", stat.st_dev, stat.st_ino);
+        assert!(is_journal(Some(&named), &reader));
+        let other = format!("{}:{}", stat.st_dev, stat.st_ino + 1);
+        assert!([None, Some(""), Some("1"), Some(other.as_str())].iter().all(|n| !is_journal(*n, &reader)));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod guesses;
 mod incoming;
 mod listen;
 mod log;
+mod pidfile;
 mod policy;
 mod session;
 mod testrun;
@@ -35,7 +36,7 @@ use std::thread::available_parallelism;
 
 use ringperf_engine::EngineChoice;
 use ringperf_engine::refusal::{self, Refusal, System};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::watch;
 
@@ -44,6 +45,7 @@ use self::guesses::{GUESSES_MAX, Guesses, PERIOD};
 #[cfg(test)]
 pub(crate) use self::listen::refusal as listen_refusal;
 use self::listen::{Bound, Target};
+use self::pidfile::PidFile;
 use self::session::Settings;
 use self::testrun::Runner;
 use self::transport::ControlPlane;
@@ -131,14 +133,23 @@ fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, Can
     let plane = control_plane(options.engine)
         .map_err(CannotStart::at("making what control connections are awaited by", DESCRIPTORS))?;
     let stop = watch_for_the_end(options.exit_with_stdin && !options.background_child)?;
+    // Only now that a signal ends it in order, which removes the file.
+    let pid_file = match options.pid_file.as_deref().map(PidFile::take).transpose() {
+        Ok(pid_file) => pid_file,
+        Err(reason) => {
+            tracing::error!("ENV: {reason}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     announce(&bound, options, &plane);
     say(&target.start_line(bound.port));
     if options.background_child {
         background::close_streams()
             .map_err(CannotStart::at("giving up the standard streams", "it takes /dev/null"))?;
     }
-    serve(plane, bound, settings(options, passphrase), options.serial, stop)
-        .map_err(CannotStart::at("watching the listening sockets", DESCRIPTORS))?;
+    let served = serve(plane, bound, settings(options, passphrase), options.serial, stop);
+    drop(pid_file);
+    served.map_err(CannotStart::at("watching the listening sockets", DESCRIPTORS))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -281,11 +292,11 @@ fn terms(options: &NetserverOptions) -> String {
 }
 
 /// Becomes true on SIGINT and SIGTERM, and at the end of standard input where that was asked for. A second
-/// signal ends the process at once.
+/// signal ends the process at once. SIGHUP, which a terminal that closes sends, ends nothing.
 fn watch_for_the_end(stdin: bool) -> Result<watch::Receiver<bool>, CannotStart> {
     let (stop, stopped) = watch::channel(false);
-    let mut signals =
-        Signals::new([SIGINT, SIGTERM]).map_err(CannotStart::at("watching for signals", DESCRIPTORS))?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
+        .map_err(CannotStart::at("watching for signals", DESCRIPTORS))?;
     let on_signal = stop.clone();
     let spawn = |name: &str, watch: Box<dyn FnOnce() + Send>| {
         let started = std::thread::Builder::new().name(name.to_owned()).spawn(watch);
@@ -295,7 +306,9 @@ fn watch_for_the_end(stdin: bool) -> Result<watch::Receiver<bool>, CannotStart> 
         "rp-signals",
         Box::new(move || {
             for signal in signals.forever() {
-                if on_signal.send_replace(true) {
+                if signal == SIGHUP {
+                    tracing::info!("SIGHUP changes nothing: all settings are on the command line");
+                } else if on_signal.send_replace(true) {
                     std::process::exit(128 + signal);
                 }
             }
@@ -319,7 +332,8 @@ fn inetd_stream(options: &NetserverOptions) -> Option<TcpStream> {
         || options.serial
         || options.host.is_some()
         || options.policy.loopback
-        || options.port.is_some();
+        || options.port.is_some()
+        || options.pid_file.is_some();
     if listens || options.background_child {
         return None;
     }

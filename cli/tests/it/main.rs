@@ -14,6 +14,7 @@ mod netperf;
 mod netserver;
 mod report;
 mod run;
+mod service;
 mod shims;
 mod support;
 mod sweep;

@@ -78,9 +78,18 @@ impl Netserver {
 
     /// Started by `wrapper`, whose last words have to be a program that runs the words after it.
     pub(crate) fn start_under(wrapper: &[&str], words: &[&str]) -> io::Result<Self> {
+        Self::start_program_under(Path::new(RINGPERF), wrapper, words)
+    }
+
+    /// The same with a copy of the program under test.
+    pub(crate) fn start_program_under(ringperf: &Path, wrapper: &[&str], words: &[&str]) -> io::Result<Self> {
         let (program, first) = wrapper.split_first().expect("a wrapper has a name");
         let mut command = Command::new(program);
-        command.args(first).args([RINGPERF, "netserver", "-D", "-p", "0", "--exit-with-stdin"]).args(words);
+        command
+            .args(first)
+            .arg(ringperf)
+            .args(["netserver", "-D", "-p", "0", "--exit-with-stdin"])
+            .args(words);
         Self::spawn(&mut command)
     }
 
