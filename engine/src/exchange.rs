@@ -11,6 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Done, Op};
+use crate::clock;
 use crate::error::Error;
 use crate::flow::{AnswerEach, AskEach, Deed, Exchange, Ports};
 use crate::layout::Layout;
@@ -138,7 +139,7 @@ impl Times {
 
     /// A port that was passed over is part of the transaction that follows.
     fn begin(&mut self, flow: u32) {
-        self.begun[flow as usize] = Instant::now();
+        self.begun[flow as usize] = clock::now();
     }
 
     fn end(&mut self, flow: u32) {
@@ -277,11 +278,11 @@ impl<B: Backend, F: Exchange> Watch<'_, B, F> {
         let sample = self.sampler.as_ref().map(Sampler::due);
         let told = self.teller.as_ref().and_then(Teller::due);
         let next = [stop, silent, sample, told].into_iter().flatten().min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        Some(next.saturating_duration_since(clock::now()))
     }
 
     fn check_clock(&mut self) {
-        let now = Instant::now();
+        let now = clock::now();
         if let Some(sampler) = &mut self.sampler
             && sampler.due() <= now
         {

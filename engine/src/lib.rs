@@ -21,6 +21,7 @@
 mod arena;
 mod backend;
 mod classic;
+mod clock;
 mod cores;
 pub mod cpu;
 mod drops;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::arena::Span;
 use crate::backend::{Backend, Done, Op, Received};
+use crate::clock;
 use crate::file::{FilePart, Piece};
 use crate::flow::{Batch, Flow, MARKS, Next};
 use crate::latency::Timings;
@@ -129,13 +130,18 @@ pub(crate) fn drive<B: Backend, F: Flow>(
         // There may be more than there was room for.
         let all = done.len() + 1 < done.capacity();
         let idle = done.is_empty();
+        let mut stopped = false;
         for completion in done.drain(..) {
             worker.look(&completion);
             match completion.token.kind {
-                Kind::Stop => worker.stop_all(End::Stopped),
+                Kind::Stop => stopped = true,
                 _ => worker.step(&completion),
             }
             worker.backend.release(completion.received);
+        }
+        // Behind all that has happened by now: what an offer has left is still to be counted off.
+        if stopped {
+            worker.stop_all(End::Stopped);
         }
         worker.feed();
         if worker.minds_clock(idle) {
@@ -159,7 +165,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             if self.track(flow).end.is_none() {
                 let first = self.track(flow).flow.start();
                 if self.timings.is_some() {
-                    self.time(flow, Instant::now());
+                    self.time(flow, clock::now());
                 }
                 self.apply(flow, first);
             }
@@ -201,7 +207,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
     /// them: it is the end of the transactions that this turn has brought to theirs, and the beginning of the
     /// next.
     fn settle(&mut self) {
-        let now = self.timings.as_ref().filter(|_| !self.unsettled.is_empty()).map(|_| Instant::now());
+        let now = self.timings.as_ref().filter(|_| !self.unsettled.is_empty()).map(|_| clock::now());
         for index in 0..self.unsettled.len() {
             let flow = self.unsettled[index];
             let track = self.track(flow);
@@ -283,7 +289,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
     fn send_in_time(&mut self, flow: u32, batch: Batch) {
         let paced = self.track(flow).flow.is_paced();
         match &mut self.pace {
-            Some(pace) if paced && !pace.allows(Instant::now()) => pace.hold(flow, batch),
+            Some(pace) if paced && !pace.allows(clock::now()) => pace.hold(flow, batch),
             _ => self.send(flow, batch),
         }
     }
@@ -335,7 +341,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
         let paced = self.track(flow).flow.is_paced();
         if let Some(pace) = self.pace.as_mut().filter(|_| paced) {
-            pace.spend(bytes, Instant::now());
+            pace.spend(bytes, clock::now());
         }
     }
 
@@ -365,13 +371,13 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         let resend = self.resend.as_ref().map(Resend::due);
         let next =
             [stop, self.drained_by, paced, resend, sample, unread, told].into_iter().flatten().min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        Some(next.saturating_duration_since(clock::now()))
     }
 
     /// Chooses how long to sleep by what came.
     fn adjust(&mut self, done: &[Done]) {
         if let Some(wakes) = &mut self.wakes
-            && let Some(at_least) = wakes.woken(done, Instant::now())
+            && let Some(at_least) = wakes.woken(done, clock::now())
         {
             self.backend.batch_wakeups(at_least);
         }
@@ -379,7 +385,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
 
     /// Does what is due by the clock.
     fn check_clock(&mut self) {
-        let now = Instant::now();
+        let now = clock::now();
         if let Some(pace) = &mut self.pace
             && let Some((flow, batch)) = pace.next(now)
         {
@@ -495,14 +501,14 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
     /// From now on the flow has its time to end, and no other.
     fn grant(&mut self, flow: u32) {
         self.track(flow).leash = Leash::Granted;
-        self.drained_by = Some(Instant::now() + self.timing.drain);
+        self.drained_by = Some(clock::now() + self.timing.drain);
     }
 
     /// The same, unless it has to end sooner anyway.
     fn limit(&mut self, flow: u32) {
         if self.track(flow).leash == Leash::Free {
             self.track(flow).leash = Leash::Limited;
-            self.drained_by = Some(Instant::now() + self.timing.drain);
+            self.drained_by = Some(clock::now() + self.timing.drain);
         }
     }
 }

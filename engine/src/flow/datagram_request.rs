@@ -152,7 +152,8 @@ impl Flow for DatagramRequest {
         self.requests.forget();
         self.outstanding = 0;
         self.ask();
-        self.requests.next().unwrap_or(Next::Wait)
+        // Not by an offer: there may be one in this turn already.
+        self.requests.send().map_or(Next::Wait, Next::Send)
     }
 
     fn stop(&mut self, end: End) -> Next {
@@ -196,7 +197,11 @@ mod tests {
     }
 
     fn offer(slot: u32, messages: u32) -> Next {
-        Next::Offer(Batch { slot, skip: 0, messages })
+        Next::Offer(batch(slot, messages))
+    }
+
+    fn batch(slot: u32, messages: u32) -> Batch {
+        Batch { slot, skip: 0, messages }
     }
 
     fn ends(flow: &mut DatagramRequest, end: End) {
@@ -227,10 +232,12 @@ mod tests {
         let mut flow = requester(2, Some(3));
         flow.step(&received(20, true));
         assert_eq!(flow.settle(), offer(2, 1));
-        assert_eq!(flow.resend(), offer(3, 2));
+        assert_eq!(flow.resend(), Next::Send(batch(3, 2)));
+        assert_eq!((flow.step(&sent(0, 10)), flow.step(&sent(1, 10))), (Next::Wait, Next::Wait));
         flow.step(&received(20, true));
         assert_eq!(flow.settle(), Next::Wait);
-        assert_eq!(flow.resend(), offer(5, 1));
+        assert_eq!(flow.resend(), Next::Send(batch(5, 1)));
+        assert_eq!(flow.step(&sent(0, 10)), Next::Wait);
         assert_eq!(flow.step(&received(20, true)), Next::SendMarks);
         assert_eq!(flow.resend(), Next::Wait);
         assert_eq!(flow.tally().messages_sent, 6);

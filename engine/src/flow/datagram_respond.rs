@@ -28,6 +28,8 @@ enum State {
     Running,
     /// The last responses go out; then it is over, by its count.
     Ending,
+    /// The peer has ended; over with the turn, which may still have something to say of the last responses.
+    Closed,
     Over,
 }
 
@@ -50,8 +52,11 @@ impl DatagramRespond {
 
     fn received(&mut self, done: &Done) -> Next {
         match (done.result, self.state) {
-            (_, State::Ending | State::Over) => return Next::Wait,
-            (Ok(0), State::Running) => return self.finish(End::PeerClosed),
+            (_, State::Ending | State::Closed | State::Over) => return Next::Wait,
+            (Ok(0), State::Running) => {
+                self.state = State::Closed;
+                return Next::Wait;
+            }
             (Ok(bytes), State::Running) if self.exact.is_some_and(|exact| exact != bytes) => {
                 return self.finish(End::Failed(Errno::MESSAGE_SIZE.0));
             }
@@ -89,6 +94,8 @@ impl Flow for DatagramRespond {
             (_, State::Over) => Next::Wait,
             (Kind::Receive, _) => self.received(done),
             (Kind::Offer | Kind::Send, _) => match self.responses.completed(done) {
+                // Nobody waits for them any more.
+                Ok(()) | Err(_) if self.state == State::Closed => Next::Wait,
                 Ok(()) => Next::Wait,
                 Err(errno) => self.finish(End::Failed(errno.0)),
             },
@@ -102,13 +109,14 @@ impl Flow for DatagramRespond {
             State::Ending if self.responses.is_empty() => self.finish(End::Count),
             // An offer would not say that it has gone.
             State::Ending => self.responses.send().map_or(Next::Wait, Next::SendLast),
+            State::Closed => self.finish(End::PeerClosed),
             State::Over => Next::Wait,
         }
     }
 
     fn stop(&mut self, end: End) -> Next {
         match self.state {
-            State::Running | State::Ending => self.finish(end),
+            State::Running | State::Ending | State::Closed => self.finish(end),
             State::Over => Next::Wait,
         }
     }
@@ -146,9 +154,12 @@ mod tests {
         assert_eq!(flow.step(&received(10, true)), Next::Wait);
         assert_eq!(flow.step(&received(3, false)), Next::Receive);
         assert_eq!(flow.settle(), Next::Offer(batch(0, 2)));
-        assert_eq!(flow.step(&received(0, false)), Next::Finish(End::PeerClosed));
+        // The end may come before what the turn has to say of an offer.
+        assert_eq!(flow.step(&received(0, false)), Next::Wait);
+        assert_eq!(flow.step(&done(Token::offer(1), Err(Errno::NO_BUFFERS), false)), Next::Wait);
+        assert_eq!(flow.settle(), Next::Finish(End::PeerClosed));
         let tally = flow.tally();
-        assert_eq!((tally.transactions, tally.bytes_received, tally.bytes_sent), (2, 13, 40));
+        assert_eq!((tally.transactions, tally.bytes_received, tally.bytes_sent), (1, 13, 20));
         assert_eq!((tally.receives, tally.operations.rearmed), (2, 1));
     }
 
@@ -173,7 +184,9 @@ mod tests {
         let wrong = Next::Finish(End::Failed(Errno::MESSAGE_SIZE.0));
         assert_eq!(flow.step(&received(9, true)), wrong);
         assert_eq!(flow.tally().receives, 1);
-        assert_eq!(responder(Some(10), None).step(&received(0, true)), Next::Finish(End::PeerClosed));
+        let mut ended = responder(Some(10), None);
+        assert_eq!(ended.step(&received(0, true)), Next::Wait);
+        assert_eq!(ended.settle(), Next::Finish(End::PeerClosed));
     }
 
     #[test]

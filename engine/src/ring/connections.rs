@@ -15,6 +15,7 @@ use io_uring::{cqueue, opcode, squeue};
 use socket2::Socket;
 
 use super::Ring;
+use super::kernel::Kernel;
 use crate::arena::Span;
 use crate::backend::{Backend, Done, Received};
 use crate::origin::Origin;
@@ -109,7 +110,7 @@ fn done(token: Token, result: Result<u32, Errno>) -> Done {
     Done { token, result, more: false, received: Received::Nothing }
 }
 
-impl Ring {
+impl<K: Kernel> Ring<K> {
     /// Has connections come from here from now on.
     pub(super) fn draw_from(&mut self, origin: Origin) {
         let flows = self.sockets.len() as u32;

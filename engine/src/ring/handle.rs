@@ -6,12 +6,17 @@
 #![expect(unsafe_code, reason = "pairs a ring with a borrow of it; each block says why it is sound")]
 
 use std::io;
+use std::os::fd::RawFd;
 use std::ptr::NonNull;
 
-use io_uring::{CompletionQueue, IoUring, Submitter, squeue};
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{CompletionQueue, IoUring, Submitter, cqueue, squeue};
+
+use super::kernel::{Kernel, Sleep};
+use crate::sys;
 
 /// A ring and its submitter.
-pub(super) struct Handle {
+pub(crate) struct Handle {
     /// The way into the kernel, by the registered descriptor where there is one.
     pub(super) submitter: Submitter<'static>,
     /// From `Box::into_raw`; shared with `submitter` until dropped, and never borrowed mutably.
@@ -42,27 +47,28 @@ impl Handle {
         unsafe { self.uring.as_ref() }
     }
 
-    /// Queues an entry; false where the queue is full.
-    ///
-    /// # Safety
-    /// What the entry points at has to live until its last completion.
-    pub(super) unsafe fn push(&mut self, entry: &squeue::Entry) -> bool {
+    /// What has completed.
+    pub(super) fn completions(&mut self) -> CompletionQueue<'_> {
+        // SAFETY: this view of the queue is the only one, for it borrows `self` exclusively.
+        unsafe { self.uring().completion_shared() }
+    }
+}
+
+impl Kernel for Handle {
+    unsafe fn push(&mut self, entry: &squeue::Entry) -> bool {
         // SAFETY: this view of the queue is the only one, for `self` is borrowed exclusively and it is gone
         // on return; the entry is the caller's promise.
         unsafe { self.uring().submission_shared().push(entry).is_ok() }
     }
 
-    /// Entries that can still be queued before the next submission.
-    pub(super) fn room(&mut self) -> usize {
+    fn room(&mut self) -> usize {
         // SAFETY: this view of the queue is the only one, for `self` is borrowed exclusively and it is gone
         // on return.
         let queue = unsafe { self.uring().submission_shared() };
         queue.capacity() - queue.len()
     }
 
-    /// Nothing is queued, nothing has completed, and the kernel has nothing to do for the ring that an enter
-    /// would have done.
-    pub(super) fn is_idle(&mut self) -> bool {
+    fn is_idle(&mut self) -> bool {
         let quiet = {
             // SAFETY: this view of the queue is the only one, for `self` is borrowed exclusively and it is
             // gone at the end of the block.
@@ -72,10 +78,52 @@ impl Handle {
         quiet && self.completions().is_empty()
     }
 
-    /// What has completed.
-    pub(super) fn completions(&mut self) -> CompletionQueue<'_> {
-        // SAFETY: this view of the queue is the only one, for it borrows `self` exclusively.
-        unsafe { self.uring().completion_shared() }
+    fn submit(&mut self) -> io::Result<usize> {
+        self.submitter.submit()
+    }
+
+    fn enter(&mut self, completions: usize, sleep: Option<Sleep>) -> io::Result<usize> {
+        let Some(Sleep { at_most, at_least_us }) = sleep else {
+            return self.submitter.submit_and_wait(completions);
+        };
+        let timespec = Timespec::from(at_most);
+        let args = SubmitArgs::new().timespec(&timespec).min_wait_usec(at_least_us);
+        self.submitter.submit_with_args(completions, &args)
+    }
+
+    fn completion(&mut self) -> Option<cqueue::Entry> {
+        self.completions().next()
+    }
+
+    fn has_overflowed(&mut self) -> bool {
+        // SAFETY: this view of the queue is the only one, for `self` is borrowed exclusively and it is gone
+        // on return.
+        unsafe { self.uring().submission_shared() }.cq_overflow()
+    }
+
+    fn dropped(&mut self) -> u32 {
+        self.completions().overflow()
+    }
+
+    fn replace_file(&mut self, place: u32, fd: RawFd) -> io::Result<()> {
+        self.submitter.register_files_update(place, &[fd]).map(drop)
+    }
+
+    fn disconnect(&mut self, fd: RawFd) {
+        // One that is not connected any more has nothing under way.
+        let _ = sys::disconnect(fd);
+    }
+
+    fn unregister_buffer_ring(&mut self, group: u16) {
+        let _ = self.submitter.unregister_buf_ring(group);
+    }
+
+    fn unregister_buffers(&mut self) {
+        let _ = self.submitter.unregister_buffers();
+    }
+
+    fn unregister_files(&mut self) {
+        let _ = self.submitter.unregister_files();
     }
 }
 

@@ -7,7 +7,10 @@
 
 mod buffers;
 mod connections;
+#[cfg(test)]
+mod faulty;
 mod handle;
+mod kernel;
 mod nop;
 mod selftest;
 mod send;
@@ -16,7 +19,7 @@ mod waiting;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use io_uring::types::{Fd, Fixed};
 use io_uring::{cqueue, opcode, squeue};
@@ -24,6 +27,7 @@ use socket2::{SockAddr, Socket};
 
 use crate::arena::{Arena, Span};
 use crate::backend::{Backend, Done, Op, Received, Undrained};
+use crate::clock;
 use crate::facts::UringFacts;
 use crate::origin::Origin;
 use crate::outcome::Operations;
@@ -33,6 +37,7 @@ use crate::token::{Kind, Token};
 use buffers::BufferRing;
 use connections::Connections;
 use handle::Handle;
+use kernel::Kernel;
 use send::{Chain, Outgoing, Sending};
 
 pub(crate) use nop::NopRing;
@@ -50,8 +55,8 @@ enum ReceivePath {
 }
 
 /// An open ring and everything the kernel knows of it.
-pub(crate) struct Ring {
-    uring: Handle,
+pub(crate) struct Ring<K: Kernel = Handle> {
+    uring: K,
     arena: Arena,
     buffers: Option<BufferRing>,
     /// Memory for receives without the buffer ring, shared out among the flows.
@@ -86,6 +91,8 @@ pub(crate) struct Ring {
     at_least: Duration,
     /// Buffers skipped before the run.
     skipped_before: u64,
+    /// Offers are queued that may not have begun.
+    offered: bool,
     /// Why an operation could not be queued; the next wait returns it.
     refused: Option<io::Error>,
     operations: Operations,
@@ -98,7 +105,7 @@ const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 /// broken: a machine that is busy elsewhere reads on late.
 const ZERO_COPY_PATIENCE: Duration = Duration::from_secs(2);
 
-impl Ring {
+impl<K: Kernel> Ring<K> {
     /// What the kernel granted.
     pub(crate) fn facts(&self) -> &UringFacts {
         &self.facts
@@ -137,21 +144,16 @@ impl Ring {
     /// the run at the next wait, for an entry left out would leave the flow waiting for ever.
     fn queue(&mut self, entry: squeue::Entry, token: Token) {
         let entry = &entry.user_data(token.to_bits());
-        for _ in 0..2 {
+        while self.refused.is_none() {
             // SAFETY: every address in the entry lies in the arena, which outlives the operation: `close`
             // gives it back only when nothing is in flight and leaks it otherwise. Descriptors
             // are those of the ring's file table or of sockets that the worker keeps open until
             // after `close`.
             if unsafe { self.uring.push(entry) } {
-                self.count_open(token);
-                return;
+                return self.count_open(token);
             }
-            if let Err(error) = self.uring.submitter.submit() {
-                self.refused = Some(error);
-                return;
-            }
+            self.refused = self.submit_until(|room| room > 0).err();
         }
-        self.refused = Some(io::Error::from_raw_os_error(libc::EBUSY));
     }
 
     /// Counts an operation that will complete. An offer need not, and is over when the kernel has begun it.
@@ -190,10 +192,6 @@ impl Ring {
                 Some(first) => Received::Ring { first, bytes: 0 },
                 None => Received::Nothing,
             },
-            (Kind::Unknown, _) => {
-                self.operations.stale += 1;
-                Received::Nothing
-            }
             _ => Received::Nothing,
         };
         Done { token, result, more, received }
@@ -208,9 +206,11 @@ impl Ring {
         let token = told.token;
         let mut rest = None;
         let mut over = u32::from(!told.more && token.kind != Kind::Offer);
-        let Some(chain) = self.chains.get_mut(token.flow as usize) else {
-            // Of no operation of ours.
-            return self.count_over(token, over);
+        let Some(chain) = self.chains.get_mut(token.flow as usize).filter(|_| token.kind != Kind::Unknown)
+        else {
+            // Of no operation of ours: none is over with it, and what is under way keeps its memory.
+            self.operations.stale += 1;
+            return;
         };
         match token.kind {
             Kind::Send if send::notified(entry, &mut self.operations) => return self.count_over(token, over),
@@ -241,22 +241,22 @@ impl Ring {
 
     /// Cancels everything and reaps until nothing is in flight.
     fn drain(&mut self, patience: Duration) -> Result<(), Undrained> {
-        let deadline = Instant::now() + patience;
-        let abort = Instant::now() + ZERO_COPY_PATIENCE;
+        let deadline = clock::now() + patience;
+        let abort = clock::now() + ZERO_COPY_PATIENCE;
         let mut done = Vec::with_capacity(64);
         while self.in_flight > 0 {
             self.cancel_all();
             // A cancel misses what is between two of its steps just then, so it is repeated.
-            let again = Instant::now() + CANCEL_INTERVAL;
-            while self.in_flight > 0 && Instant::now() < again {
-                let left = deadline.min(again).saturating_duration_since(Instant::now());
-                if Instant::now() >= deadline || self.wait(Some(left)).is_err() {
+            let again = clock::now() + CANCEL_INTERVAL;
+            while self.in_flight > 0 && clock::now() < again {
+                let left = deadline.min(again).saturating_duration_since(clock::now());
+                if clock::now() >= deadline || self.wait(Some(left)).is_err() {
                     return Err(Undrained(self.in_flight));
                 }
                 self.reap(&mut done);
                 done.drain(..).for_each(|d| self.release(d.received));
             }
-            if Instant::now() >= abort {
+            if clock::now() >= abort {
                 self.abort_zero_copy();
             }
         }
@@ -265,10 +265,10 @@ impl Ring {
 
     /// The kernel keeps the memory of zero-copy sends until the peer has taken them, and no cancel ends that.
     /// A peer that does not read would keep it for good; its connection is of no more use to anybody.
-    fn abort_zero_copy(&self) {
+    fn abort_zero_copy(&mut self) {
         if self.sending.path == SendPath::ZeroCopy {
             let left = self.sockets.iter().zip(&self.open).filter(|(_, open)| **open > 0);
-            left.for_each(|(socket, _)| drop(sys::disconnect(*socket)));
+            left.for_each(|(socket, _)| self.uring.disconnect(*socket));
         }
     }
 
@@ -306,18 +306,19 @@ impl Ring {
     /// Queues a send that goes as far as it does at once.
     fn offer(&mut self, span: Span, token: Token) {
         let file = self.file(token.flow);
+        self.offered = true;
         let send = Outgoing { span, linked: false, offer: true, to: self.to };
         let entry = self.sending.entry(file, &self.arena, &send, &mut self.operations);
         self.queue(entry, token);
     }
 
     /// Puts a flow's socket into the file table, or takes it out with -1.
-    fn register_file(&self, flow: u32, fd: RawFd) -> io::Result<()> {
-        self.uring.submitter.register_files_update(flow, &[fd]).map(drop)
+    fn register_file(&mut self, flow: u32, fd: RawFd) -> io::Result<()> {
+        self.uring.replace_file(flow, fd)
     }
 }
 
-impl Backend for Ring {
+impl<K: Kernel> Backend for Ring<K> {
     fn attach(&mut self, flow: u32, socket: BorrowedFd<'_>, to: Option<&SockAddr>) -> io::Result<()> {
         self.sockets[flow as usize] = socket.as_raw_fd();
         if let Some(to) = to {
@@ -361,9 +362,7 @@ impl Backend for Ring {
 
     fn make_room(&mut self, operations: u32) {
         // The end of a submission ends a chain, so one that began in a full queue would come apart.
-        if self.uring.room() < operations as usize
-            && let Err(error) = self.uring.submitter.submit()
-        {
+        if let Err(error) = self.submit_until(|room| room >= operations as usize) {
             self.refused = Some(error);
         }
     }
@@ -410,7 +409,7 @@ impl Backend for Ring {
     }
 
     fn reap(&mut self, done: &mut Vec<Done>) {
-        self.operations.overflows = u64::from(self.uring.completions().overflow());
+        self.operations.overflows = u64::from(self.uring.dropped());
         while done.len() + 1 < done.capacity()
             && let Some(told) = self.connections.as_mut().and_then(Connections::tell)
         {
@@ -418,7 +417,7 @@ impl Backend for Ring {
         }
         // One may be told as two.
         while done.len() + 1 < done.capacity() {
-            let Some(entry) = self.uring.completions().next() else { return };
+            let Some(entry) = self.uring.completion().or_else(|| self.late_completion()) else { return };
             self.take(&entry, done);
         }
     }
@@ -450,22 +449,21 @@ impl Backend for Ring {
         // A kernel may make unregistering wait for what is in flight, without end. What is left then goes
         // with the ring, and the arena stays.
         self.drain(patience)?;
-        let submitter = &self.uring.submitter;
         if self.buffers.is_some() {
             // The kernel must let go of the ring inside the arena before the arena goes.
-            let _ = submitter.unregister_buf_ring(buffers::GROUP);
+            self.uring.unregister_buffer_ring(buffers::GROUP);
         }
         if self.facts.registered_buffers {
-            let _ = submitter.unregister_buffers();
+            self.uring.unregister_buffers();
         }
         if self.facts.registered_files {
-            let _ = submitter.unregister_files();
+            self.uring.unregister_files();
         }
         Ok(())
     }
 }
 
-impl Drop for Ring {
+impl<K: Kernel> Drop for Ring<K> {
     fn drop(&mut self) {
         // After a close that drained, nothing; else the kernel may hold the memory for longer than we live.
         if self.in_flight > 0 {

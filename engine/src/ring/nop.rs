@@ -6,6 +6,7 @@
 use io_uring::opcode;
 
 use super::handle::Handle;
+use super::kernel::Kernel;
 use super::setup;
 use crate::error::Error;
 

@@ -95,6 +95,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         busy_poll: options.busy_poll,
         at_least: Duration::ZERO,
         skipped_before: 0,
+        offered: false,
         refused: None,
         operations: Operations::default(),
     };

@@ -3,20 +3,25 @@
 use std::io;
 use std::time::Duration;
 
-use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::cqueue;
 
 use super::Ring;
+use super::kernel::{Kernel, Sleep};
 
 /// Looks at the ring in one busy wait: some microseconds, so that the clock is looked at now and then.
 const LOOKS: u32 = 256;
+/// How often entries are handed over that the kernel does not take, before it is taken for one that never
+/// does.
+const ATTEMPTS: u32 = 100;
 
-impl Ring {
+impl<K: Kernel> Ring<K> {
     /// Looks for a while whether anything happens, and has it done.
     pub(super) fn look(&mut self) -> io::Result<()> {
         for _ in 0..LOOKS {
             if !self.uring.is_idle() {
                 // It waits for nothing, and runs what the kernel has put off.
-                return entered(self.uring.submitter.submit_and_wait(0));
+                entered(self.uring.enter(0, None))?;
+                return self.begin_offers();
             }
             std::hint::spin_loop();
         }
@@ -26,22 +31,53 @@ impl Ring {
     /// Sleeps until something completes or the time is over.
     pub(super) fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.operations.wakeups += 1;
-        let submitter = &self.uring.submitter;
-        let at_least = u32::try_from(self.at_least.as_micros()).unwrap_or(u32::MAX);
+        let at_least_us = u32::try_from(self.at_least.as_micros()).unwrap_or(u32::MAX);
         let result = match timeout {
-            None if at_least == 0 => submitter.submit_and_wait(1),
+            None if at_least_us == 0 => self.uring.enter(1, None),
             // For so long the kernel waits for more than there ever are; after that, for one.
-            _ if at_least > 0 && timeout.is_none_or(|timeout| timeout > self.at_least) => {
-                let timespec = Timespec::from(timeout.unwrap_or(Duration::from_secs(3600)));
-                let args = SubmitArgs::new().timespec(&timespec).min_wait_usec(at_least);
-                submitter.submit_with_args(self.facts.completion_entries as usize, &args)
+            _ if at_least_us > 0 && timeout.is_none_or(|timeout| timeout > self.at_least) => {
+                let at_most = timeout.unwrap_or(Duration::from_secs(3600));
+                let all = self.facts.completion_entries as usize;
+                self.uring.enter(all, Some(Sleep { at_most, at_least_us }))
             }
             timeout => {
-                let timespec = Timespec::from(timeout.unwrap_or_default());
-                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
+                let at_most = timeout.unwrap_or_default();
+                self.uring.enter(1, Some(Sleep { at_most, at_least_us: 0 }))
             }
         };
-        entered(result)
+        entered(result)?;
+        self.begin_offers()
+    }
+
+    /// What was offered has begun when the loop goes on, or the flow might offer what comes behind it before
+    /// it is known to have gone: it does not hear of an enter that took only a part, or nothing.
+    fn begin_offers(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.offered) {
+            let all = self.facts.submission_entries;
+            return self.submit_until(|room| room == all as usize);
+        }
+        Ok(())
+    }
+
+    /// A completion that had found no room in the queue. That of an offer must not come later than this turn,
+    /// and a turn is taken to have brought all there is when the queue is empty.
+    pub(super) fn late_completion(&mut self) -> Option<cqueue::Entry> {
+        if !self.uring.has_overflowed() || entered(self.uring.enter(0, None)).is_err() {
+            return None;
+        }
+        self.uring.completion()
+    }
+
+    /// Hands over what is queued until there is so much room as it takes. What an enter does not take at once
+    /// it may take a moment later.
+    pub(super) fn submit_until(&mut self, enough: impl Fn(usize) -> bool) -> io::Result<()> {
+        for _ in 0..ATTEMPTS {
+            if enough(self.uring.room()) {
+                return Ok(());
+            }
+            entered(self.uring.submit())?;
+        }
+        Err(io::Error::from_raw_os_error(libc::EBUSY))
     }
 }
 
