@@ -2,6 +2,7 @@
 //!
 //! None of it is in a measured window, so the figures matter only beside the network's: a test costs the
 //! server two answers. Nothing here touches a socket.
+#![allow(clippy::disallowed_methods, reason = "a benchmark ends with whoever runs it")]
 
 use std::hint::black_box;
 

@@ -5,6 +5,7 @@
 //! byte, and of its wake-ups. The other columns are what a constant mark fails at: how much the bytes of one
 //! interim result of 0.2 s differ from those of another, and how late the end of a short transfer is seen.
 //! Sender and receiver share the machine, so the rate is what the sender manages.
+#![allow(clippy::disallowed_methods, reason = "a benchmark ends with whoever runs it")]
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};

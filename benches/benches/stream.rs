@@ -4,6 +4,7 @@
 //! of the time that a byte takes, and of both workers' CPU time for it. Sender and receiver sit on the first
 //! and the last core. A zero-copy send over loopback is copied all the same, by the receiving side. Words on
 //! the command line choose cases, by message size and by name; `rounds=N` makes it N rounds.
+#![allow(clippy::disallowed_methods, reason = "a benchmark ends with whoever runs it")]
 
 use std::io::Write;
 use std::net::SocketAddr;

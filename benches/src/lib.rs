@@ -3,6 +3,7 @@
 //! `cargo bench -p ringperf-benches --bench NAME` measures; `cargo test` runs each benchmark once on a tiny
 //! input. The library holds what they share, and the two that are too large for a file: [`versus`], the
 //! comparison with other tools, and [`soak`], which wears a netserver out.
+#![allow(clippy::disallowed_methods, reason = "a benchmark ends with whoever runs it")]
 
 mod program;
 pub mod soak;

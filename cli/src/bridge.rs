@@ -3,6 +3,15 @@
 //!
 //! Total functions on values that wait for nothing. One opens a socket, and closes it, to learn what buffers
 //! the kernel grants.
+#![deny(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
@@ -26,7 +35,7 @@ pub(crate) use report::{backing, lacking};
 
 /// A netserver's timer runs this much longer than the test that it receives, so that the sender ends it
 /// first. A test that it sends gets nothing on top.
-const GRACE: Duration = Duration::from_secs(4);
+pub(crate) const GRACE: Duration = Duration::from_secs(4);
 
 /// How long a test without a time limit waits for its data connection. netserver waits for ever; a client may
 /// pause (`-s`) before it connects, so this is generous.
@@ -369,7 +378,7 @@ fn is_clients_end(test: proto::Test, errno: i32) -> bool {
 pub(crate) fn line(spec: &proto::TestSpec, outcome: &Outcome) -> String {
     let (test, tally) = (spec.test, &outcome.tally);
     let per_second = |count: u64, time: Duration| match time.as_secs_f64() {
-        seconds if seconds > 0.0 => count as f64 / seconds,
+        seconds if seconds > 0.0 => float(count) / seconds,
         _ => 0.0,
     };
     let transport = if test.over_udp() { "UDP" } else { "TCP" };
@@ -471,17 +480,29 @@ fn reported(spec: &proto::TestSpec, outcome: &Outcome) -> Duration {
 fn cpu(outcome: &Outcome, charged: Duration) -> Option<proto::CpuReport> {
     let found = utilisation(&outcome.machine_cpu, outcome.elapsed, charged)?;
     Some(proto::CpuReport {
-        utilisation: found.busy as f32,
-        user: found.user as f32,
-        system: found.system as f32,
-        iowait: found.iowait as f32,
-        irq: found.irq as f32,
-        softirq: found.softirq as f32,
+        utilisation: single(found.busy),
+        user: single(found.user),
+        system: single(found.system),
+        iowait: single(found.iowait),
+        irq: single(found.irq),
+        softirq: single(found.softirq),
         method: METHOD_PROC_STAT,
         cpus: u32::try_from(found.cpus).unwrap_or(u32::MAX),
         peak_cpu: i32::try_from(found.peak_cpu).unwrap_or(-1),
-        peak_utilisation: found.peak as f32,
+        peak_utilisation: single(found.peak),
     })
+}
+
+/// As near as the wire has room for.
+#[expect(clippy::as_conversions, reason = "between floating-point numbers there is no other way")]
+fn single(figure: f64) -> f32 {
+    figure as f32
+}
+
+/// As near as can be told.
+#[expect(clippy::as_conversions, reason = "to floating-point numbers of all counts there is no other way")]
+pub(crate) fn float(count: u64) -> f64 {
+    count as f64
 }
 
 /// The core of the only worker, or of the first.

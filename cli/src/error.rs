@@ -181,6 +181,7 @@ fn errno_name(errno: i32) -> String {
         21 => "EISDIR".to_owned(),
         27 => "EFBIG".to_owned(),
         28 => "ENOSPC".to_owned(),
+        30 => "EROFS".to_owned(),
         122 => "EDQUOT".to_owned(),
         other => ringperf_engine::errno_name(other),
     }

@@ -9,6 +9,7 @@ use core_affinity::CoreId;
 
 use crate::facts::{CoreFacts, Degraded};
 use crate::plan::Role;
+use crate::refusal;
 use crate::sys;
 
 /// Cores in use by workers of this process, one entry a worker. Touched before and after a run, never during
@@ -31,7 +32,10 @@ impl Seat {
         if let Some(core) = asked.filter(|core| !allowed.contains(core)) {
             degraded.push(Degraded {
                 feature: "core asked for",
-                reason: format!("core {core} is not in this process's affinity mask {allowed:?}"),
+                reason: format!(
+                    "core {core} is not in this process's affinity mask {allowed:?}; {}",
+                    refusal::MASK
+                ),
                 instead: "a core of the mask",
             });
         }
@@ -48,7 +52,9 @@ impl Seat {
             return seat(facts);
         };
         if !core_affinity::set_for_current(CoreId { id }) {
-            degraded.push(not_pinned(format!("sched_setaffinity refused core {id}")));
+            // The call before it was sched_setaffinity, which tells no more than that it failed.
+            let error = std::io::Error::last_os_error();
+            degraded.push(not_pinned(refusal::of_core(id, &error)));
             return seat(facts);
         }
         facts.pinned = Some(id);

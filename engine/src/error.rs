@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
+use crate::refusal;
+
 /// Who has to act on an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
@@ -30,7 +32,7 @@ pub enum Error {
         range: &'static str,
     },
     /// A system call of the set-up failed.
-    #[error("{call} failed while {doing}: {source}; {hint}")]
+    #[error("{call} failed while {doing}: {source}; {}", refusal::of_call(.call, .source, .hint).1)]
     System {
         /// The call.
         call: &'static str,
@@ -38,7 +40,7 @@ pub enum Error {
         doing: &'static str,
         /// The kernel's answer.
         source: std::io::Error,
-        /// The setting that decides it, and the next command.
+        /// What to do next where the errno does not say more; see [`Error::remedy`].
         hint: &'static str,
     },
     /// io_uring was asked for and is refused.
@@ -48,7 +50,9 @@ pub enum Error {
         errno: Option<i32>,
         /// The errno's name, and what the system says about it.
         reason: String,
-        /// The setting that decides it, and the next command.
+        /// The setting that decides it.
+        setting: &'static str,
+        /// The next command.
         hint: &'static str,
     },
     /// The address cannot be bound.
@@ -92,6 +96,15 @@ impl Error {
             Self::Plan { .. } | Self::SelfConnected(_) => ErrorClass::Usage,
             Self::System { .. } | Self::UringRefused { .. } | Self::Bind { .. } => ErrorClass::Environment,
             Self::Connect { .. } => ErrorClass::Peer,
+        }
+    }
+
+    /// The setting that decides it and what to do next, of what the kernel refused for a reason of its own.
+    pub fn remedy(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::System { call, source, hint, .. } => Some(refusal::of_call(call, source, hint)),
+            Self::UringRefused { setting, hint, .. } => Some((setting, hint)),
+            Self::Bind { .. } | Self::Connect { .. } | Self::Plan { .. } | Self::SelfConnected(_) => None,
         }
     }
 

@@ -16,6 +16,7 @@
 //!
 //! This crate knows nothing of netperf, of control connections or of output formats.
 #![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test ends with whoever runs it"))]
 
 mod arena;
 mod backend;
@@ -43,6 +44,7 @@ mod pace;
 mod pattern;
 pub mod plan;
 mod progress;
+pub mod refusal;
 mod resend;
 mod ring;
 mod run;

@@ -35,6 +35,10 @@ impl Listener {
     /// # Errors
     /// The kernel's; those of [`socket::is_passing`] say nothing of the listener.
     pub(crate) fn accept(&self) -> io::Result<Option<Socket>> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "its callers poll first, or the socket has a time limit"
+        )]
         let (socket, address) = self.socket.accept()?;
         Ok(Some(socket).filter(|_| self.admits(&address)))
     }
@@ -80,6 +84,7 @@ impl Target {
     /// As [`Self::open`], and where the kernel knows at once that nothing comes of it.
     pub(crate) fn dial(&self, port: u16) -> io::Result<Socket> {
         let socket = socket::fresh(SocketAddr::new(self.local.ip(), port), &self.options, false)?;
+        #[expect(clippy::disallowed_methods, reason = "the socket does not block")]
         match socket.connect(&self.remote) {
             Err(error) if error.raw_os_error() != Some(sys::IN_PROGRESS) => Err(error),
             _ => Ok(socket),

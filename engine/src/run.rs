@@ -178,8 +178,9 @@ fn origin(bound: Vec<Bound>, plan: &Plan, remote: Option<SocketAddr>) -> Result<
 /// What a requester or sender cannot do without.
 const NO_REMOTE: Error = Error::Plan { option: "remote address", range: "any, but it has to be given" };
 
-/// Ends a run early. Cheap to clone; stopping twice, or after the end, does nothing.
-#[derive(Clone)]
+/// Ends a run early. Cheap to clone; stopping twice, or after the end, does nothing. The default has no run
+/// to end.
+#[derive(Clone, Default)]
 pub struct Stop(Vec<Arc<OwnedFd>>);
 
 impl Stop {
@@ -237,6 +238,7 @@ impl Member {
 
     /// Waits until it is ready; what it was granted.
     fn ready(&mut self) -> Result<Facts, Error> {
+        #[expect(clippy::disallowed_methods, reason = "a worker that ends or panics drops its sender")]
         match self.ready.recv() {
             Ok(facts) => Ok(facts),
             // It ended before it was ready: its result is the error, or its panic.
@@ -257,6 +259,7 @@ impl Member {
     }
 
     fn join(&mut self) -> Result<Share, Error> {
+        #[expect(clippy::disallowed_methods, reason = "the loop of a run keeps its own deadlines")]
         match self.thread.take().expect("a thread is joined once").join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -284,6 +287,7 @@ impl Job {
         let backend = engine::open(&self.plan, &mut self.degraded)?;
         // A caller that has gone away also hangs up `go`.
         let _ = ready.send(backend.facts(options, &seat, std::mem::take(&mut self.degraded)));
+        #[expect(clippy::disallowed_methods, reason = "the caller has the sender, and drops it")]
         match go.recv() {
             Ok(start) => match backend {
                 AnyBackend::Classic(backend) => self.run(*backend, seat, start),

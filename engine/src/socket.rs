@@ -131,6 +131,7 @@ impl Bound {
     ) -> Result<Meeting, Error> {
         let failed = |source| Error::Connect { remote, source };
         self.socket.set_nonblocking(true).map_err(failed)?;
+        #[expect(clippy::disallowed_methods, reason = "the socket does not block")]
         match self.socket.connect(&SockAddr::from(remote)) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(sys::IN_PROGRESS) => {
@@ -183,6 +184,7 @@ impl Bound {
                 Ready::Stop => return Ok(Meeting::Stopped),
                 Ready::TimedOut => return Ok(Meeting::Nobody),
             }
+            #[expect(clippy::disallowed_methods, reason = "the socket does not block")]
             let (socket, address) = match self.socket.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if is_passing(&error) => continue,
@@ -211,6 +213,7 @@ impl Bound {
         let failed = |source| Error::Connect { remote, source };
         let by_address = self.is_itself(remote).map_err(failed)?;
         if !by_address {
+            #[expect(clippy::disallowed_methods, reason = "over UDP it only sets an address")]
             self.socket.connect(&SockAddr::from(remote)).map_err(failed)?;
         }
         Ok(Meeting::Met(Connection { by_address, ..Connection::new(self.socket, remote) }))
@@ -228,6 +231,7 @@ impl Bound {
         let mut local = self.local;
         local.set_port(0);
         bind(&probe, local)?;
+        #[expect(clippy::disallowed_methods, reason = "over UDP it only sets an address")]
         probe.connect(&remote.into())?;
         // Not `remote` itself, which may be the wildcard address and then means this machine.
         let (source, target) = (to_std(probe.local_addr()?)?, to_std(probe.peer_addr()?)?);

@@ -23,6 +23,8 @@ pub const EMSGSIZE: i32 = 90;
 pub const ENODATA: i32 = 61;
 /// The kind of test is known and not served.
 pub const EOPNOTSUPP: i32 = 95;
+/// It took too long.
+pub const ETIMEDOUT: i32 = 110;
 /// netperf's own: the server does not know this request.
 pub const UNKNOWN_REQUEST: i32 = 998;
 

@@ -36,6 +36,8 @@
     clippy::indexing_slicing,
     clippy::little_endian_bytes,
     clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
     clippy::unwrap_used
 )]
 #![expect(

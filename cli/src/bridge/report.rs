@@ -61,7 +61,7 @@ fn detail(test: proto::Test, outcome: &Outcome) -> proto::NativeDetail {
         flows: spread.flows,
         flow_bytes_min: spread.bytes_min,
         flow_bytes_max: spread.bytes_max,
-        fairness_millionths: (spread.fairness * 1e6).round().clamp(0.0, 1e6) as u32,
+        fairness_millionths: millionths(spread.fairness),
         receive_buffer_enlarged: u32::try_from(low_water.enlarged_bytes).unwrap_or(u32::MAX),
         bytes_received: tally.bytes_received,
         bytes_sent: tally.bytes_sent,
@@ -164,6 +164,11 @@ fn features(outcome: &Outcome) -> u32 {
         }
 }
 
+#[expect(clippy::as_conversions, reason = "a float between two integers is one")]
+fn millionths(share: f64) -> u32 {
+    (share * 1e6).round().clamp(0.0, 1e6) as u32
+}
+
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -195,7 +200,7 @@ mod tests {
             assert!(bit.is_power_of_two() && seen & bit == 0, "{name}");
             seen | bit
         });
-        assert_eq!(bits.count_ones() as usize, LACKING.len() + 1);
+        assert_eq!(usize::try_from(bits.count_ones()), Ok(LACKING.len() + 1));
     }
 
     #[test]

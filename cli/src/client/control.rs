@@ -110,10 +110,11 @@ impl Control {
             }
             self.stream.set_read_timeout(Some(left.min(SLICE))).map_err(NoFrame::Failed)?;
             // No more than the reader has room for, so that it always takes all of it.
-            let room = self.frames.room().min(bytes.len());
-            match self.stream.read(&mut bytes[..room]) {
+            let length = bytes.len();
+            let room = bytes.get_mut(..self.frames.room().min(length)).unwrap_or_default();
+            match self.stream.read(room) {
                 Ok(0) => return Err(NoFrame::Closed),
-                Ok(read) => self.take(&bytes[..read]),
+                Ok(read) => self.take(bytes.get(..read).unwrap_or_default()),
                 Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(NoFrame::Failed(error)),
             }

@@ -2,6 +2,15 @@
 //!
 //! Carries frames, keeps deadlines and hears signals. What is asked of a netserver, and what a user is told
 //! when it does not answer, is for the programs.
+#![deny(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 pub(crate) mod control;
 pub(crate) mod deadline;

@@ -128,14 +128,6 @@ fn shown(words: &[&str]) -> String {
 
 fn run(tried: &str, words: &[&str], within: Duration) -> Result<(ExitStatus, Answer), Failure> {
     let by = Instant::now() + within;
-    let failed = |error: &std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::io(Class::Environment, tried, error)
-            .setting("docker, which has to be on PATH")
-            .next("install Docker Engine (docs.docker.com/engine/install); or take the environment host"),
-        _ => Failure::io(Class::Environment, tried, error)
-            .setting("RLIMIT_NPROC, and the rights to the docker program")
-            .next("ls -l \"$(command -v docker)\""),
-    };
     // In a group of its own: Ctrl-C is for us to hear, and a kill has to reach what docker has started.
     let mut child = Command::new("docker")
         .args(words)
@@ -144,7 +136,7 @@ fn run(tried: &str, words: &[&str], within: Duration) -> Result<(ExitStatus, Ans
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| not_started(tried, &error))?;
     let out = child.stdout.take().map(collect);
     let err = child.stderr.take().map(collect);
     let status = wait(&mut child, by);
@@ -156,6 +148,18 @@ fn run(tried: &str, words: &[&str], within: Duration) -> Result<(ExitStatus, Ans
         return Err(hung(tried, words, within));
     };
     Ok((status, Answer { out, err }))
+}
+
+/// What a docker that cannot be started means.
+pub(crate) fn not_started(tried: &str, error: &std::io::Error) -> Failure {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::io(Class::Environment, tried, error)
+            .setting("docker, which has to be on PATH")
+            .next("install Docker Engine (docs.docker.com/engine/install); or take the environment host"),
+        _ => Failure::io(Class::Environment, tried, error)
+            .setting("RLIMIT_NPROC, and the rights to the docker program")
+            .next("ls -l \"$(command -v docker)\""),
+    }
 }
 
 /// Its end, if it comes in time.
@@ -177,6 +181,7 @@ fn kill(child: &mut Child) {
     }
     // Both fail only when it has ended already.
     let _ = child.kill();
+    #[expect(clippy::disallowed_methods, reason = "it has been killed")]
     let _ = child.wait();
 }
 
@@ -209,7 +214,7 @@ fn hung(tried: &str, words: &[&str], within: Duration) -> Failure {
 }
 
 /// What a complaint of docker means.
-fn refused(tried: &str, words: &[&str], answer: &Answer) -> Failure {
+pub(crate) fn refused(tried: &str, words: &[&str], answer: &Answer) -> Failure {
     let all = answer.err.to_lowercase();
     let has = |text: &str| all.contains(text);
     let last = last_line(&answer.err).or_else(|| last_line(&answer.out)).unwrap_or("it left no message");

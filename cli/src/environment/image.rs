@@ -272,6 +272,7 @@ fn libraries(loader: &Path) -> Result<Vec<PathBuf>, Failure> {
     let next = format!("{} --list \"$(command -v ringperf)\"", loader.display());
     // By its number: to the loader /proc/self is the loader.
     let program = format!("/proc/{}/exe", std::process::id());
+    #[expect(clippy::disallowed_methods, reason = "the loader reads its own files and ends")]
     let output =
         Command::new(loader).args(["--list", &program]).stdin(Stdio::null()).output().map_err(|error| {
             Failure::io(Class::Environment, tried, &error)

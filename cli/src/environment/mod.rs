@@ -5,7 +5,7 @@
 
 mod command;
 mod container;
-mod docker;
+pub(crate) mod docker;
 mod host;
 mod image;
 mod journal;

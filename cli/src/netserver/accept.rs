@@ -68,7 +68,7 @@ impl Hall {
     pub(super) fn new(settings: Settings, serial: bool, stop: watch::Receiver<bool>) -> Self {
         let seats_max = if serial { 1 } else { settings.policy.sessions_max };
         // A u32 fits the semaphore on every machine with Linux.
-        let seats = Arc::new(Semaphore::new(seats_max as usize));
+        let seats = Arc::new(Semaphore::new(usize::try_from(seats_max).unwrap_or(Semaphore::MAX_PERMITS)));
         Self {
             settings,
             serial,
@@ -92,8 +92,10 @@ impl Hall {
         loops.spawn_local(T::keep_going());
         let mut stop = self.stop.clone();
         // An error means that nobody is left who could say stop, which is as good as stop.
+        #[expect(clippy::disallowed_methods, reason = "netserver serves until it is told to end")]
         let _ = stop.wait_for(|&stop| stop).await;
         loops.shutdown().await;
+        #[expect(clippy::disallowed_methods, reason = "it is under a timeout")]
         if timeout(CLOSING, self.seats.acquire_many(self.seats_max)).await.is_err() {
             tracing::warn!("some sessions did not close in time");
         }
@@ -102,6 +104,7 @@ impl Hall {
     async fn accept<T: Transport>(self: Rc<Self>, listener: &TcpListener) {
         loop {
             // Our address is asked for here because tokio-uring has no call for it.
+            #[expect(clippy::disallowed_methods, reason = "this task is aborted when netserver ends")]
             let accepted = listener.accept().await.and_then(|(stream, peer)| {
                 let ends = Ends::new(stream.local_addr()?, peer);
                 Ok((T::adopt(stream)?, ends))
@@ -124,6 +127,7 @@ impl Hall {
     async fn seat(&self, peer: SocketAddr) -> Result<OwnedSemaphorePermit, Refusal> {
         self.admit(peer)?;
         let seats = Arc::clone(&self.seats);
+        #[expect(clippy::disallowed_methods, reason = "every session has deadlines, and gives its seat back")]
         let seat =
             if self.serial { seats.acquire_owned().await.ok() } else { seats.try_acquire_owned().ok() };
         seat.ok_or(Refusal::Full)

@@ -29,6 +29,7 @@ pub(super) fn start(words: &[OsString]) -> io::Result<ExitCode> {
         BufReader::new(pipe).read_line(&mut line)?;
     }
     if line.is_empty() {
+        #[expect(clippy::disallowed_methods, reason = "it has closed its output, which is how it ends")]
         child.wait()?;
         return Ok(ExitCode::FAILURE);
     }

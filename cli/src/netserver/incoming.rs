@@ -109,6 +109,7 @@ impl Incoming {
     pub(super) async fn drain(&mut self) {
         self.held.clear();
         while self.ended.is_none() {
+            #[expect(clippy::disallowed_methods, reason = "the session waits for this under a timeout")]
             match self.chunks.recv().await {
                 Some(Chunk::Bytes(_)) => {}
                 Some(Chunk::End | Chunk::Failed(_)) | None => self.ended = Some(Ok(())),
@@ -124,6 +125,7 @@ impl Incoming {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the session waits for this under its deadlines")]
     async fn more(&mut self) -> Result<(), Never> {
         if self.ended.is_none() {
             self.ended = match self.chunks.recv().await {

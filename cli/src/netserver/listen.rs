@@ -157,7 +157,7 @@ fn told(bound: Bound, refusals: &[(SocketAddr, io::Error)]) -> Result<Bound, Str
     if refusals.is_empty() {
         return Err("the host has no address of this family".to_owned());
     }
-    let line = |(address, error): &(SocketAddr, io::Error)| format!("bind {address}: {}", reason(error));
+    let line = |(address, error): &(SocketAddr, io::Error)| refusal(*address, error);
     Err(refusals.iter().map(line).collect::<Vec<_>>().join("; "))
 }
 
@@ -178,6 +178,33 @@ fn listen_on(addresses: &[SocketAddr]) -> (Bound, Vec<(SocketAddr, io::Error)>) 
         }
     }
     (bound, refusals)
+}
+
+/// What a refused address means, who decides it, and what to do.
+pub(crate) fn refusal(address: SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "another process has the port, ss -ltnp 'sport = :{port}' shows which; -p chooses another"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this host does not have the address, ip address show lists those it has; -L chooses one"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "ports below net.ipv4.ip_unprivileged_port_start take CAP_NET_BIND_SERVICE: \
+             sysctl net.ipv4.ip_unprivileged_port_start={port} gives it to all; -p chooses another"
+        ),
+        // EMFILE and ENFILE, which have no kind.
+        _ if matches!(error.raw_os_error(), Some(23 | 24)) => {
+            "no descriptor is left: ulimit -n and LimitNOFILE= limit them, fs.file-max all of the system"
+                .to_owned()
+        }
+        _ => "-p and -L choose another".to_owned(),
+    };
+    format!("bind {address}: {}: {remedy}", reason(error))
 }
 
 /// Accepted sockets inherit the options set here, so a session starts without a system call of its own.

@@ -3,6 +3,15 @@
 //! Start and end of the program: arguments to sockets, sockets to a control plane, signals to an orderly
 //! stop. What happens on a connection is `session`'s; netserver's words and exit codes are kept as they are,
 //! and everything else it has to say goes to the log on standard error.
+#![deny(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 mod accept;
 mod background;
@@ -26,15 +35,19 @@ use std::rc::Rc;
 use std::thread::available_parallelism;
 
 use ringperf_engine::EngineChoice;
+use ringperf_engine::refusal::{self, Refusal, System};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::watch;
 
 use self::accept::Hall;
 use self::guesses::{GUESSES_MAX, Guesses, PERIOD};
+#[cfg(test)]
+pub(crate) use self::listen::refusal as listen_refusal;
 use self::listen::{Bound, Target};
 use self::pidfile::PidFile;
 use self::session::Settings;
+use self::testrun::Runner;
 use self::transport::ControlPlane;
 use crate::args::{Netserver, NetserverOptions, PassphraseIn, netserver_usage};
 use crate::bridge::{Defaults, Ends};
@@ -113,10 +126,7 @@ fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, Can
         Ok(bound) => bound,
         Err(reason) => {
             complain(&target.failure_line());
-            tracing::error!(
-                "ENV: {reason}; `ss -ltnp` shows who holds a port, -p and -L choose another; ulimit -n \
-                 limits descriptors"
-            );
+            tracing::error!("ENV: {reason}");
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -204,10 +214,12 @@ fn settings(options: &NetserverOptions, passphrase: Option<Passphrase>) -> Setti
             loopback: policy.loopback,
             drain: options.deadlines.drain,
         },
+        runner: Runner::Engine,
         passphrase,
         policy: policy.clone(),
         guesses: Guesses::default(),
-        cpu_rate: rustix::param::clock_ticks_per_second() as f32,
+        // It is 100 on every Linux.
+        cpu_rate: u16::try_from(rustix::param::clock_ticks_per_second()).map_or(100.0, f32::from),
         cpus: netperf_cpu::online(),
         // Affinity and cgroups count; where neither is told, one worker is what there is anyway.
         workers_max: available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
@@ -220,13 +232,21 @@ fn control_plane(engine: EngineChoice) -> io::Result<ControlPlane> {
         return ControlPlane::epoll();
     }
     ControlPlane::uring().or_else(|error| {
-        tracing::warn!(
-            "control plane without io_uring: {}; kernel.io_uring_disabled, seccomp profiles of containers \
-             and ulimit -l decide it",
-            log::reason(&error)
-        );
+        tracing::warn!("control plane without io_uring: {}", without_ring(&error));
         ControlPlane::epoll()
     })
+}
+
+/// Why there is no ring, who decides it, and what to do.
+fn without_ring(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => {
+            let Refusal { cause, setting, next } = refusal::of_ring(errno, &System::read());
+            let cause = cause.trim_start_matches("io_uring_setup: ");
+            format!("{cause}; decided by {setting}; next: {next}")
+        }
+        None => log::reason(error),
+    }
 }
 
 /// What is open to whom.

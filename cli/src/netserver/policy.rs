@@ -15,7 +15,7 @@ use tokio::time::{Instant, interval, sleep_until};
 
 use super::testrun::Refused;
 use crate::args::Policy;
-use crate::bridge::keeps_a_rate;
+use crate::bridge::{float, keeps_a_rate};
 
 /// How often a test is looked at for what its client sends.
 const LOOK: Duration = Duration::from_millis(100);
@@ -65,7 +65,7 @@ fn refused(errno: i32, reason: String) -> Result<(), Refused> {
 
 /// A rate as people read it.
 pub(super) fn megabits(bits_per_second: u64) -> String {
-    format!("{} Mbit/s", bits_per_second as f64 / 1e6)
+    format!("{} Mbit/s", float(bits_per_second) / 1e6)
 }
 
 /// Whether bytes of this test are to be looked at while they move: those that come, and those that go out
@@ -196,7 +196,7 @@ struct Bucket {
 
 impl Bucket {
     fn new(bits_per_second: u64, ahead: Duration) -> Self {
-        let bytes_per_second = bits_per_second as f64 / 8.0;
+        let bytes_per_second = float(bits_per_second) / 8.0;
         let room = bytes_per_second * ahead.as_secs_f64();
         Self { bytes_per_second, room, level: 0.0, seen: (Duration::ZERO, 0) }
     }
@@ -205,7 +205,7 @@ impl Bucket {
     fn overflows(&mut self, at: Duration, bytes: u64) -> bool {
         let (before, counted) = std::mem::replace(&mut self.seen, (at, bytes));
         let leaked = at.saturating_sub(before).as_secs_f64() * self.bytes_per_second;
-        let came = bytes.saturating_sub(counted) as f64;
+        let came = float(bytes.saturating_sub(counted));
         // A lump is one, however long nothing came before it.
         self.level = (self.level - leaked).max(0.0) + came;
         self.level > self.room
@@ -219,7 +219,9 @@ mod tests {
     /// After how many tenths of a second a client of this rate is found to break a cap of 8 Mbit/s.
     fn found(bytes_in_a_tenth: u64) -> Option<u64> {
         let mut bucket = Bucket::new(8_000_000, AHEAD);
-        (1..1000).find(|tenth| bucket.overflows(LOOK * *tenth as u32, tenth * bytes_in_a_tenth))
+        (1..1000_u32)
+            .find(|tenth| bucket.overflows(LOOK * *tenth, u64::from(*tenth) * bytes_in_a_tenth))
+            .map(u64::from)
     }
 
     #[test]

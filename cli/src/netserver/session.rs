@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use ringperf_engine::{End, EngineChoice, Outcome, errno_name};
 use ringperf_proto::auth::NONCE_BYTES;
-use ringperf_proto::errno::{EACCES, UNKNOWN_REQUEST};
+use ringperf_proto::errno::{EACCES, ETIMEDOUT, UNKNOWN_REQUEST};
 use ringperf_proto::{
-    Frame, Limits, Nonce, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, TestSpec, Wishes,
+    Frame, Length, Limits, Nonce, RequestCode, Server, ServerConfig, ServerInput, ServerOutput, TestSpec,
+    Wishes,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -22,7 +23,7 @@ use super::guesses::{GUESSES_MAX, Guesses, PERIOD};
 use super::incoming::{Incoming, Never};
 use super::log::{RateLimit, reason};
 use super::policy::{self, Breach, Watch};
-use super::testrun::{self, Ready, Refused, Running};
+use super::testrun::{Ready, Refused, Runner, Running};
 use super::transport::Transport;
 use crate::args::{Deadlines, Policy};
 use crate::bridge::{self, Defaults, Ends};
@@ -30,6 +31,14 @@ use crate::passphrase::Passphrase;
 
 /// How long a closing session lets the peer take what was sent and close its own side.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a test may take to get ready: sockets, memory and a ring, all of which are the kernel's to give
+/// at once, if slowly where there are many of them.
+const PREPARE: Duration = Duration::from_secs(60);
+
+/// How long a timed test may last beyond twice its time and grace, which is what the engine gives one whose
+/// data comes at the last moment: as long as the slowest of the engine's ends takes, twice over.
+const LATE: Duration = Duration::from_secs(60);
 
 /// How long a stopped test may take to give its resources back. One that sends ends its stream and waits for
 /// the client's end of it, 20 s at most; the session keeps its seat until then.
@@ -46,6 +55,7 @@ const STOP_STREAMING: Duration = Duration::from_secs(1);
 pub(super) struct Settings {
     pub deadlines: Deadlines,
     pub defaults: Defaults,
+    pub runner: Runner,
     pub passphrase: Option<Passphrase>,
     pub policy: Policy,
     /// Wrong passphrases of all sessions.
@@ -308,8 +318,9 @@ impl<T: Transport> Session<'_, T> {
             }
             return Err(refused);
         }
-        let ready =
-            testrun::prepare(spec.clone(), self.ends, self.settings.defaults.clone(), self.number).await;
+        let defaults = self.settings.defaults.clone();
+        let preparing = self.settings.runner.prepare(spec.clone(), self.ends, defaults, self.number);
+        let ready = timeout(PREPARE, preparing).await.unwrap_or_else(|_| Err(not_ready()));
         if let Err(Refused { reason, .. }) = &ready
             && self.refusals.pass().is_some()
         {
@@ -329,6 +340,7 @@ impl<T: Transport> Session<'_, T> {
             over = lost(&mut self.incoming, &mut self.stop, patience) => {
                 return ControlFlow::Break(self.abandon(spec, running, over).await);
             }
+            over = late(spec) => return ControlFlow::Break(self.abandon(spec, running, over).await),
         };
         match outcome {
             Ok(outcome) => {
@@ -481,8 +493,24 @@ async fn lost(incoming: &mut Incoming, stop: &mut watch::Receiver<bool>, patienc
     }
 }
 
+/// Resolves when a timed test should have ended long ago by the engine's own deadlines. One without a time
+/// ends with its count or its client.
+async fn late(spec: &TestSpec) -> Over {
+    let Length::Seconds(seconds) = spec.length else { return std::future::pending().await };
+    let time = Duration::from_secs(seconds.into());
+    sleep(2 * (time + bridge::GRACE) + LATE).await;
+    tracing::error!("BUG: a test of {seconds} s did not end");
+    Over::Failed
+}
+
+fn not_ready() -> Refused {
+    let reason = format!("BUG: the engine was not ready within {} s", PREPARE.as_secs());
+    Refused { errno: ETIMEDOUT, reason }
+}
+
 /// Resolves when netserver is told to end, or those who could tell it are gone.
 async fn stopping(stop: &mut watch::Receiver<bool>) {
+    #[expect(clippy::disallowed_methods, reason = "waited for beside what has a deadline")]
     let _ = stop.wait_for(|&stop| stop).await;
 }
 
@@ -508,3 +536,6 @@ pub(super) fn log_end(peer: SocketAddr, over: &Over) {
         Over::Stopping => tracing::info!(%peer, "session closed: netserver ends"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,13 +73,33 @@ impl Running {
     }
 }
 
-/// Prepares the test that was asked for on `control`. `number` names the thread.
-pub(super) async fn prepare(
-    spec: TestSpec,
-    control: Ends,
-    defaults: Defaults,
-    number: u64,
-) -> Result<Ready, Refused> {
+/// What runs tests.
+pub(super) enum Runner {
+    /// The engine, each test on a thread of its own.
+    Engine,
+    /// What a test of the session wants to happen.
+    #[cfg(test)]
+    Scripted(scripted::Script),
+}
+
+impl Runner {
+    /// Prepares the test that was asked for on `control`. `number` names the thread.
+    pub(super) async fn prepare(
+        &self,
+        spec: TestSpec,
+        control: Ends,
+        defaults: Defaults,
+        number: u64,
+    ) -> Result<Ready, Refused> {
+        match self {
+            Self::Engine => prepare(spec, control, defaults, number).await,
+            #[cfg(test)]
+            Self::Scripted(script) => script.prepare().await,
+        }
+    }
+}
+
+async fn prepare(spec: TestSpec, control: Ends, defaults: Defaults, number: u64) -> Result<Ready, Refused> {
     let (told, prepared) = oneshot::channel();
     let work = move || work(&spec, control, &defaults, told);
     ringperf_engine::spawn(&format!("rp-test-{number}"), work).map_err(|error| no_thread(&error))?;
@@ -99,6 +119,10 @@ fn work(spec: &TestSpec, control: Ends, defaults: &Defaults, told: oneshot::Send
     let (outcome_told, outcome) = oneshot::channel();
     let offer = bridge::offer(spec, &plan, &prepared);
     let ready = Ready { offer, stop: prepared.stop(), samples, start, outcome };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the session has the sender, and drops it by its deadlines"
+    )]
     if told.send(Ok(ready)).is_ok() && started.recv().is_ok() {
         let _ = outcome_told.send(prepared.run(target));
     }
@@ -148,5 +172,48 @@ fn no_thread(error: &io::Error) -> Refused {
              if it is ENOMEM",
             reason(error)
         ),
+    }
+}
+
+/// Tests that run as they are told, for tests of the session.
+#[cfg(test)]
+pub(super) mod scripted {
+    use super::*;
+
+    /// What becomes of every test.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::netserver) enum Script {
+        /// It fails when it runs.
+        Fails,
+        /// It is never ready.
+        NeverReady,
+        /// It runs and never ends, not even when it is stopped.
+        NeverEnds,
+        /// It is refused.
+        Refused,
+    }
+
+    impl Script {
+        pub(super) async fn prepare(self) -> Result<Ready, Refused> {
+            match self {
+                Self::NeverReady => std::future::pending().await,
+                Self::Refused => Err(Refused { errno: EIO, reason: "as scripted".to_owned() }),
+                Self::Fails | Self::NeverEnds => {
+                    let (start, started) = mpsc::channel();
+                    let (told, outcome) = oneshot::channel();
+                    if self == Self::NeverEnds {
+                        // Nobody is left who could drop it, which would be an end.
+                        std::mem::forget((started, told));
+                    }
+                    Ok(Ready {
+                        offer: Offer::default(),
+                        stop: Stop::default(),
+                        samples: None,
+                        start,
+                        outcome,
+                    })
+                }
+            }
+        }
     }
 }

@@ -152,9 +152,14 @@ fn ours(db: &Connection, path: &Path, tried: &str, may_be_empty: bool) -> Result
     Err(Failure::new(Class::Store, tried, cause).setting("--store").next("give another file: --store FILE"))
 }
 
-fn failure(tried: &str, path: &Path, error: &rusqlite::Error) -> Failure {
+/// What an error of the database means for the store at `path`.
+pub(crate) fn failure(tried: &str, path: &Path, error: &rusqlite::Error) -> Failure {
     let (setting, next) = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => ("the space on its disk", format!("df -h {}", folder(path).display())),
+        Some(ErrorCode::ReadOnly) => (
+            "the rights to the file and its folder, and whether its file system is mounted to be written to",
+            format!("ls -la {0}; findmnt --target {0}", folder(path).display()),
+        ),
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             ("--store", "give another file: --store FILE; this one is left as it is".to_owned())
         }

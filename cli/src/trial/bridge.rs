@@ -2,6 +2,15 @@
 //! results to a record.
 //!
 //! Functions without I/O, so that what is asked for and what is shown can be read in one place.
+#![deny(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
@@ -339,18 +348,10 @@ pub(crate) fn engine_failure(error: &EngineError, args: &Args) -> Failure {
                 .setting(format!("the {option}"))
                 .next("ringperf run --help")
         }
-        EngineError::System { call, doing, source, hint } => {
+        EngineError::System { call, doing, source, .. } => {
             Failure::io(class, format!("call {call} while {doing}"), source)
-                .setting("the limits of this process and of its container")
-                .next(*hint)
         }
-        EngineError::UringRefused { reason, hint, .. } => {
-            Failure::new(class, "use io_uring", reason.as_str())
-                .setting(
-                    "kernel.io_uring_disabled, the seccomp profile, the limit on locked memory (ulimit -l)",
-                )
-                .next(*hint)
-        }
+        EngineError::UringRefused { reason, .. } => Failure::new(class, "use io_uring", reason.as_str()),
         EngineError::Bind { address, source } => {
             Failure::io(class, format!("bind the data socket to {address}"), source)
                 .setting("--local and --data-port")
@@ -372,6 +373,10 @@ pub(crate) fn engine_failure(error: &EngineError, args: &Args) -> Failure {
         )
         .setting("--data-port, which fixes the port of both ends, and --local")
         .next(self_connection_remedy(args, address.ip())),
+    };
+    let failure = match error.remedy() {
+        Some((setting, next)) => failure.setting(setting).next(next),
+        None => failure,
     };
     failure.errno(error.errno())
 }

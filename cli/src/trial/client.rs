@@ -1,6 +1,15 @@
 //! One session with a netserver: greeting, request, results, report.
 //!
 //! Knows the order of messages and what to say when one does not come. Moves no data.
+#![deny(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 use std::time::Duration;
 

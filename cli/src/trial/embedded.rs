@@ -124,6 +124,7 @@ impl Embedded {
     fn end(&mut self) {
         // Both fail only when it has ended already.
         let _ = self.child.kill();
+        #[expect(clippy::disallowed_methods, reason = "it has been killed")]
         let _ = self.child.wait();
     }
 }

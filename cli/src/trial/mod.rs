@@ -10,7 +10,7 @@
 //! ```
 
 mod args;
-mod bridge;
+pub(crate) mod bridge;
 mod client;
 mod connect;
 mod embedded;

@@ -39,6 +39,7 @@ impl Drop for Progress {
         if let Some((sender, thread)) = self.ticker.take() {
             drop(sender);
             // A bar that panicked has only itself to show for it.
+            #[expect(clippy::disallowed_methods, reason = "the thread ends with the sender that was dropped")]
             let _ = thread.join();
         }
     }

@@ -1,4 +1,5 @@
 //! Integration tests of the command: over loopback, against stock netperf, and of the repository's own rules.
+#![allow(clippy::disallowed_methods, reason = "a test ends with whoever runs it")]
 
 mod environment;
 mod faults;

@@ -103,6 +103,11 @@ fn every_dependency_has_its_reason() {
 }
 
 #[test]
+fn the_protocol_checks_arithmetic_in_release_builds() {
+    assert_clean(unchecked_arithmetic(&read("Cargo.toml")));
+}
+
+#[test]
 fn changelog_names_the_version() {
     assert_clean(missing_version(&read("CHANGELOG.md"), env!("CARGO_PKG_VERSION")));
 }
@@ -247,6 +252,15 @@ fn unexplained_dependencies(manifest: &str, document: &str) -> Vec<String> {
     let stale =
         explained.difference(&declared).map(|name| format!("docs/dependencies.md: {name} is not used"));
     missing.chain(stale).collect()
+}
+
+/// Clippy lets no arithmetic that may overflow into the protocol; this is for what it does not see.
+fn unchecked_arithmetic(manifest: &str) -> Vec<String> {
+    let profile = "[profile.release.package.ringperf-proto]";
+    let rest = manifest.split_once(profile).map_or("", |(_, rest)| rest);
+    let own = rest.split("\n[").next().unwrap_or_default();
+    let checked = own.lines().any(|line| line.trim() == "overflow-checks = true");
+    if checked { Vec::new() } else { vec![format!("Cargo.toml: {profile} lacks overflow-checks = true")] }
 }
 
 fn missing_version(changelog: &str, version: &str) -> Vec<String> {

@@ -155,6 +155,7 @@ impl Classic {
         let (Origin::Target(target), Some(socket)) = (&connections.origin, &connections.socket) else {
             return Called::Nothing;
         };
+        #[expect(clippy::disallowed_methods, reason = "the socket has a time limit (SO_SNDTIMEO)")]
         match socket.connect(target.remote()) {
             Ok(()) => connections.connecting = false,
             // The time limit of the call; called again it waits on.

@@ -58,6 +58,7 @@ pub(super) fn run(mut ring: Ring, plan: &Plan, degraded: &mut Vec<Degraded>) -> 
     let error = Error::UringRefused {
         errno: None,
         reason: format!("its self-test failed: {reason}"),
+        setting: "the kernel",
         hint: "use --engine epoll, and report the kernel release",
     };
     // It had its patience already; what cannot be drained leaks, as it has to.
@@ -291,6 +292,7 @@ enum Between {
 }
 
 impl Between {
+    #[expect(clippy::disallowed_methods, reason = "both ends are ours, and the listener has room")]
     fn pair(self) -> io::Result<(Socket, Socket)> {
         match self {
             Self::LocalDatagrams => Socket::pair(Domain::UNIX, Type::DGRAM, None),

@@ -20,7 +20,8 @@ use crate::facts::{Degraded, UringFacts};
 use crate::layout::Layout;
 use crate::outcome::Operations;
 use crate::plan::{Plan, PlanOptions, Protocol, Role, SendPath, Without};
-use crate::sys::{errno_name, error_name};
+use crate::refusal::{self, Refusal, System};
+use crate::sys::{Errno, error_name};
 
 /// Submission queue entries of one flow: the largest batch, its cancel, a receive and the watch on the stop
 /// event. Many flows may have more, so that one turn of theirs is one submission.
@@ -50,7 +51,8 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     note_minimum_wait(plan.options(), &facts, degraded);
     if let Err(missing) = probe(&uring, plan.options()) {
         let reason = format!("the kernel lacks {missing}");
-        return Err(Error::UringRefused { errno: None, reason, hint: "use --engine epoll" });
+        let setting = "the kernel's release";
+        return Err(Error::UringRefused { errno: None, reason, setting, hint: "use --engine epoll" });
     }
     let arena = map_arena(plan).map_err(Error::memory)?;
     let mut uring = Handle::new(uring);
@@ -486,24 +488,8 @@ fn memory_reason(error: &io::Error) -> String {
     }
 }
 
-/// Who refuses io_uring_setup, as far as the system tells: the errno alone never names the cause.
+/// Who refuses io_uring_setup, as far as the system tells.
 fn refusal(error: &io::Error) -> Error {
-    let errno = error.raw_os_error().unwrap_or(0);
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let sysctl = read("/proc/sys/kernel/io_uring_disabled");
-    let status = read("/proc/self/status");
-    let seccomp = status.lines().find_map(|line| line.strip_prefix("Seccomp:")).map_or("?", str::trim);
-    let sysctl = if sysctl.is_empty() { "absent" } else { sysctl.trim() };
-    let hint = match errno {
-        libc::ENOMEM => "raise the limit on locked memory (ulimit -l), or use --engine epoll",
-        libc::EMFILE | libc::ENFILE => "raise the limit on open files (ulimit -n)",
-        _ if matches!(sysctl, "1" | "2") => "set kernel.io_uring_disabled=0 by sysctl, or use --engine epoll",
-        _ if seccomp == "2" => "allow io_uring in the sandbox's seccomp profile, or use --engine epoll",
-        libc::EACCES => "allow the io_uring class in the SELinux policy, or use --engine epoll",
-        libc::ENOSYS => "use a kernel with CONFIG_IO_URING, or --engine epoll",
-        _ => "use --engine epoll",
-    };
-    let name = errno_name(errno);
-    let reason = format!("io_uring_setup: {name} (kernel.io_uring_disabled={sysctl}, Seccomp: {seccomp})");
-    Error::UringRefused { errno: error.raw_os_error(), reason, hint }
+    let Refusal { cause, setting, next } = refusal::of_ring(Errno::of(error).0, &System::read());
+    Error::UringRefused { errno: error.raw_os_error(), reason: cause, setting, hint: next }
 }

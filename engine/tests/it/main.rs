@@ -1,4 +1,5 @@
 //! Runs of the engine over loopback, on every backend and on every degraded path of it.
+#![allow(clippy::disallowed_methods, reason = "a test ends with whoever runs it")]
 
 mod bursts;
 mod classic;

@@ -5,6 +5,7 @@ mod auth;
 mod classic;
 mod classic_transactions;
 mod command;
+mod corpus;
 mod golden;
 mod golden_client;
 mod golden_server;

@@ -255,7 +255,9 @@ impl Attacker {
         (0..5).for_each(|_| self.spoof(at, port, &[b'v'; ASK]));
         for number in 0..TRANSACTIONS {
             socket.send_to(&[b'c'; ASK], (at, port)).expect("it is sent");
-            if number > 0 || at_once {
+            // A counted test ends with the last of ours, and its port is closed by then: what came too late
+            // would be answered by ICMP.
+            if (number > 0 || at_once) && number + 1 < TRANSACTIONS {
                 (0..3).for_each(|_| self.spoof(at, port, &[b'v'; ASK]));
             }
             let (bytes, _) = socket.recv_from(&mut [0; 2 * ANSWER]).expect("an answer comes");

@@ -110,6 +110,15 @@ fn unexplained_dependencies_are_refused() {
 }
 
 #[test]
+fn unchecked_arithmetic_is_refused() {
+    let profile = "[profile.release.package.ringperf-proto]\noverflow-checks = true\n";
+    assert!(unchecked_arithmetic(profile).is_empty());
+    assert_eq!(unchecked_arithmetic(&profile.replace("true", "false")).len(), 1);
+    assert_eq!(unchecked_arithmetic(&profile.replace("\nover", "\n[profile.dev]\nover")).len(), 1);
+    assert_eq!(unchecked_arithmetic("[profile.release]\noverflow-checks = true").len(), 1);
+}
+
+#[test]
 fn an_unnamed_version_is_refused() {
     assert!(missing_version("# Changelog\n\n## [1.2.3] - 2024-01-01", "1.2.3").is_empty());
     assert_eq!(missing_version("## [1.2.30]\n1.2.3", "1.2.3").len(), 1);

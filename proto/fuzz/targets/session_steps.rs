@@ -1,0 +1,4 @@
+//! See `drive::session_steps`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::session_steps(data));
