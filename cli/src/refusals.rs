@@ -146,7 +146,7 @@ fn a_ring_that_a_limit_or_a_policy_refuses() {
 fn no_thread_and_no_descriptor() {
     tells(
         engine(&EngineError::System {
-            call: "clone3",
+            call: ringperf_engine::refusing_call(&os(11)),
             doing: "starting a worker thread",
             source: os(11),
             hint: "raise the limit on processes (ulimit -u, or the container's pids limit)",

@@ -1,8 +1,9 @@
 //! The classic backend: one blocking system call a message, as netperf itself does it.
 //!
-//! The control that shows what netperf would measure, and so what the other engines buy. Nothing is asked
-//! before a call: no readiness, no low-water mark, no batch. What ends a call that would block for ever is
-//! the socket's own time limit, and only between calls are the clock and the stop event looked at.
+//! The control that shows what netperf would measure, and so what the other engines buy; and what `auto`
+//! takes where a worker has one transaction at a time. Nothing is asked before a call: no readiness, no
+//! low-water mark, no batch. What ends a call that would block for ever is the socket's own time limit, and
+//! only between calls are the clock and the stop event looked at.
 
 mod connections;
 
@@ -21,7 +22,7 @@ use crate::error::Error;
 use crate::file::Piece;
 use crate::origin::Origin;
 use crate::outcome::{Latency, Operations};
-use crate::plan::{Plan, Protocol, Role};
+use crate::plan::{Plan, PlanOptions, Protocol, Role};
 use crate::sys::{self, Errno, Patience, Timeout};
 use crate::token::Token;
 use connections::Connections;
@@ -47,9 +48,12 @@ pub(crate) struct Classic {
     /// A send may have to wait for its time, and be on time then, which a receive's own time limit is not: it
     /// counts in the kernel's ticks.
     paced: bool,
-    /// Nothing is to be done after a send but to wait for what the peer says to it, if only the end of its
-    /// stream.
-    turns: bool,
+    /// Bytes of one message that the peer sends, where each of ours over a stream answers one of them, or is
+    /// answered by one; 0 elsewhere.
+    exchanged: u32,
+    /// The last receive brought no more than one message. So nothing is to be done after the send that follows
+    /// but to wait for what the peer says to it, if only the end of its stream.
+    one_is_due: bool,
     /// The stop event, until it is signalled.
     stop: Option<RawFd>,
     /// When the stop event, and the peer's end while sending, are looked at next.
@@ -110,8 +114,8 @@ impl Classic {
             send_slice: Duration::ZERO,
             receive_slice: Duration::ZERO,
             paced: plan.options().bursts.is_some(),
-            turns: plan.options().protocol == Protocol::Tcp
-                && matches!(plan.options().role, Role::Request | Role::Respond),
+            exchanged: exchanged(plan.options()),
+            one_is_due: true,
             stop: None,
             next_look: Instant::now(),
             ready: VecDeque::with_capacity(16),
@@ -170,6 +174,7 @@ impl Classic {
                 let bytes = bytes as u32;
                 self.operations.receives_syscall += 1;
                 self.receive_times.iter_mut().for_each(CallTimes::end);
+                self.one_is_due = bytes <= self.exchanged;
                 self.complete(Token::RECEIVE, Ok(bytes), true, Received::Slot { flow: 0, bytes });
             }
             Err(error) if is_no_answer(&error) => {}
@@ -209,6 +214,8 @@ impl Classic {
         }
         if self.receiving && !self.sends.is_empty() && self.connections.is_none() {
             self.make_receive(Patience::Now);
+            // Beside what is still to be sent.
+            self.one_is_due = false;
         }
         Ok(())
     }
@@ -226,6 +233,18 @@ impl Classic {
             *slice = wanted;
         }
         Ok(())
+    }
+}
+
+/// Bytes of a message of the peer's, where sends and receives take turns. A requester with several under way
+/// sends on after a send, and one that paces its bursts waits for its time.
+fn exchanged(options: &PlanOptions) -> u32 {
+    let received = options.message_sizes().1;
+    match options.role {
+        _ if options.protocol == Protocol::Udp || options.bursts.is_some() => 0,
+        Role::Request if options.transaction.in_flight == 1 => received,
+        Role::Respond => received,
+        Role::Receive | Role::Request | Role::Send => 0,
     }
 }
 
@@ -282,7 +301,7 @@ impl Backend for Classic {
             self.limit(Timeout::Send, timeout)?;
             let whole = self.make_send(piece, token);
             // Saves a turn of the loop, and its looks at the clock, for each message.
-            if whole && self.turns && self.receiving && self.sends.is_empty() && !self.paced {
+            if whole && self.one_is_due && self.exchanged > 0 && self.receiving && self.sends.is_empty() {
                 self.limit(Timeout::Receive, timeout)?;
                 self.make_receive(Patience::Wait);
             }

@@ -64,4 +64,4 @@ pub use plan::{EngineChoice, Plan, PlanOptions};
 pub use run::{Prepared, Stop, prepare};
 pub use socket::{granted_buffers, set_low_water};
 pub use sys::{clock_ticks, errno_name};
-pub use thread::spawn;
+pub use thread::{refusing_call, spawn};

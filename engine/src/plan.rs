@@ -177,9 +177,13 @@ pub struct Without {
 impl Without {
     /// Something of io_uring is to be left out, so that it is wanted for the rest.
     fn names_parts_of_a_ring(self) -> bool {
-        Self { shared_segments: false, low_water: false, ..self } != Self::default()
+        Self { shared_segments: false, low_water: false, minimum_wait: false, ..self } != Self::default()
     }
 }
+
+/// Largest message of transactions that are made by blocking calls unless an engine is named: larger ones may
+/// not fit a socket's buffer, and have to be read while others are sent.
+const TURN_BYTES_MAX: u32 = 64 << 10;
 
 /// Everything a [`Plan`] is made from. Start from [`PlanOptions::new`] and change fields.
 #[derive(Clone, Debug)]
@@ -344,13 +348,16 @@ impl PlanOptions {
             && !self.without.shared_segments
     }
 
-    /// Each worker has one flow, whose only transaction it sleeps for: then nothing is to be gathered, and a
-    /// blocking call is the shortest way from one message to the next (docs/decisions/0017). A responder is
-    /// not told how many transactions its peer has under way, and takes whatever a call brings.
+    /// Each worker has one connection, over which one small transaction at a time goes: then nothing is to be
+    /// gathered, and a blocking call is the shortest way from one message to the next (docs/decisions/0017). A
+    /// responder is not told how many transactions its peer has under way, and takes whatever a call brings.
     pub(crate) fn takes_turns(&self) -> bool {
+        let (sent_bytes, received_bytes) = self.message_sizes();
         matches!(self.role, Role::Request | Role::Respond)
+            && self.protocol == Protocol::Tcp
             && !self.connects_each()
             && self.transaction.in_flight == 1
+            && sent_bytes.max(received_bytes) <= TURN_BYTES_MAX
             && self.flows == self.worker_count()
             && !self.busy_poll
             && self.bursts.is_none()

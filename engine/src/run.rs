@@ -227,7 +227,7 @@ impl Member {
         let job = Job { plan: plan.clone(), number, stop: Arc::clone(&stop), degraded: Vec::new() };
         let work = move || job.prepare_then_run(&ready_sender, &go_receiver);
         let thread = thread::spawn("ringperf-worker", work).map_err(|source| Error::System {
-            call: "clone3 or mmap",
+            call: thread::refusing_call(&source),
             doing: "starting a worker thread",
             source,
             hint: "raise the limit on processes (ulimit -u, or the container's pids limit), or on memory \

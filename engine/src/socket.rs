@@ -81,12 +81,18 @@ impl Bound {
                 // The second socket is refused the same options as the first, so these are not told twice.
                 Err(Error::Bind { source, .. }) => {
                     degraded.clear();
+                    // Who asked for this host alone gets no more than that.
+                    let (any, instead) = if local.ip().is_loopback() {
+                        (SocketAddr::new(local.ip(), 0), "a port of the kernel's choice")
+                    } else {
+                        (wildcard(local), "the wildcard address and a port of the kernel's choice")
+                    };
                     degraded.push(Degraded {
                         feature: "requested data address",
                         reason: format!("{local}: {}", error_name(&source)),
-                        instead: "the wildcard address and a port of the kernel's choice",
+                        instead,
                     });
-                    listen(wildcard(local), options, degraded).map(|bound| vec![bound])
+                    listen(any, options, degraded).map(|bound| vec![bound])
                 }
                 Err(error) => Err(error),
             },

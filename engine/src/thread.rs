@@ -12,6 +12,11 @@ use crate::arena;
 /// that starts just then.
 const ROOM: usize = 8 << 20;
 
+/// Which call refused a thread, by what [`spawn`] says of it: memory is looked for first.
+pub fn refusing_call(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::OutOfMemory { "mmap" } else { "clone3" }
+}
+
 /// Starts a thread of this name.
 ///
 /// # Errors

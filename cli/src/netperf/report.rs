@@ -264,18 +264,22 @@ pub(crate) fn record(
     }))
 }
 
-/// The command line for a record, which is kept and handed on: the words of -Z show no passphrase.
+/// The command line for a record, which is kept and handed on: the words of every -Z show no passphrase.
 fn command_without_passphrase(options: &Options) -> Vec<String> {
-    let secret = options.passphrase.as_ref().map(|secret| secret.to_string_lossy()).unwrap_or_default();
     let mut follows_letter = false;
     let hide = |word: &std::ffi::OsString| {
         let word = word.to_string_lossy();
-        let is_value = std::mem::replace(&mut follows_letter, word.starts_with('-') && word.ends_with('Z'));
-        let letters = word.strip_suffix(&*secret).filter(|_| !secret.is_empty());
-        match letters {
-            Some("") if is_value => "***".to_owned(),
-            Some(letters) if letters.starts_with('-') && letters.ends_with('Z') => format!("{letters}***"),
-            _ => word.into_owned(),
+        if std::mem::take(&mut follows_letter) {
+            return "***".to_owned();
+        }
+        let letters = word.strip_prefix('-').filter(|letters| !letters.starts_with('-'));
+        match letters.and_then(|letters| letters.split_once('Z')) {
+            Some((_, "")) => {
+                follows_letter = true;
+                word.into_owned()
+            }
+            Some((before, _)) => format!("-{before}Z***"),
+            None => word.into_owned(),
         }
     };
     options.command.iter().map(hide).collect()

@@ -36,6 +36,7 @@ use std::thread::available_parallelism;
 
 use ringperf_engine::EngineChoice;
 use ringperf_engine::refusal::{self, Refusal, System};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::watch;
@@ -121,6 +122,7 @@ fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, Can
             .map_err(CannotStart::at("leaving the terminal", "-D stays in the foreground"))?;
     }
     log::start(options.quiet, options.debug);
+    allow_descriptors();
     let target = Target::new(options);
     let bound = match listen::bind(&target) {
         Ok(bound) => bound,
@@ -151,6 +153,14 @@ fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, Can
     drop(pid_file);
     served.map_err(CannotStart::at("watching the listening sockets", DESCRIPTORS))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Raises our own limit on open files as far as the system lets us: sessions and their tests share it. Where
+/// that is refused, accepts fail and are tried again.
+fn allow_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Serves until the end; returns when every session is closed.
@@ -272,6 +282,7 @@ fn terms(options: &NetserverOptions) -> String {
     let who = match networks.as_slice() {
         [] if policy.loopback => "this host alone".to_owned(),
         [] => "any address".to_owned(),
+        networks if policy.loopback => format!("this host alone, of {}", networks.join(", ")),
         networks => networks.join(", "),
     };
     let key = if options.passphrase.is_some() {

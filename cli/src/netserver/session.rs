@@ -51,6 +51,10 @@ const STOPPED_AT_THE_END: Duration = Duration::from_secs(3);
 /// killed. Nobody may be left who takes what is sent, and over UDP nobody need say so.
 const STOP_STREAMING: Duration = Duration::from_secs(1);
 
+/// What the kernel sends over a TCP connection before it paces it: ten segments of an Ethernet frame
+/// (`TCP_INIT_CWND`).
+const UNPACED_BYTES: u64 = 15_000;
+
 /// What every session is made with.
 pub(super) struct Settings {
     pub deadlines: Deadlines,
@@ -89,13 +93,18 @@ impl Settings {
         }
     }
 
-    /// The bytes of a test under a rate are told by its one worker.
+    /// The bytes of a test under a rate are told by its one worker. Its connections are so few that what each
+    /// may send before it is paced is no more than a tenth of a second's worth for all.
     fn limits(&self) -> Limits {
         let limits = Limits { workers_max: self.workers_max, ..Limits::default() };
         match (self.policy.rate_max, self.defaults.engine) {
             (None, _) => limits,
             (Some(_), EngineChoice::Classic) => Limits { workers_max: 1, flows_max: 1, ..limits },
-            (Some(_), _) => Limits { workers_max: 1, ..limits },
+            (Some(rate), _) => {
+                let flows = rate / 8 / 10 / UNPACED_BYTES;
+                let flows_max = u32::try_from(flows).unwrap_or(u32::MAX).clamp(1, limits.flows_max);
+                Limits { workers_max: 1, flows_max, ..limits }
+            }
         }
     }
 }
@@ -134,11 +143,20 @@ pub(super) async fn serve<T: Transport>(
         stop,
         opened: Instant::now(),
         last_length: Duration::ZERO,
-        refusals: RateLimit::default(),
+        brakes: Brakes::default(),
     };
     let over = session.converse().await;
     session.close(matches!(over, Over::Stopping)).await;
     over
+}
+
+/// A client may ask on and on: lines of the log are held back, those of each kind by themselves.
+#[derive(Default)]
+struct Brakes {
+    fill_file: RateLimit,
+    policy: RateLimit,
+    prepare: RateLimit,
+    refused: RateLimit,
 }
 
 struct Session<'a, T: Transport> {
@@ -151,8 +169,7 @@ struct Session<'a, T: Transport> {
     opened: Instant,
     /// Of the last test; idle time is allowed on top of it.
     last_length: Duration,
-    /// A client may ask on and on.
-    refusals: RateLimit,
+    brakes: Brakes,
 }
 
 impl<T: Transport> Session<'_, T> {
@@ -305,15 +322,19 @@ impl<T: Transport> Session<'_, T> {
     }
 
     async fn prepare(&self, spec: &TestSpec) -> Result<Ready, Refused> {
-        if spec.ignored_fill_file && self.refusals.pass().is_some() {
+        if spec.ignored_fill_file
+            && let Some(held_back) = self.brakes.fill_file.pass()
+        {
             let peer = self.ends.peer;
-            tracing::warn!(%peer, "the peer names a fill file; files that peers name are never opened");
+            tracing::warn!(
+                %peer, held_back, "the peer names a fill file; files that peers name are never opened"
+            );
         }
         if spec.wishes != Wishes::default() {
             tracing::debug!(peer = %self.ends.peer, "the peer wishes for {:?}", spec.wishes);
         }
         if let Err(refused) = policy::judge(&self.settings.policy, spec) {
-            if let Some(held_back) = self.refusals.pass() {
+            if let Some(held_back) = self.brakes.policy.pass() {
                 tracing::warn!(peer = %self.ends.peer, held_back, "{}", refused.reason);
             }
             return Err(refused);
@@ -322,9 +343,9 @@ impl<T: Transport> Session<'_, T> {
         let preparing = self.settings.runner.prepare(spec.clone(), self.ends, defaults, self.number);
         let ready = timeout(PREPARE, preparing).await.unwrap_or_else(|_| Err(not_ready()));
         if let Err(Refused { reason, .. }) = &ready
-            && self.refusals.pass().is_some()
+            && let Some(held_back) = self.brakes.prepare.pass()
         {
-            tracing::warn!(peer = %self.ends.peer, "test cannot be prepared: {reason}");
+            tracing::warn!(peer = %self.ends.peer, held_back, "test cannot be prepared: {reason}");
         }
         ready
     }
@@ -435,7 +456,7 @@ impl<T: Transport> Session<'_, T> {
     fn log_refusal(&self, reply: &Frame, asked: RequestCode) {
         let errno = reply.errno();
         if errno != 0
-            && let Some(held_back) = self.refusals.pass()
+            && let Some(held_back) = self.brakes.refused.pass()
         {
             let name = match errno {
                 UNKNOWN_REQUEST => "unknown request".to_owned(),

@@ -14,7 +14,7 @@ use ringperf_engine::facts::Backing;
 use ringperf_engine::outcome::{FlowSpread, Sample};
 
 use crate::record::{
-    BufferSizes, End, MachineCost, Netserver, Record, RemoteFacts, Side, StreamResult, Transactions,
+    BufferSizes, CLASSIC, End, MachineCost, Netserver, Record, RemoteFacts, Side, StreamResult, Transactions,
     WorkerCost, ratio,
 };
 
@@ -199,6 +199,10 @@ fn cpu_cost(cost: &WorkerCost, transactions: Option<&Transactions>) -> String {
 
 /// How often an end was woken, and what it waited for.
 fn wakeups(side: &Side) -> String {
+    // A worker that sleeps in the call that moves the bytes does not see how often it was woken.
+    if side.engine == Some(CLASSIC) {
+        return UNKNOWN.to_owned();
+    }
     let mark = side.low_water_bytes.filter(|bytes| *bytes > 1);
     let mark = mark.map_or_else(String::new, |bytes| format!(", mark {}", size(bytes)));
     worker(side, |cost| format!("{:.0}/s{mark}", cost.wakeups_per_second))

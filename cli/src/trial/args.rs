@@ -458,7 +458,7 @@ pub(crate) enum BufferOf {
 /// What moves the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EngineArg {
-    /// io_uring where the kernel grants it, else epoll.
+    /// io_uring where the kernel grants it, else epoll; blocking calls for one transaction at a time.
     Auto,
     /// io_uring, or an error.
     Uring,

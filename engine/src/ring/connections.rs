@@ -97,10 +97,10 @@ pub(super) fn is_silent(token: Token) -> bool {
     token.kind == Kind::Connect || token.kind == Kind::Close && token.index != CLOSED.index
 }
 
-/// Whether a completion may be of a connection that comes and goes.
-pub(super) fn is_own(entry: &cqueue::Entry) -> bool {
-    let kind = Token::from_bits(entry.user_data()).kind;
-    matches!(kind, Kind::Accept | Kind::Close | Kind::Connect | Kind::Receive)
+/// Whether a completion may be of a connection that comes and goes, of which there are so many.
+pub(super) fn is_own(entry: &cqueue::Entry, flows: usize) -> bool {
+    let Token { kind, flow, .. } = Token::from_bits(entry.user_data());
+    (flow as usize) < flows && matches!(kind, Kind::Accept | Kind::Close | Kind::Connect | Kind::Receive)
 }
 
 /// The names of all operations that a flow's own connection may have under way.

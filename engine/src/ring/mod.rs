@@ -199,7 +199,7 @@ impl<K: Kernel> Ring<K> {
 
     /// Takes a completion, which may be one that the worker need not hear of.
     fn take(&mut self, entry: &cqueue::Entry, done: &mut Vec<Done>) {
-        if self.connections.is_some() && connections::is_own(entry) {
+        if self.connections.is_some() && connections::is_own(entry, self.sockets.len()) {
             return done.extend(self.take_own(entry));
         }
         let mut told = self.translate(entry);

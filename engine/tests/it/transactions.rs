@@ -152,11 +152,37 @@ fn one_transaction_at_a_time_is_made_by_blocking_calls_unless_an_engine_is_named
             assert_eq!(responded.facts.engine, chosen(flows == 1 && !busy_poll), "{name}");
         }
     }
+    let large = Case { response_bytes: 65_537, ..one(64) };
+    let (requested, responded) = run(large.options(auto, Role::Request), large.options(auto, Role::Respond));
+    let reads_while_it_sends = if uring { Engine::Uring } else { Engine::Epoll };
+    assert_eq!(
+        (requested.facts.engine, responded.facts.engine),
+        (reads_while_it_sends, reads_while_it_sends)
+    );
     for without in [Without { multishot: true, ..Without::default() }, Without::default()] {
         let options = |role| PlanOptions { without, ..one(1).options(auto, role) };
         let (requested, _) = run(options(Role::Request), options(Role::Respond));
         let rings = uring && without.multishot;
         assert_eq!(requested.facts.engine == Engine::Uring, rings, "{without:?}");
+    }
+}
+
+#[test]
+fn as_many_requests_are_under_way_as_were_asked_for() {
+    for way in engines("as_many_requests_are_under_way_as_were_asked_for") {
+        let listener = TcpListener::bind(loopback()).unwrap();
+        let target = listener.local_addr().unwrap();
+        let case = Case { in_flight: 5, length: Length::Transactions(5), ..one(64) };
+        let requester = ready(PlanOptions { check_payload: false, ..case.options(way, Role::Request) });
+        let requesting = std::thread::spawn(move || requester.run(Some(target)).unwrap());
+        let (mut data, _) = listener.accept().unwrap();
+        // All of them, before the first one is answered.
+        data.set_read_timeout(Some(SOON)).unwrap();
+        data.read_exact(&mut [0; 5 * 64]).unwrap_or_else(|error| panic!("{}: {error}", way.name));
+        data.write_all(&[0; 5 * 64]).unwrap();
+        assert_eq!(data.read(&mut [0; 1]).unwrap(), 0, "{}", way.name);
+        drop(data);
+        assert_eq!(requesting.join().unwrap().tally.transactions, 5, "{}", way.name);
     }
 }
 

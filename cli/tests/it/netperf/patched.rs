@@ -133,7 +133,9 @@ fn stream(mut data: TcpStream, request: &OmniRequest, ends: Ends) -> Moved {
         moved.sent += sent as u64;
         moved.sends += u32::from(sent > 0);
     }
-    let _ = data.shutdown(Shutdown::Both);
+    // In order, as netperf's does it: a close with a request unread would be a reset.
+    let _ = data.shutdown(Shutdown::Write);
+    while matches!(data.read(&mut buffer), Ok(1..)) {}
     moved
 }
 
