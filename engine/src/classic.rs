@@ -51,8 +51,8 @@ pub(crate) struct Classic {
     /// Bytes of one message that the peer sends, where each of ours over a stream answers one of them, or is
     /// answered by one; 0 elsewhere.
     exchanged: u32,
-    /// The last receive brought no more than one message. So nothing is to be done after the send that follows
-    /// but to wait for what the peer says to it, if only the end of its stream.
+    /// The last receive brought no more than one message. So nothing is to be done after the send that
+    /// follows but to wait for what the peer says to it, if only the end of its stream.
     one_is_due: bool,
     /// The stop event, until it is signalled.
     stop: Option<RawFd>,

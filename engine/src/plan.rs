@@ -349,7 +349,7 @@ impl PlanOptions {
     }
 
     /// Each worker has one connection, over which one small transaction at a time goes: then nothing is to be
-    /// gathered, and a blocking call is the shortest way from one message to the next (docs/decisions/0017). A
+    /// gathered, and a blocking call is the shortest way from one message to the next (decision 0017). A
     /// responder is not told how many transactions its peer has under way, and takes whatever a call brings.
     pub(crate) fn takes_turns(&self) -> bool {
         let (sent_bytes, received_bytes) = self.message_sizes();
