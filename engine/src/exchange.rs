@@ -94,6 +94,7 @@ impl Exchanging<'_> {
             teller: options.progress.as_ref().map(|progress| Teller::new(progress, start)),
             times: Times::of(options, self.plan.layout().flows, start),
             seen: 0,
+            remote: self.remote,
             share: &mut share,
         };
         let result = watch.drive(&mut done);
@@ -204,6 +205,8 @@ struct Watch<'a, B, F> {
     times: Option<Times>,
     /// [`Exchange::arrivals`] when last looked at.
     seen: u64,
+    /// Where a requester connects to.
+    remote: Option<SocketAddr>,
     share: &'a mut Share,
 }
 
@@ -255,7 +258,7 @@ impl<B: Backend, F: Exchange> Watch<'_, B, F> {
             }
             Deed::Take { bytes } => self.backend.push(Op::Take { bytes }, Token::RECEIVE.of(flow)),
             Deed::Close { last } => {
-                if self.share.transport.is_none() {
+                if self.share.peer.is_none() {
                     self.describe(flow);
                 }
                 self.backend.push(Op::Close { last: send(last) }, Token::CLOSE.of(flow));
@@ -263,13 +266,17 @@ impl<B: Backend, F: Exchange> Watch<'_, B, F> {
         }
     }
 
-    /// Takes down what the first connection is, while it is there.
+    /// Takes down what the first connection is, while it is there: one that the peer has reset has no peer
+    /// any more, and the next one speaks for it. A requester knows whom it asks. Its connection may be gone
+    /// although all has come: a peer that closes first, and whose kernel cannot remember the connection
+    /// (`tcp_max_tw_buckets`), answers with a reset whatever it hears twice.
     fn describe(&mut self, flow: u32) {
         let Some(socket) = self.backend.connection(flow) else { return };
         self.share.transport = socket::transport(socket);
         self.share.buffers_at_end = socket::buffers(socket);
         self.share.local = socket::local(socket);
-        self.share.peer = socket.peer_addr().ok().and_then(|address| address.as_socket());
+        let peer = || socket.peer_addr().ok().and_then(|address| address.as_socket());
+        self.share.peer = self.remote.or_else(peer);
     }
 
     fn patience(&self) -> Option<Duration> {
