@@ -11,8 +11,10 @@ use super::kernel::{Kernel, Sleep};
 /// Looks at the ring in one busy wait: some microseconds, so that the clock is looked at now and then.
 const LOOKS: u32 = 256;
 /// How often entries are handed over that the kernel does not take, before it is taken for one that never
-/// does.
+/// does; so many times at once, and then after a pause each, for what it lacks may be memory.
 const ATTEMPTS: u32 = 100;
+const ATTEMPTS_AT_ONCE: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(1);
 
 impl<K: Kernel> Ring<K> {
     /// Looks for a while whether anything happens, and has it done.
@@ -62,8 +64,11 @@ impl<K: Kernel> Ring<K> {
     /// A completion that had found no room in the queue. That of an offer must not come later than this turn,
     /// and a turn is taken to have brought all there is when the queue is empty.
     pub(super) fn late_completion(&mut self) -> Option<cqueue::Entry> {
-        if !self.uring.has_overflowed() || entered(self.uring.enter(0, None)).is_err() {
+        if !self.uring.has_overflowed() {
             return None;
+        }
+        if let Err(error) = entered(self.uring.enter(0, None)) {
+            self.refused.get_or_insert(error);
         }
         self.uring.completion()
     }
@@ -71,29 +76,35 @@ impl<K: Kernel> Ring<K> {
     /// Hands over what is queued until there is so much room as it takes. What an enter does not take at once
     /// it may take a moment later.
     pub(super) fn submit_until(&mut self, enough: impl Fn(usize) -> bool) -> io::Result<()> {
-        for _ in 0..ATTEMPTS {
+        let mut refused = io::Error::from_raw_os_error(libc::EBUSY);
+        for attempt in 0..ATTEMPTS {
             if enough(self.uring.room()) {
                 return Ok(());
             }
-            entered(self.uring.submit())?;
+            match self.uring.submit() {
+                Err(error) if passes(&error) => refused = error,
+                result => {
+                    result?;
+                }
+            }
+            if attempt >= ATTEMPTS_AT_ONCE {
+                std::thread::sleep(PAUSE);
+            }
         }
-        Err(io::Error::from_raw_os_error(libc::EBUSY))
+        Err(refused)
     }
 }
 
 /// What entering the kernel came to.
 fn entered(result: io::Result<usize>) -> io::Result<()> {
     match result {
-        Ok(_) => Ok(()),
-        // Timed out, interrupted, or the kernel wants us to reap first: in each case, look what is there.
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)
-            ) =>
-        {
-            Ok(())
-        }
-        Err(error) => Err(error),
+        // In each case, look what is there.
+        Err(error) if !passes(&error) => Err(error),
+        _ => Ok(()),
     }
+}
+
+/// Timed out, interrupted, without memory for now, or the kernel wants us to reap first.
+fn passes(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY))
 }
