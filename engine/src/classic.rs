@@ -51,8 +51,8 @@ pub(crate) struct Classic {
     /// Bytes of one message that the peer sends, where each of ours over a stream answers one of them, or is
     /// answered by one; 0 elsewhere.
     exchanged: u32,
-    /// The last receive brought no more than one message. So nothing is to be done after the send that
-    /// follows but to wait for what the peer says to it, if only the end of its stream.
+    /// Such messages take turns, and the last receive brought no more than one. So nothing is to be done
+    /// after the send that follows but to wait for what the peer says to it, if only the end of its stream.
     one_is_due: bool,
     /// The stop event, until it is signalled.
     stop: Option<RawFd>,
@@ -101,6 +101,7 @@ impl Classic {
         let layout = plan.layout();
         let mut arena = Arena::map(layout.arena_bytes).map_err(Error::memory)?;
         arena.fill(layout.send, plan.options().payload.as_deref());
+        let exchanged = exchanged(plan.options());
         let times = |role| (plan.options().latency && plan.options().role == role).then(CallTimes::new);
         Ok(Self {
             arena,
@@ -114,8 +115,8 @@ impl Classic {
             send_slice: Duration::ZERO,
             receive_slice: Duration::ZERO,
             paced: plan.options().bursts.is_some(),
-            exchanged: exchanged(plan.options()),
-            one_is_due: true,
+            exchanged,
+            one_is_due: exchanged > 0,
             stop: None,
             next_look: Instant::now(),
             ready: VecDeque::with_capacity(16),
@@ -301,7 +302,7 @@ impl Backend for Classic {
             self.limit(Timeout::Send, timeout)?;
             let whole = self.make_send(piece, token);
             // Saves a turn of the loop, and its looks at the clock, for each message.
-            if whole && self.one_is_due && self.exchanged > 0 && self.receiving && self.sends.is_empty() {
+            if whole && self.one_is_due && self.receiving && self.sends.is_empty() {
                 self.limit(Timeout::Receive, timeout)?;
                 self.make_receive(Patience::Wait);
             }
