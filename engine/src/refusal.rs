@@ -27,7 +27,8 @@ pub struct System {
     pub io_uring_disabled: Option<String>,
     /// `Seccomp:` of /proc/self/status: 2 is a filter.
     pub seccomp: Option<String>,
-    /// The capability that kernel.io_uring_disabled=1 asks for (CAP_SYS_ADMIN).
+    /// The capability that kernel.io_uring_disabled=1 asks for (CAP_SYS_ADMIN), held on the host: that of a
+    /// user namespace does not count.
     pub administers: bool,
     /// The limit on locked memory, as /proc/self/limits words it.
     pub locked_memory: Option<String>,
@@ -35,23 +36,28 @@ pub struct System {
 
 /// Bit of CAP_SYS_ADMIN (linux/capability.h).
 const CAP_SYS_ADMIN: u32 = 21;
+/// /proc/self/uid_map outside of all user namespaces (user_namespaces(7)).
+const HOST_USERS: [&str; 3] = ["0", "0", "4294967295"];
 
 impl System {
     /// As it is now. What cannot be read is not known.
     pub fn read() -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
-        Self::of(sysctl.as_deref(), &read("/proc/self/status"), &read("/proc/self/limits"))
+        let (status, limits, users) =
+            (read("/proc/self/status"), read("/proc/self/limits"), read("/proc/self/uid_map"));
+        Self::of(sysctl.as_deref(), &status, &limits, &users)
     }
 
-    fn of(sysctl: Option<&str>, status: &str, limits: &str) -> Self {
+    fn of(sysctl: Option<&str>, status: &str, limits: &str, users: &str) -> Self {
         let field = |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim()));
         let capabilities = field("CapEff:").and_then(|set| u64::from_str_radix(set, 16).ok());
         let locked = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"));
         Self {
             io_uring_disabled: sysctl.map(|value| value.trim().to_owned()),
             seccomp: field("Seccomp:").map(str::to_owned),
-            administers: capabilities.is_some_and(|set| set >> CAP_SYS_ADMIN & 1 != 0),
+            administers: capabilities.is_some_and(|set| set >> CAP_SYS_ADMIN & 1 != 0)
+                && users.split_whitespace().eq(HOST_USERS),
             locked_memory: locked.and_then(|rest| Some(rest.split_whitespace().next()?.to_owned())),
         }
     }
@@ -182,7 +188,7 @@ mod tests {
         let status = "Name:\tx\nCapEff:\t0000000000200000\nSeccomp:\t2\nSeccomp_filters:\t1\n";
         let limits =
             "Limit  Soft Limit  Hard Limit  Units\nMax locked memory         65536    65536    bytes\n";
-        let read = System::of(Some("1\n"), status, limits);
+        let read = System::of(Some("1\n"), status, limits, "         0          0 4294967295\n");
         let expected = System {
             io_uring_disabled: Some("1".to_owned()),
             seccomp: Some("2".to_owned()),
@@ -190,7 +196,8 @@ mod tests {
             locked_memory: Some("65536".to_owned()),
         };
         assert_eq!(read, expected);
-        assert_eq!(System::of(None, "", ""), System::default());
+        assert!(!System::of(None, status, limits, "0 1000 1\n").administers, "of a user namespace");
+        assert_eq!(System::of(None, "", "", ""), System::default());
         assert!(System::read().seccomp.is_some(), "every kernel that we run on tells it");
     }
 
