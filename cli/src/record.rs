@@ -353,10 +353,11 @@ pub(crate) struct WorkerCost {
     pub(crate) core_percent: f64,
     /// CPU nanoseconds per 1024 payload bytes.
     pub(crate) ns_per_kb: Option<f64>,
-    /// Times it slept and was woken.
-    pub(crate) wakeups: u64,
+    /// Times it slept and was woken; `None` for the classic engine, which sleeps in the calls that move the
+    /// bytes and does not see it.
+    pub(crate) wakeups: Option<u64>,
     /// The same for each second.
-    pub(crate) wakeups_per_second: f64,
+    pub(crate) wakeups_per_second: Option<f64>,
     /// Completions, or events for epoll.
     pub(crate) completions: u64,
 }
@@ -372,7 +373,7 @@ impl WorkerCost {
             core_percent: ratio(cpu.total_ns as f64 / 1e7, seconds * f64::from(workers))?,
             ns_per_kb: ratio(cpu.total_ns as f64, bytes as f64 / 1024.0),
             wakeups: cpu.wakeups,
-            wakeups_per_second: ratio(cpu.wakeups as f64, seconds)?,
+            wakeups_per_second: cpu.wakeups.and_then(|wakeups| ratio(wakeups as f64, seconds)),
             completions: cpu.completions,
         })
     }
@@ -392,8 +393,8 @@ pub(crate) struct WorkerCpu {
     pub(crate) user_ns: u64,
     /// The part in the kernel.
     pub(crate) system_ns: u64,
-    /// Times it slept and was woken.
-    pub(crate) wakeups: u64,
+    /// Times it slept and was woken, where that is seen.
+    pub(crate) wakeups: Option<u64>,
     /// Completions, or events for epoll.
     pub(crate) completions: u64,
 }
@@ -569,13 +570,13 @@ mod tests {
 
     #[test]
     fn cost_is_set_against_bytes_and_time() {
-        let cpu = WorkerCpu { total_ns: 960_000_000, wakeups: 50, ..WorkerCpu::default() };
+        let cpu = WorkerCpu { total_ns: 960_000_000, wakeups: Some(50), ..WorkerCpu::default() };
         let of = |workers| WorkerCost::new(cpu, workers, 1024 * 1_000_000, Duration::from_secs(1));
         assert_eq!(of(2).map(|cost| cost.core_percent), Some(48.0));
         let cost = of(1).expect("time passed");
         assert_eq!(cost.core_percent, 96.0);
         assert_eq!(cost.ns_per_kb, Some(960.0));
-        assert_eq!(cost.wakeups_per_second, 50.0);
+        assert_eq!(cost.wakeups_per_second, Some(50.0));
         assert!(cost.is_core_bound());
     }
 }

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::{CLASSIC, RECORD_VERSION, Record, Tool, Warning, ratio};
+use super::{RECORD_VERSION, Record, Tool, Warning, ratio};
 use crate::error::FailureJson;
 use crate::statistics::{Estimate, Spread};
 
@@ -166,8 +166,6 @@ struct Figures {
 impl Figures {
     fn of(record: &Record) -> Self {
         let (sender, receiver) = (record.sender.worker, record.receiver.worker);
-        // A worker that sleeps in the call that moves the bytes does not see how often it was woken.
-        let counts_wakeups = record.receiver.engine != Some(CLASSIC);
         let cpu_ns = sender.zip(receiver).map(|(sender, receiver)| {
             // Datagrams that were lost have cost their sender something, too.
             sender.cpu_ns as f64 + receiver.cpu_ns as f64
@@ -176,7 +174,7 @@ impl Figures {
             goodput: record.result.goodput_bits_per_second,
             sender_ns_per_kb: sender.and_then(|worker| worker.ns_per_kb),
             receiver_ns_per_kb: receiver.and_then(|worker| worker.ns_per_kb),
-            wakeups: receiver.filter(|_| counts_wakeups).map(|worker| worker.wakeups_per_second),
+            wakeups: receiver.and_then(|worker| worker.wakeups_per_second),
             cpu_ns_per_kb: cpu_ns.and_then(|ns| ratio(ns, record.result.bytes_received as f64 / 1024.0)),
         }
     }

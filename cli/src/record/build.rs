@@ -296,7 +296,7 @@ fn local_side(end: End, measured: &Measured<'_>) -> Side {
         total_ns: nanoseconds(outcome.worker_cpu.total),
         user_ns: nanoseconds(outcome.worker_cpu.user),
         system_ns: nanoseconds(outcome.worker_cpu.system),
-        wakeups: operations.wakeups,
+        wakeups: (facts.engine != Engine::Classic).then_some(operations.wakeups),
         completions: operations.completions,
     };
     let workers = u32::try_from(outcome.workers.len()).unwrap_or(u32::MAX);
@@ -343,7 +343,7 @@ fn remote_side(end: End, measured: &Measured<'_>) -> Side {
             total_ns: report.worker_cpu_ns,
             user_ns: report.worker_user_ns,
             system_ns: report.worker_system_ns,
-            wakeups: report.wakeups,
+            wakeups: (report.engine != engine::CLASSIC).then_some(report.wakeups),
             completions: report.completions,
         };
         WorkerCost::new(cpu, workers.unwrap_or(1), bytes, Duration::from_nanos(report.elapsed_ns))

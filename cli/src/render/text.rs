@@ -14,7 +14,7 @@ use ringperf_engine::facts::Backing;
 use ringperf_engine::outcome::{FlowSpread, Sample};
 
 use crate::record::{
-    BufferSizes, CLASSIC, End, MachineCost, Netserver, Record, RemoteFacts, Side, StreamResult, Transactions,
+    BufferSizes, End, MachineCost, Netserver, Record, RemoteFacts, Side, StreamResult, Transactions,
     WorkerCost, ratio,
 };
 
@@ -199,13 +199,10 @@ fn cpu_cost(cost: &WorkerCost, transactions: Option<&Transactions>) -> String {
 
 /// How often an end was woken, and what it waited for.
 fn wakeups(side: &Side) -> String {
-    // A worker that sleeps in the call that moves the bytes does not see how often it was woken.
-    if side.engine == Some(CLASSIC) {
-        return UNKNOWN.to_owned();
-    }
     let mark = side.low_water_bytes.filter(|bytes| *bytes > 1);
     let mark = mark.map_or_else(String::new, |bytes| format!(", mark {}", size(bytes)));
-    worker(side, |cost| format!("{:.0}/s{mark}", cost.wakeups_per_second))
+    let wakeups = side.worker.and_then(|cost| cost.wakeups_per_second);
+    wakeups.map_or_else(|| UNKNOWN.to_owned(), |wakeups| format!("{wakeups:.0}/s{mark}"))
 }
 
 /// The pages under each end's buffers, and whether the sender's are registered with its ring.
