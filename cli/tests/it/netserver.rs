@@ -25,6 +25,17 @@ use crate::support::{
 /// The backends of data workers. With `classic` and `epoll` the control plane is on epoll, too.
 const ENGINES: [&str; 3] = ["auto", "classic", "epoll"];
 
+/// The same, and the ring by its name, which "auto" does not take for one transaction at a time.
+fn every_engine(test: &str) -> Vec<&'static str> {
+    let mut engines = ENGINES.to_vec();
+    if Netserver::start(&[]).on_uring() {
+        engines.push("uring");
+    } else {
+        skip(test, "uring", "io_uring is refused here");
+    }
+    engines
+}
+
 /// Enough for a command that measures nothing.
 const SOON: Duration = Duration::from_secs(10);
 

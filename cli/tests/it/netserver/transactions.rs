@@ -10,7 +10,7 @@ use ringperf_proto::code::RequestCode;
 use ringperf_proto::omni::{OmniRequest, OmniResponse, OmniResults};
 use ringperf_proto::{Frame, errno};
 
-use super::{ENGINES, SOON};
+use super::{ENGINES, SOON, every_engine};
 use crate::support::{Control, Netserver, connect_data, received, request, run, skip, stock, words};
 
 /// A loopback address that is neither the client's nor the server's.
@@ -88,7 +88,7 @@ fn data_port(response: &OmniResponse) -> u16 {
 
 #[test]
 fn requests_are_answered_until_the_client_ends_its_stream() {
-    for engine in ENGINES {
+    for engine in every_engine("requests_are_answered_until_the_client_ends_its_stream") {
         let netserver = serve(engine);
         let mut control = Control::open(netserver.address());
         let response = control.ask(request("tcp_rr", sized).as_bytes());
@@ -109,7 +109,7 @@ fn requests_are_answered_until_the_client_ends_its_stream() {
 
 #[test]
 fn a_count_of_requests_is_answered_and_the_connection_closed() {
-    for engine in ENGINES {
+    for engine in every_engine("a_count_of_requests_is_answered_and_the_connection_closed") {
         let netserver = serve(engine);
         let mut control = Control::open(netserver.address());
         let counted = request("tcp_rr_trans", |request| {
