@@ -89,6 +89,8 @@ pub(crate) struct Ring<K: Kernel = Handle> {
     busy_poll: bool,
     /// Shortest sleep.
     at_least: Duration,
+    /// What is registered can be taken back before the ring goes.
+    unregisters: bool,
     /// Buffers skipped before the run.
     skipped_before: u64,
     /// Offers are queued that may not have begun.
@@ -453,10 +455,10 @@ impl<K: Kernel> Backend for Ring<K> {
             // The kernel must let go of the ring inside the arena before the arena goes.
             self.uring.unregister_buffer_ring(buffers::GROUP);
         }
-        if self.facts.registered_buffers {
+        if self.facts.registered_buffers && self.unregisters {
             self.uring.unregister_buffers();
         }
-        if self.facts.registered_files {
+        if self.facts.registered_files && self.unregisters {
             self.uring.unregister_files();
         }
         Ok(())

@@ -72,6 +72,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         // It receives nothing but the end of the stream.
         Role::Send => None,
     };
+    let unregisters = can_unregister(&uring, &facts);
     let mut ring = Ring {
         receive_path: first_receive_path(&uring, buffers.is_some(), options, degraded),
         sending,
@@ -94,6 +95,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
         batch: layout.batch,
         busy_poll: options.busy_poll,
         at_least: Duration::ZERO,
+        unregisters,
         skipped_before: 0,
         offered: false,
         refused: None,
@@ -101,6 +103,15 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     };
     ring.arena.fill(layout.send, plan.options().payload.as_deref());
     selftest::run(ring, plan, degraded)
+}
+
+/// Whether registered memory and files can be taken back by a call of the thread that uses them. The call waits
+/// for the last reference to each, which a worker of the kernel may drop behind the completion that we have
+/// seen: by task work, where that is deferred, and Linux 6.1 does not run that in the call, which then has no
+/// end. Kernels with bundles (6.10) do. Elsewhere they go with the ring, a little later.
+fn can_unregister(uring: &Handle, facts: &UringFacts) -> bool {
+    let deferred = facts.setup_bits & DEFER_TASKRUN != 0;
+    !deferred || uring.uring().params().is_feature_recvsend_bundle()
 }
 
 /// Zero-copy sends charge the socket for all of a registered huge page that lies before what they send
@@ -122,12 +133,15 @@ struct Flag {
     without: &'static str,
 }
 
+/// IORING_SETUP_DEFER_TASKRUN.
+const DEFER_TASKRUN: u32 = 1 << 13;
+
 /// Newest first: an older kernel refuses a flag it does not know with a bare EINVAL, so they are dropped in
 /// this order until it agrees. Bits are those of the kernel's uapi header io_uring.h.
 static FLAGS: [Flag; 4] = [
     Flag {
         name: "DEFER_TASKRUN",
-        bit: 1 << 13,
+        bit: DEFER_TASKRUN,
         set: |b| b.setup_defer_taskrun(),
         without: "task work runs whenever the kernel is entered",
     },
@@ -402,8 +416,8 @@ fn register_send_region(
     }
     let send = plan.layout().send;
     let region = libc::iovec { iov_base: arena.pointer(send).cast(), iov_len: send.length as usize };
-    // SAFETY: the region lies in the arena, which `close` unmaps only after it has unregistered the buffers
-    // and nothing is in flight, and leaks otherwise.
+    // SAFETY: the region lies in the arena, which `close` unmaps only when nothing is in flight any more, and
+    // leaks otherwise. The kernel holds its pages, not the mapping.
     match unsafe { uring.submitter.register_buffers(&[region]) } {
         Ok(()) => facts.registered_buffers = true,
         Err(error) => degraded.push(Degraded {

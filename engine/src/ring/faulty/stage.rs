@@ -205,6 +205,7 @@ impl Stage {
             batch: layout.batch,
             busy_poll: self.random.one_in(10),
             at_least: Duration::from_micros(self.random.pick(&[0, 0, 0, 50, 1000])),
+            unregisters: self.random.one_in(2),
             skipped_before: 0,
             offered: false,
             refused: None,
