@@ -5,7 +5,7 @@
 //! measured or waited for outside of the loops reads the machine's clock itself.
 
 #[cfg(not(test))]
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The time by which a worker's loop and its backend go.
 #[cfg(not(test))]
@@ -14,8 +14,14 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// Lets time go by.
+#[cfg(not(test))]
+pub(crate) fn pause(length: Duration) {
+    std::thread::sleep(length);
+}
+
 #[cfg(test)]
-pub(crate) use simulated::now;
+pub(crate) use simulated::{now, pause};
 
 /// The clock of a thread that simulates one, and the machine's on any other.
 #[cfg(test)]
@@ -39,5 +45,9 @@ pub(crate) mod simulated {
 
     pub(crate) fn advance(by: Duration) {
         NOW.set(Some(now() + by));
+    }
+
+    pub(crate) fn pause(length: Duration) {
+        if NOW.get().is_some() { advance(length) } else { std::thread::sleep(length) }
     }
 }

@@ -275,8 +275,8 @@ impl<B: Backend, F: Exchange> Watch<'_, B, F> {
         self.share.transport = socket::transport(socket);
         self.share.buffers_at_end = socket::buffers(socket);
         self.share.local = socket::local(socket);
-        let peer = || socket.peer_addr().ok().and_then(|address| address.as_socket());
-        self.share.peer = self.remote.or_else(peer);
+        let peer = socket.peer_addr().ok().and_then(|address| address.as_socket());
+        self.share.peer = peer.or(self.remote);
     }
 
     fn patience(&self) -> Option<Duration> {

@@ -19,6 +19,14 @@ pub(crate) enum Origin {
     Target(Target),
 }
 
+/// Who has connected; all but the welcome are closed.
+pub(crate) enum Guest {
+    Welcome(Socket),
+    Stranger,
+    /// It has reset its connection before anybody has looked at it.
+    Gone,
+}
+
 /// A listening socket, and who may connect to it.
 pub(crate) struct Listener {
     pub(crate) socket: Socket,
@@ -43,11 +51,16 @@ impl Listener {
         Ok(Some(socket).filter(|_| self.admits(&address)))
     }
 
-    /// The same of a connection that was accepted elsewhere.
-    pub(crate) fn admit(&self, socket: Socket) -> Option<Socket> {
-        // One that has no peer any more is as good as gone.
-        let known = self.peers.is_empty() || socket.peer_addr().is_ok_and(|address| self.admits(&address));
-        known.then_some(socket)
+    /// Who a connection is from that was accepted elsewhere.
+    pub(crate) fn admit(&self, socket: Socket) -> Guest {
+        if self.peers.is_empty() {
+            return Guest::Welcome(socket);
+        }
+        match socket.peer_addr() {
+            Ok(address) if self.admits(&address) => Guest::Welcome(socket),
+            Ok(_) => Guest::Stranger,
+            Err(_) => Guest::Gone,
+        }
     }
 
     fn admits(&self, address: &SockAddr) -> bool {

@@ -18,7 +18,7 @@ use super::Ring;
 use super::kernel::Kernel;
 use crate::arena::Span;
 use crate::backend::{Backend, Done, Received};
-use crate::origin::Origin;
+use crate::origin::{Guest, Origin};
 use crate::sys::Errno;
 use crate::token::{Kind, Token};
 
@@ -35,9 +35,22 @@ pub(super) struct Connections {
     /// Connections for which there is no flow.
     waiting: VecDeque<Socket>,
     accepting: Accepting,
-    /// Completions that are not the kernel's.
+    /// Completions that are not the kernel's, and turns in a row that had such.
     told: VecDeque<Done>,
+    turns: u32,
 }
+
+/// There are completions that are not the kernel's.
+pub(super) enum Told {
+    /// They are taken without entering it.
+    AtOnce,
+    /// There have been for so many turns that the kernel shall have one: connections that fail at once, and are
+    /// tried again, would keep everything else waiting, and who stops the run.
+    BehindTheKernel,
+}
+
+/// Most turns in a row without entering the kernel.
+const TURNS_MAX: u32 = 16;
 
 #[derive(Default)]
 struct Call {
@@ -62,9 +75,17 @@ impl Connections {
         self.calls.get(flow as usize)?.socket.as_ref()
     }
 
-    /// There are completions to be reaped without waiting.
-    pub(super) fn has_told(&self) -> bool {
-        !self.told.is_empty()
+    /// Whether there are completions to be reaped without waiting.
+    pub(super) fn tells(&mut self) -> Option<Told> {
+        let turns = std::mem::take(&mut self.turns);
+        if self.told.is_empty() {
+            return None;
+        }
+        if turns >= TURNS_MAX {
+            return Some(Told::BehindTheKernel);
+        }
+        self.turns = turns + 1;
+        Some(Told::AtOnce)
     }
 
     pub(super) fn tell(&mut self) -> Option<Done> {
@@ -121,6 +142,7 @@ impl<K: Kernel> Ring<K> {
             waiting: VecDeque::with_capacity(WAITING_MAX),
             accepting: Accepting::Off,
             told: VecDeque::with_capacity(2 * flows as usize + 8),
+            turns: 0,
         });
     }
 
@@ -191,8 +213,12 @@ impl<K: Kernel> Ring<K> {
             return self.let_go(flow);
         }
         (call.last, call.failed) = (last.length, None);
-        let fd = socket.into_raw_fd();
         self.make_room(2);
+        if self.refused.is_some() {
+            // Nothing will be queued, the close neither. The next wait ends the run.
+            return;
+        }
+        let fd = socket.into_raw_fd();
         // What fills no segment goes with the end of the stream, which is next.
         let flags = if self.shares_segments { libc::MSG_MORE } else { 0 };
         // Closed in any case: a hard link holds when the send fails.
@@ -263,10 +289,11 @@ impl<K: Kernel> Ring<K> {
                 let socket = unsafe { Socket::from_raw_fd(fd.cast_signed()) };
                 let Origin::Listener(listener) = &connections.origin else { return None };
                 match listener.admit(socket) {
-                    None => Some(done(Token::ACCEPT, Err(Errno::ACCESS))),
+                    Guest::Stranger => Some(done(Token::ACCEPT, Err(Errno::ACCESS))),
+                    Guest::Gone => None,
                     // Beyond all that may wait it is closed.
-                    Some(_) if connections.waiting.len() == WAITING_MAX => None,
-                    Some(socket) => {
+                    Guest::Welcome(_) if connections.waiting.len() == WAITING_MAX => None,
+                    Guest::Welcome(socket) => {
                         connections.waiting.push_back(socket);
                         connections.hand_out().map(|(flow, fd)| {
                             self.sockets[flow as usize] = fd;

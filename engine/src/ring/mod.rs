@@ -35,7 +35,7 @@ use crate::plan::SendPath;
 use crate::sys::{self, Errno};
 use crate::token::{Kind, Token};
 use buffers::BufferRing;
-use connections::Connections;
+use connections::{Connections, Told};
 use handle::Handle;
 use kernel::Kernel;
 use send::{Chain, Outgoing, Sending};
@@ -364,8 +364,8 @@ impl<K: Kernel> Backend for Ring<K> {
 
     fn make_room(&mut self, operations: u32) {
         // The end of a submission ends a chain, so one that began in a full queue would come apart.
-        if let Err(error) = self.submit_until(|room| room >= operations as usize) {
-            self.refused = Some(error);
+        if self.refused.is_none() {
+            self.refused = self.submit_until(|room| room >= operations as usize).err();
         }
     }
 
@@ -404,8 +404,10 @@ impl<K: Kernel> Backend for Ring<K> {
         if let Some(error) = self.refused.take() {
             return Err(error);
         }
-        if self.connections.as_ref().is_some_and(Connections::has_told) {
-            return Ok(());
+        match self.connections.as_mut().and_then(Connections::tells) {
+            Some(Told::AtOnce) => return Ok(()),
+            Some(Told::BehindTheKernel) => return self.look_in(),
+            None => {}
         }
         if self.busy_poll { self.look() } else { self.sleep(timeout) }
     }

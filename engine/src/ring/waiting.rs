@@ -7,11 +7,12 @@ use io_uring::cqueue;
 
 use super::Ring;
 use super::kernel::{Kernel, Sleep};
+use crate::clock;
 
 /// Looks at the ring in one busy wait: some microseconds, so that the clock is looked at now and then.
 const LOOKS: u32 = 256;
 /// How often entries are handed over that the kernel does not take, before it is taken for one that never
-/// does; so many times at once, and then after a pause each, for what it lacks may be memory.
+/// does; so many times at once, and from then on after a pause, for what it lacks may be memory.
 const ATTEMPTS: u32 = 100;
 const ATTEMPTS_AT_ONCE: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -28,6 +29,12 @@ impl<K: Kernel> Ring<K> {
             std::hint::spin_loop();
         }
         Ok(())
+    }
+
+    /// Has the kernel do what it has to do by now, without waiting for more. To ask for nothing would not run
+    /// what it has put off.
+    pub(super) fn look_in(&mut self) -> io::Result<()> {
+        entered(self.uring.enter(1, Some(Sleep { at_most: Duration::ZERO, at_least_us: 0 })))
     }
 
     /// Sleeps until something completes or the time is over.
@@ -81,14 +88,14 @@ impl<K: Kernel> Ring<K> {
             if enough(self.uring.room()) {
                 return Ok(());
             }
+            if attempt >= ATTEMPTS_AT_ONCE {
+                clock::pause(PAUSE);
+            }
             match self.uring.submit() {
                 Err(error) if passes(&error) => refused = error,
                 result => {
                     result?;
                 }
-            }
-            if attempt >= ATTEMPTS_AT_ONCE {
-                std::thread::sleep(PAUSE);
             }
         }
         Err(refused)

@@ -138,6 +138,44 @@ fn a_peer_that_resets_behind_its_response_is_known_all_the_same() {
 }
 
 #[test]
+fn a_responder_describes_a_connection_that_is_still_there() {
+    for way in engines("a_responder_describes_a_connection_that_is_still_there") {
+        let responder = ready(options(&way, Role::Respond, each(1, 1, 1), Length::Transactions(1)));
+        let port = responder.local();
+        let gone = TcpStream::connect(port).unwrap();
+        SockRef::from(&gone).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(gone);
+        let responding = std::thread::spawn(move || responder.run(None).unwrap());
+        let mut stream = TcpStream::connect(port).unwrap();
+        stream.write_all(&[0; 1]).unwrap();
+        stream.read_exact(&mut [0; 1]).unwrap();
+        let outcome = responding.join().unwrap();
+        assert_eq!((outcome.end, outcome.tally.transactions), (End::Count, 1), "{}", way.name);
+        assert_eq!(outcome.peer, Some(stream.local_addr().unwrap()), "{}", way.name);
+    }
+}
+
+/// A port that somebody else has is tried again without end, and the kernel has nothing to wait for.
+#[test]
+fn a_requester_that_gets_no_connection_can_be_stopped() {
+    for way in engines("a_requester_that_gets_no_connection_can_be_stopped") {
+        let peer = TcpListener::bind(loopback()).unwrap();
+        let taken = TcpListener::bind(loopback()).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let local_ports = Some(port..=port);
+        let transaction = Transaction { local_ports, retry_connect: true, ..each(1, 1, 1) };
+        let requester = ready(options(&way, Role::Request, transaction, Length::Endless));
+        let (stop, port) = (requester.stop(), peer.local_addr().unwrap());
+        let running = std::thread::spawn(move || requester.run(Some(port)).unwrap());
+        std::thread::sleep(Duration::from_millis(300));
+        stop.stop();
+        let outcome = running.join().unwrap();
+        assert_eq!((outcome.end, outcome.tally.transactions), (End::Stopped, 0), "{}", way.name);
+        assert!(outcome.elapsed < SOON, "{}", way.name);
+    }
+}
+
+#[test]
 fn a_timed_run_ends_by_the_clock_and_its_responder_soon_after() {
     for way in ways("a_timed_run_ends_by_the_clock_and_its_responder_soon_after") {
         let in_flight = if way.engine == EngineChoice::Classic { 1 } else { 8 };

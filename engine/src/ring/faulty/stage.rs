@@ -205,7 +205,7 @@ impl Stage {
             batch: layout.batch,
             busy_poll: self.random.one_in(10),
             at_least: Duration::from_micros(self.random.pick(&[0, 0, 0, 50, 1000])),
-            unregisters: self.random.one_in(2),
+            unregisters: true,
             skipped_before: 0,
             offered: false,
             refused: None,
@@ -326,6 +326,9 @@ impl Stage {
         let mut world = self.world.borrow_mut();
         if let Some(error) = &found.error {
             assert!(world.doom.is_some(), "a kernel without lasting faults ends the run: {error}");
+            if let Some((_, Doom::EnterFails(errno))) = world.doom {
+                assert_eq!(error.raw_os_error(), Some(errno), "another reason than the kernel's is told");
+            }
         }
         let took = clock::now() - self.start;
         assert!(took < Duration::from_millis(100) + 2 * DRAIN + CLOSE_PATIENCE, "it took {took:?}");
