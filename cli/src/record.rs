@@ -32,6 +32,7 @@ pub(crate) use warning::{Note, Warning};
 /// local and the remote end, and what was asked for is told of each end.
 ///
 /// 3: an end may have several workers, so that cores are lists where they are asked for and among the facts.
+/// What a worker does not count is null and not 0.
 pub(crate) const RECORD_VERSION: u32 = 3;
 
 /// Share of its core above which a worker is called the limit of the result, in percent.

@@ -28,7 +28,7 @@ pub struct System {
     /// `Seccomp:` of /proc/self/status: 2 is a filter.
     pub seccomp: Option<String>,
     /// The capability that kernel.io_uring_disabled=1 asks for (CAP_SYS_ADMIN), held on the host: that of a
-    /// user namespace does not count.
+    /// user namespace does not count, as far as its map of users tells it apart.
     pub administers: bool,
     /// The limit on locked memory, as /proc/self/limits words it.
     pub locked_memory: Option<String>,
@@ -36,7 +36,7 @@ pub struct System {
 
 /// Bit of CAP_SYS_ADMIN (linux/capability.h).
 const CAP_SYS_ADMIN: u32 = 21;
-/// /proc/self/uid_map outside of all user namespaces (user_namespaces(7)).
+/// /proc/self/uid_map outside of all user namespaces (user_namespaces(7)); a kernel without them has none.
 const HOST_USERS: [&str; 3] = ["0", "0", "4294967295"];
 
 impl System {
@@ -57,7 +57,7 @@ impl System {
             io_uring_disabled: sysctl.map(|value| value.trim().to_owned()),
             seccomp: field("Seccomp:").map(str::to_owned),
             administers: capabilities.is_some_and(|set| set >> CAP_SYS_ADMIN & 1 != 0)
-                && users.split_whitespace().eq(HOST_USERS),
+                && (users.is_empty() || users.split_whitespace().eq(HOST_USERS)),
             locked_memory: locked.and_then(|rest| Some(rest.split_whitespace().next()?.to_owned())),
         }
     }
