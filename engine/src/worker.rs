@@ -75,7 +75,7 @@ pub(crate) struct Worker<'a, B, F> {
     pub(crate) unsettled: Vec<u32>,
     pub(crate) sampler: Option<&'a mut Sampler>,
     pub(crate) teller: Option<&'a mut Teller>,
-    /// Progress is to be told as soon as one more turn has fetched what lay unread.
+    /// There is a report to be made as soon as one more turn has fetched what lay unread.
     pub(crate) fetching: bool,
 }
 
@@ -393,12 +393,7 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
             self.send(flow, batch);
         }
         self.resend_late(now);
-        if let Some(sampler) = &mut self.sampler
-            && sampler.due() <= now
-        {
-            sampler.take(now, self.tracks.iter().map(|track| track.flow.tally()));
-        }
-        self.tell(now);
+        self.report(now);
         if let Some((at, end)) = self.timing.stop
             && now >= at
             && !self.lets_go()
@@ -441,11 +436,12 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         }
     }
 
-    /// Tells the progress if it is time to. What lies below a low-water mark by then is fetched before.
-    fn tell(&mut self, now: Instant) {
-        let Some(teller) = &mut self.teller else { return };
-        let due = teller.due().is_some_and(|due| due <= now);
-        if due && !self.fetching && self.wakes.as_mut().is_some_and(|wakes| wakes.let_go()) {
+    /// Takes a sample and tells the progress, if it is time to. What lies below a low-water mark by then is
+    /// fetched before.
+    fn report(&mut self, now: Instant) {
+        let sample = self.sampler.as_ref().is_some_and(|sampler| sampler.due() <= now);
+        let told = self.teller.as_ref().and_then(|teller| teller.due()).is_some_and(|due| due <= now);
+        if (sample || told) && !self.fetching && self.wakes.as_mut().is_some_and(|wakes| wakes.let_go()) {
             self.fetching = true;
             return;
         }
@@ -454,6 +450,14 @@ impl<B: Backend, F: Flow> Worker<'_, B, F> {
         {
             wakes.resume();
         }
+        if let Some(sampler) = self.sampler.as_mut().filter(|_| sample) {
+            sampler.take(now, self.tracks.iter().map(|track| track.flow.tally()));
+        }
+        self.tell(now);
+    }
+
+    fn tell(&mut self, now: Instant) {
+        let Some(teller) = &mut self.teller else { return };
         if !teller.beats(now, self.tracks.iter().map(|track| track.flow.tally())) {
             return;
         }

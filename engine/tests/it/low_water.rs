@@ -8,7 +8,7 @@ use ringperf_engine::outcome::End;
 use ringperf_engine::plan::{Length, Role, Without};
 use ringperf_engine::{EngineChoice, Outcome, Plan, PlanOptions, prepare};
 
-use crate::support::{CLASSIC, EPOLL, URING, Way, listen, uring_or_skip};
+use crate::support::{CLASSIC, EPOLL, URING, Way, assert_some_run, listen, uring_or_skip};
 
 /// The ways that have a mark.
 fn marked(test: &str) -> Vec<Way> {
@@ -122,11 +122,16 @@ fn the_end_of_the_time_lets_go() {
 #[test]
 fn a_short_transfer_never_has_a_mark() {
     for way in marked("a_short_transfer_never_has_a_mark") {
-        let outcome =
-            received(way, Length::Endless, |mut stream, _| stream.write_all(&[7; 100_000]).unwrap());
-        assert_eq!(outcome.tally.bytes_received, 100_000, "{}", way.name);
-        let used = outcome.low_water.expect("the receiver may set a mark");
-        assert_eq!(used.expired, 0, "{}", way.name);
+        let run = || {
+            let outcome =
+                received(way, Length::Endless, |mut stream, _| stream.write_all(&[7; 100_000]).unwrap());
+            assert_eq!(outcome.tally.bytes_received, 100_000, "{}", way.name);
+            let used = outcome.low_water.expect("the receiver may set a mark");
+            assert_eq!(used.expired, 0, "{}", way.name);
+            // On a machine that is busy elsewhere it may take its time, and then is not short.
+            (used.mark_bytes, used.changes) == (1, 0)
+        };
+        assert_some_run(run, way.name);
     }
 }
 

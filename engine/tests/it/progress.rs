@@ -161,17 +161,19 @@ fn a_receiver_that_hears_nothing_tells_that_on_time() {
     }
 }
 
-/// A low-water mark keeps up to 25 ms of the stream unread; what is told leaves none of it out.
+/// A low-water mark keeps up to 25 ms of the stream unread; what is told leaves none of it out, nor do samples.
 #[test]
 fn what_lies_below_a_low_water_mark_is_told_of() {
     const PIECE: [u8; 5000] = [7; 5000];
     const LATE: Duration = Duration::from_millis(5);
     let marked = engines("what_lies_below_a_low_water_mark_is_told_of").into_iter();
-    for way in marked.filter(|way| *way != CLASSIC) {
+    let ways: Vec<_> = marked.filter(|way| *way != CLASSIC).collect();
+    for (way, sampled) in ways.into_iter().flat_map(|way| [(way, false), (way, true)]) {
         let run = || {
             let (to, told) = sync_channel(ROOM);
             let mut options = way.options(Role::Receive, listen());
-            options.progress = Some(Progress { every: Every::Time(INTERVAL), to });
+            options.interval = sampled.then_some(INTERVAL);
+            options.progress = (!sampled).then_some(Progress { every: Every::Time(INTERVAL), to });
             let prepared = prepare(&Plan::new(options).unwrap()).unwrap();
             let target = prepared.local();
             let start = Instant::now();
@@ -191,7 +193,7 @@ fn what_lies_below_a_low_water_mark_is_told_of() {
             let outcome = prepared.run(None).unwrap();
             let written = sending.join().unwrap();
             let used = outcome.low_water.expect("the receiver may set a mark");
-            let told: Vec<_> = told.try_iter().collect();
+            let told = if sampled { outcome.samples } else { told.try_iter().collect() };
             let complete = |sample: &&Sample| {
                 let pieces = written.partition_point(|at| *at + LATE < sample.at);
                 sample.bytes_received >= (pieces * PIECE.len()) as u64
