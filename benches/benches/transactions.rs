@@ -10,7 +10,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringperf_benches::spread;
+use ringperf_benches::{in_turn, spread};
 use ringperf_engine::plan::{Endpoint, Length, Protocol, Role};
 use ringperf_engine::{EngineChoice, Plan, PlanOptions, prepare};
 
@@ -115,9 +115,9 @@ fn main() {
         let ways: Vec<Way> =
             all.iter().copied().filter(there).filter(|way| chosen(way.name, &is_way)).collect();
         let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); ways.len()];
-        for _ in 0..rounds {
-            for (way, costs) in ways.iter().zip(&mut costs) {
-                costs.push(transact(*way, flows, length));
+        for round in 0..rounds {
+            for (way, costs) in in_turn(round, &ways, &mut costs) {
+                costs.push(transact(way, flows, length));
             }
         }
         for (way, mine) in ways.iter().zip(&costs) {

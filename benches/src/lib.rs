@@ -19,3 +19,36 @@ pub fn spread(figures: impl Iterator<Item = f64>, digits: usize) -> String {
     let (first, last) = (figures[0], figures[figures.len() - 1]);
     format!("{:.digits$} ({first:.digits$} - {last:.digits$})", figures[figures.len() / 2])
 }
+
+/// The ways of a comparison, each with its list of results, in the order of this round: each of them is first as
+/// often as any other, for to be first may cost something.
+pub fn in_turn<'a, W: Copy, R>(
+    round: usize,
+    ways: &[W],
+    results: &'a mut [Vec<R>],
+) -> Vec<(W, &'a mut Vec<R>)> {
+    let mut turns: Vec<_> = ways.iter().copied().zip(results).collect();
+    let first = round % turns.len().max(1);
+    turns.rotate_left(first);
+    turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_is_first_in_its_turn_and_has_its_own_results() {
+        let mut results = vec![Vec::new(); 3];
+        for round in 0..4 {
+            for (place, (way, results)) in
+                in_turn(round, &['a', 'b', 'c'], &mut results).into_iter().enumerate()
+            {
+                results.push((way, place));
+            }
+        }
+        assert_eq!(results[0], [('a', 0), ('a', 2), ('a', 1), ('a', 0)]);
+        assert_eq!(results[2], [('c', 2), ('c', 1), ('c', 0), ('c', 2)]);
+        assert!(in_turn::<char, ()>(1, &[], &mut []).is_empty());
+    }
+}
