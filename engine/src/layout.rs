@@ -42,8 +42,8 @@ pub(crate) struct Layout {
     pub(crate) arena_bytes: usize,
 }
 
-/// Payload kept ready or under way per direction. Two slots of 1 MiB sent and received fastest of all sizes
-/// tried (docs/performance.md), and it is one huge page.
+/// Payload kept ready or under way per direction: two slots of 1 MiB. Larger ones bought nothing
+/// (docs/decisions/0011-streams-go-out-in-chains.md), and it is one huge page.
 const REGION_BYTES: u32 = 2 << 20;
 /// From so many flows on, there is more memory to receive into: many of them have something at once.
 const MANY_FLOWS: u32 = 16;
