@@ -20,8 +20,8 @@ pub fn spread(figures: impl Iterator<Item = f64>, digits: usize) -> String {
     format!("{:.digits$} ({first:.digits$} - {last:.digits$})", figures[figures.len() / 2])
 }
 
-/// The ways of a comparison, each with its list of results, in the order of this round: each of them is first as
-/// often as any other, for to be first may cost something.
+/// The ways of a comparison, each with its list of results, in the order of this round: each of them is first
+/// as often as any other, for to be first may cost something.
 pub fn in_turn<'a, W: Copy, R>(
     round: usize,
     ways: &[W],

@@ -44,8 +44,8 @@ pub(super) struct Connections {
 pub(super) enum Told {
     /// They are taken without entering it.
     AtOnce,
-    /// There have been for so many turns that the kernel shall have one: connections that fail at once, and are
-    /// tried again, would keep everything else waiting, and who stops the run.
+    /// There have been for so many turns that the kernel shall have one: connections that fail at once, and
+    /// are tried again, would keep everything else waiting, and who stops the run.
     BehindTheKernel,
 }
 

@@ -105,10 +105,10 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     selftest::run(ring, plan, degraded)
 }
 
-/// Whether registered memory and files can be taken back by a call of the thread that uses them. The call waits
-/// for the last reference to each, which a worker of the kernel may drop behind the completion that we have
-/// seen: by task work, where that is deferred, and Linux 6.1 does not run that in the call, which then has no
-/// end. Kernels with bundles (6.10) do. Elsewhere they go with the ring, a little later.
+/// Whether registered memory and files can be taken back by a call of the thread that uses them. The call
+/// waits for the last reference to each, which a worker of the kernel may drop behind the completion that we
+/// have seen: by task work, where that is deferred, and Linux 6.1 does not run that in the call, which then
+/// has no end. Kernels with bundles (6.10) do. Elsewhere they go with the ring, a little later.
 fn can_unregister(uring: &Handle, facts: &UringFacts) -> bool {
     let deferred = facts.setup_bits & DEFER_TASKRUN != 0;
     !deferred || uring.uring().params().is_feature_recvsend_bundle()

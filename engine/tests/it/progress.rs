@@ -161,7 +161,8 @@ fn a_receiver_that_hears_nothing_tells_that_on_time() {
     }
 }
 
-/// A low-water mark keeps up to 25 ms of the stream unread; what is told leaves none of it out, nor do samples.
+/// A low-water mark keeps up to 25 ms of the stream unread; what is told leaves none of it out, nor do
+/// samples.
 #[test]
 fn what_lies_below_a_low_water_mark_is_told_of() {
     const PIECE: [u8; 5000] = [7; 5000];

@@ -136,8 +136,8 @@ impl Search {
         Next::Trial(Some(between(self.low, self.high)))
     }
 
-    /// Lower by 2, 4, 8, 16, 32 and 64 %: a little where the rate was a little too high, and in the end a sixth
-    /// of it, which even a machine takes that is busy with something else for a while.
+    /// Lower by 2, 4, 8, 16, 32 and 64 %: a little where the rate was a little too high, and in the end a
+    /// sixth of it, which even a machine takes that is busy with something else for a while.
     fn not_confirmed(&mut self, rate: Option<u64>, found: Found) -> Next {
         self.confirming += 1;
         match rate {

@@ -248,11 +248,21 @@ fn an_interrupt_ends_with_the_result(pair: Pair) {
     // Where the netserver sends, netperf has its result at once but waits for the netserver's own timer.
     let runs = [("TCP_MAERTS", "INT", "4"), ("UDP_STREAM", "INT", "60"), ("TCP_STREAM", "ALRM", "60")];
     for (test, name, length) in runs {
-        let words = ["-H", "127.0.0.1", "-p", &port, "-l", length, "-t", test];
-        let measuring = Netperf::new(pair.client, words).start();
-        std::thread::sleep(Duration::from_secs(1));
-        measuring.signal(name);
-        let ended = measuring.ended();
+        let interrupt = || {
+            let words = ["-H", "127.0.0.1", "-p", &port, "-l", length, "-t", test];
+            let measuring = Netperf::new(pair.client, words).start();
+            std::thread::sleep(Duration::from_secs(1));
+            measuring.signal(name);
+            measuring.ended()
+        };
+        // The stock client's own timer goes on, and ends its wait for the results where they come no earlier.
+        let cut_short = |ended: &Ended| pair.client == Maker::Stock && ended.out.contains(". errno 4 ");
+        let mut ended = interrupt();
+        for _ in 0..3 {
+            if cut_short(&ended) {
+                ended = interrupt();
+            }
+        }
         assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{ended:?}");
         assert!(ended.took < Duration::from_secs(15), "{ended:?}");
         assert_positive(test, &ended.out);
