@@ -11,6 +11,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use ringperf_benches::{in_turn, spread};
 use ringperf_engine::plan::{Endpoint, Length, Role, SocketOptions, Without};
 use ringperf_engine::{Outcome, Plan, PlanOptions, prepare};
 
@@ -110,13 +111,6 @@ fn evenness(outcome: &Outcome) -> f64 {
     rates.iter().copied().reduce(f64::min).unwrap_or(f64::NAN) / mean
 }
 
-/// "median (lowest - highest)".
-fn spread(figures: &mut [f64]) -> String {
-    figures.sort_by(f64::total_cmp);
-    let (first, last) = (figures[0], figures[figures.len() - 1]);
-    format!("{:.2} ({first:.2} - {last:.2})", figures[figures.len() / 2])
-}
-
 fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
@@ -131,56 +125,48 @@ fn short(without: Without) -> f64 {
     outcome.connected_for().as_secs_f64() * 1e6
 }
 
-/// Both of a pair; in every other round the second goes first, for to be first may cost something.
-fn pair<T>(round: usize, first: impl FnOnce() -> T, second: impl FnOnce() -> T) -> (T, T) {
-    if round.is_multiple_of(2) {
-        (first(), second())
-    } else {
-        let second = second();
-        (first(), second)
-    }
-}
-
 fn main() {
     let measuring = std::env::args().any(|argument| argument == "--bench");
     let (rounds, time) =
         if measuring { (10, Duration::from_secs(2)) } else { (1, Duration::from_millis(100)) };
-    let none = Without { low_water: true, ..Without::default() };
+    let ways = [Without::default(), Without { low_water: true, ..Without::default() }];
     let mut out = std::io::stdout().lock();
     let mut say = |line: String| writeln!(out, "{line}").expect("standard output is open");
     say("| rate | ns/KB, with / without | wake-ups, with / without | wake-ups/s, with and without \
          | least of an interval of 0.2 s, with and without |\n|---|---|---|---|---|"
         .to_owned());
     for case in &CASES {
-        let mut ratios = [Vec::new(), Vec::new()];
-        let mut columns: [[Vec<f64>; 2]; 3] = Default::default();
+        let mut turns = [Vec::new(), Vec::new()];
         for round in 0..rounds {
-            let run = |without| figures(&turn(case, without, |stream| paced(stream, case.megabits, time)));
-            let (with, without) = pair(round, || run(Without::default()), || run(none));
-            for (ratio, figure) in ratios.iter_mut().zip(0..) {
-                ratio.push(with[figure] / without[figure]);
-            }
-            for (column, figure) in columns.iter_mut().zip(0..) {
-                column[0].push(with[figure]);
-                column[1].push(without[figure]);
+            for (without, figured) in in_turn(round, &ways, &mut turns) {
+                figured.push(figures(&turn(case, without, |stream| paced(stream, case.megabits, time))));
             }
         }
-        let [mut cpu, mut wakeups] = ratios;
-        let [_, [mut woken, mut woken_without], [mut even, mut even_without]] = columns;
+        let column = |way: usize, figure: usize| -> Vec<f64> {
+            turns[way].iter().map(|figures| figures[figure]).collect()
+        };
+        let ratio = |figure: usize| -> Vec<f64> {
+            column(0, figure).iter().zip(column(1, figure)).map(|(with, without)| with / without).collect()
+        };
         say(format!(
             "| {} | {} | {} | {:.0}, {:.0} | {:.2}, {:.2} |",
             case.name,
-            spread(&mut cpu),
-            spread(&mut wakeups),
-            median(&mut woken),
-            median(&mut woken_without),
-            median(&mut even),
-            median(&mut even_without)
+            spread(ratio(0).into_iter(), 2),
+            spread(ratio(1).into_iter(), 2),
+            median(&mut column(0, 1)),
+            median(&mut column(1, 1)),
+            median(&mut column(0, 2)),
+            median(&mut column(1, 2))
         ));
     }
     let turns = 10 * rounds;
-    let (mut with, mut without): (Vec<f64>, Vec<f64>) =
-        (0..turns).map(|turn| pair(turn, || short(Without::default()), || short(none))).unzip();
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..turns {
+        for (without, times) in in_turn(round, &ways, &mut times) {
+            times.push(short(without));
+        }
+    }
+    let [mut with, mut without] = times;
     say(format!(
         "\n{SHORT_BYTES} bytes and the end, {turns} pairs: median {:.0} us with, {:.0} us without",
         median(&mut with),
