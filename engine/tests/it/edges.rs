@@ -9,9 +9,7 @@ use ringperf_engine::plan::{Endpoint, Length, Role};
 use ringperf_engine::{Error, Plan, PlanOptions, Prepared, prepare};
 use socket2::SockRef;
 
-use crate::support::{connect, each_way, listen, loopback, ways};
-
-const SOON: Duration = Duration::from_secs(20);
+use crate::support::{SOON, connect, each_way, listen, loopback, ways};
 
 fn ready(options: PlanOptions) -> Prepared {
     prepare(&Plan::new(options).unwrap()).unwrap()

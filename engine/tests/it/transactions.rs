@@ -12,10 +12,9 @@ use ringperf_engine::{EngineChoice, Outcome, Plan, PlanOptions, Prepared, prepar
 use socket2::SockRef;
 
 use crate::support::{
-    CLASSIC, EPOLL, URING, Way, connect, datagram_ways, listen, loopback, run_pair, uring_or_skip, ways,
+    CLASSIC, EPOLL, SOON, URING, Way, connect, datagram_ways, listen, loopback, run_pair, uring_or_skip, ways,
 };
 
-const SOON: Duration = Duration::from_secs(20);
 const MS: Duration = Duration::from_millis(1);
 
 /// What a run is about, beside its engines.
