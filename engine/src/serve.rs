@@ -268,7 +268,12 @@ impl<'a> Serving<'a> {
         if !self.plan.options().check_payload {
             return Vec::new();
         }
-        vec![Checker::new(self.plan.received_slots_bytes()); self.connections.len()]
+        let (options, period) = (self.plan.options(), self.plan.received_slots_bytes());
+        let checker = match options.protocol {
+            Protocol::Tcp => Checker::of_stream(period),
+            Protocol::Udp => Checker::of_datagrams(period, options.message_sizes().1 as usize),
+        };
+        vec![checker; self.connections.len()]
     }
 
     fn bursts(&self) -> InBursts {

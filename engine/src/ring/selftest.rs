@@ -100,7 +100,7 @@ fn test_receive(ring: &mut Ring, plan: &Plan) -> Result<(), String> {
     let longest = if datagrams { 7001.min(plan.layout().buffer_bytes as usize) } else { 7001 };
     let mut payload = vec![0; (1201 * longest).min(100_003)];
     pattern::fill(&mut payload);
-    let mut checker = Checker::new(payload.len());
+    let mut checker = Checker::of_stream(payload.len());
     let mut left = payload.as_slice();
     let mut received = 0;
     let (mut told, mut ended) = (false, false);

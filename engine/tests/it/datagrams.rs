@@ -21,9 +21,10 @@ pub(crate) fn sender(way: Way, message_bytes: u32, length: Length) -> PlanOption
     PlanOptions { protocol: Protocol::Udp, message_bytes, length, ..options }
 }
 
+/// Of what a sender as above sends. It checks what it receives.
 pub(crate) fn receiver(way: Way, message_bytes: u32) -> PlanOptions {
     let options = way.options(Role::Receive, listen());
-    PlanOptions { protocol: Protocol::Udp, message_bytes, ..options }
+    PlanOptions { protocol: Protocol::Udp, message_bytes, check_payload: true, ..options }
 }
 
 /// A receiver of which only the socket is ours.
@@ -39,6 +40,7 @@ pub(crate) fn assert_clean(way: &str, outcomes: [&Outcome; 2]) {
         assert_eq!((outcome.tally.operations.stale, outcome.tally.operations.overflows), (0, 0), "{way}");
         assert!(outcome.facts.degraded.iter().all(|d| d.feature != "orderly teardown"), "{way}");
         assert!(outcome.transport.is_none(), "{way}");
+        assert_eq!(outcome.tally.wrong_bytes, 0, "{way}");
     }
 }
 

@@ -47,7 +47,7 @@ impl Case {
 }
 
 fn over_udp(options: PlanOptions) -> PlanOptions {
-    PlanOptions { protocol: Protocol::Udp, check_payload: false, ..options }
+    PlanOptions { protocol: Protocol::Udp, ..options }
 }
 
 fn ready(options: PlanOptions) -> Prepared {

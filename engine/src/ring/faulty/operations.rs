@@ -246,7 +246,7 @@ impl World {
             return failed(libc::EINTR);
         }
         if self.sockets[index].datagrams {
-            return self.send_datagrams(index, lent.length, at_once);
+            return self.send_datagrams(index, operation, at_once);
         }
         let some = left.min(self.sockets[index].room());
         let bytes = if self.random.one_in(3) { self.random.up_to(some).min(some) } else { some };
@@ -275,7 +275,9 @@ impl World {
         }
     }
 
-    fn send_datagrams(&mut self, index: usize, bytes: u32, at_once: bool) -> Step {
+    fn send_datagrams(&mut self, index: usize, operation: &Operation, at_once: bool) -> Step {
+        let lent = operation.lent.expect("a send lends memory");
+        let bytes = lent.length;
         if self.strikes(Fault::NoBuffers) {
             return failed(libc::ENOBUFS);
         }
@@ -285,7 +287,8 @@ impl World {
         if self.sockets[index].room() == 0 {
             return if at_once { failed(libc::EAGAIN) } else { Step::Idle };
         }
-        self.sockets[index].take_datagrams(bytes);
+        operation.check();
+        self.sockets[index].take_datagrams(&lent.part(0, bytes).read());
         over(bytes)
     }
 

@@ -98,7 +98,11 @@ impl Socket {
             taken: 0,
             taken_datagrams: 0,
             read: 0,
-            checker: Checker::new(periods.0),
+            checker: if datagrams {
+                Checker::of_datagrams(periods.0, sizes.out as usize)
+            } else {
+                Checker::of_stream(periods.0)
+            },
             shut: false,
             inbound: 0,
             incoming: VecDeque::new(),
@@ -121,16 +125,22 @@ impl Socket {
         u32::try_from(u64::from(self.room).saturating_sub(used)).unwrap_or(0)
     }
 
+    fn check(&mut self, bytes: &[u8]) {
+        self.checker.feed(bytes);
+        assert_eq!(self.checker.wrong(), 0, "what the peer gets is wrong by byte {}", self.taken);
+    }
+
     /// Takes the next bytes of a stream.
     pub(super) fn take(&mut self, bytes: &[u8]) {
-        self.checker.feed(bytes);
-        assert_eq!(self.checker.wrong(), 0, "the peer's stream is wrong by byte {}", self.taken);
+        self.check(bytes);
         self.taken += bytes.len() as u64;
         self.unread += bytes.len() as u64;
     }
 
     /// Takes a send of datagrams, of which each but the last has the messages' size.
-    pub(super) fn take_datagrams(&mut self, bytes: u32) {
+    pub(super) fn take_datagrams(&mut self, payload: &[u8]) {
+        self.check(payload);
+        let bytes = payload.len() as u32;
         let count = bytes.div_ceil(self.sizes.out).max(1);
         for index in 0..count {
             let size = self.sizes.out.min(bytes - index * self.sizes.out);

@@ -263,7 +263,7 @@ impl Stage {
         }
         ring.watch(event.as_fd()).expect("it always works");
         let mut tracks: Vec<Track<F>> = (0..self.flows).map(|number| Track::new(flow(number))).collect();
-        let mut checkers = vec![Checker::new(997); if self.work.datagrams { 0 } else { tracks.len() }];
+        let mut checkers = vec![Checker::of_stream(997); tracks.len()];
         let error = self.drive(&mut ring, &mut tracks, &mut checkers, resends).err();
         assert_eq!(checkers.iter().map(Checker::wrong).sum::<u64>(), 0, "bytes were received wrong");
         let operations = ring.operations();
