@@ -317,10 +317,11 @@ impl Epoll {
         Ok(())
     }
 
+    /// Asks the set what is ready, for so long; a look is a sleep of no time, from which nobody is woken.
     fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.next_look = Instant::now() + LOOK;
         let timeout = if self.busy_poll { Some(Duration::ZERO) } else { timeout };
-        self.operations.wakeups += u64::from(!self.busy_poll);
+        self.operations.wakeups += u64::from(timeout != Some(Duration::ZERO));
         let mut events = [Event::default(); EVENTS_MAX];
         let count = self.epoll.wait(&mut events, timeout)?;
         for event in &events[..count] {

@@ -39,7 +39,8 @@ impl<K: Kernel> Ring<K> {
 
     /// Sleeps until something completes or the time is over.
     pub(super) fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.operations.wakeups += 1;
+        // From a sleep of no time nobody is woken.
+        self.operations.wakeups += u64::from(timeout != Some(Duration::ZERO));
         let at_least_us = u32::try_from(self.at_least.as_micros()).unwrap_or(u32::MAX);
         let result = match timeout {
             None if at_least_us == 0 => self.uring.enter(1, None),
