@@ -27,7 +27,7 @@ const MARK_MIN: u32 = 4 << 10;
 pub(crate) struct LowWater {
     /// The most that makes sense for the socket's buffer.
     ceiling: u32,
-    /// In force.
+    /// What was last to be set.
     mark: u32,
     /// Since when bytes have been counted, and how many there were.
     since: Instant,
@@ -61,7 +61,7 @@ impl LowWater {
         self.used
     }
 
-    /// The mark in force.
+    /// The mark that is to be in force.
     pub(crate) fn mark(&self) -> u32 {
         self.mark
     }
@@ -105,8 +105,12 @@ impl LowWater {
     fn set(&mut self, mark: u32) -> Option<u32> {
         self.mark = mark;
         self.used.changes += 1;
-        self.used.mark_bytes = self.used.mark_bytes.max(mark);
         Some(mark)
+    }
+
+    /// What the kernel made of the mark that was to be set.
+    pub(crate) fn granted(&mut self, mark: u32) {
+        self.used.mark_bytes = self.used.mark_bytes.max(mark);
     }
 }
 
@@ -122,7 +126,9 @@ mod tests {
         let mut marks = Vec::new();
         for _ in 0..milliseconds {
             now += MS;
-            marks.extend(policy.woken(bytes, now));
+            let mark = policy.woken(bytes, now);
+            mark.into_iter().for_each(|mark| policy.granted(mark));
+            marks.extend(mark);
         }
         (marks, now)
     }

@@ -390,8 +390,9 @@ impl<'a> Serving<'a> {
         drive(&mut worker, done)
     }
 
-    /// Sets a flow's mark, and takes down what that does to its receive buffer.
-    fn set_mark(&self, flow: u32, mark: u32) {
+    /// Sets a flow's mark, and takes down what that does to its receive buffer. The mark that the kernel made
+    /// of it: half of the largest receive buffer (net.ipv4.tcp_rmem) is its limit.
+    fn set_mark(&self, flow: u32, mark: u32) -> u32 {
         let before = socket::buffers(self.socket(flow)).receive;
         // The kernel makes room for one mark in the buffer and the window; asked for two, it makes room for
         // the sender to go on into while we wake up.
@@ -399,6 +400,7 @@ impl<'a> Serving<'a> {
         self.set_low_water(flow, mark);
         let after = socket::buffers(self.socket(flow)).receive;
         self.enlarged.set(self.enlarged.get() + u64::from(after.saturating_sub(before)));
+        socket::low_water(self.socket(flow))
     }
 
     /// A mark that the kernel does not take leaves the reader woken more often, no more than that.

@@ -449,6 +449,14 @@ pub fn set_low_water(socket: &impl AsRawFd, bytes: u32) -> io::Result<()> {
     sys::set_option(socket.as_raw_fd(), option::RECEIVE_LOW_WATER, bytes.cast_signed())
 }
 
+/// The mark in force; one byte where the kernel does not tell.
+pub(crate) fn low_water(socket: &impl AsRawFd) -> u32 {
+    sys::get_option(socket.as_raw_fd(), option::RECEIVE_LOW_WATER)
+        .ok()
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .unwrap_or(1)
+}
+
 /// Has acknowledgements wait for data to go with, which is there in a moment (TCP_QUICKACK off). Connections
 /// of a listener inherit it. Where it is refused they go by themselves, no more than that.
 fn delay_acknowledgements(socket: &Socket) {

@@ -36,12 +36,12 @@ pub(crate) struct Marks<'a> {
     policies: Vec<LowWater>,
     /// Bytes of this turn, by flow.
     bytes: Vec<u64>,
-    /// Sets a flow's mark.
-    set: &'a dyn Fn(u32, u32),
+    /// Sets a flow's mark; what the kernel made of it.
+    set: &'a dyn Fn(u32, u32) -> u32,
 }
 
 impl<'a> Marks<'a> {
-    pub(crate) fn new(policies: Vec<LowWater>, set: &'a dyn Fn(u32, u32)) -> Self {
+    pub(crate) fn new(policies: Vec<LowWater>, set: &'a dyn Fn(u32, u32) -> u32) -> Self {
         let bytes = vec![0; policies.len()];
         Self { policies, bytes, set }
     }
@@ -66,20 +66,24 @@ impl Wakes for Marks<'_> {
         }
         for ((flow, policy), bytes) in (0..).zip(&mut self.policies).zip(&self.bytes) {
             if let Some(mark) = policy.woken(*bytes, now) {
-                (self.set)(flow, mark);
+                policy.granted((self.set)(flow, mark));
             }
         }
         None
     }
 
     fn let_go(&mut self) -> bool {
-        (0..).zip(&self.policies).for_each(|(flow, _)| (self.set)(flow, 1));
+        (0..).zip(&self.policies).for_each(|(flow, _)| {
+            (self.set)(flow, 1);
+        });
         true
     }
 
     fn resume(&mut self) {
         let marked = (0..).zip(&self.policies).filter(|(_, policy)| policy.mark() > 1);
-        marked.for_each(|(flow, policy)| (self.set)(flow, policy.mark()));
+        marked.for_each(|(flow, policy)| {
+            (self.set)(flow, policy.mark());
+        });
     }
 }
 
@@ -236,6 +240,35 @@ mod tests {
     fn a_sleep_brings_no_more_than_half_of_what_a_wake_up_takes_away() {
         assert_eq!(chosen(16 << 20, 1472, 500_000), Duration::from_micros(256));
         assert_eq!(chosen(16 << 20, 1472, 1_000_000), Duration::from_micros(128));
+    }
+
+    /// Sleeps chosen for streams of which one brings so many times as much as each other one, at so many bytes
+    /// a millisecond together.
+    fn chosen_of_streams(buffer: u32, flows: u32, times: u32, bytes: u32) -> Duration {
+        let start = Instant::now();
+        let mut gather = GatherStreams::new(flows as usize, buffer, start);
+        let mut last = Duration::ZERO;
+        let each = bytes / (flows - 1 + times);
+        for turn in 1..=100 {
+            let done: Vec<_> =
+                (0..flows).map(|flow| received(flow, if flow == 0 { times * each } else { each })).collect();
+            last = gather.woken(&done, start + Duration::from_millis(1) * turn).unwrap_or(last);
+        }
+        assert_eq!(last, gather.longest());
+        last
+    }
+
+    #[test]
+    fn a_sleep_for_streams_follows_the_busiest_and_all_of_them() {
+        // 100 Mbit/s, and a gigabit: 256 KiB of all come in 2.1 ms.
+        assert_eq!(chosen_of_streams(131_072, 50, 1, 12_500), LONGEST_OF_STREAMS);
+        assert_eq!(chosen_of_streams(131_072, 50, 1, 125_000).as_micros(), 2097);
+        // One of them has half of it, of whose buffer a quarter fills in half a millisecond.
+        assert_eq!(chosen_of_streams(131_072, 50, 49, 127_400).as_micros(), 514);
+        // 40 Gbit/s, small buffers, and nothing.
+        assert_eq!(chosen_of_streams(131_072, 50, 1, 5_000_000), Duration::ZERO);
+        assert_eq!(chosen_of_streams(2304, 50, 1, 1_250_000), Duration::ZERO);
+        assert_eq!(chosen_of_streams(131_072, 50, 1, 0), Duration::ZERO);
     }
 
     #[test]
