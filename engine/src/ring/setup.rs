@@ -355,11 +355,14 @@ fn first_sending(
         });
         path = SendPath::Chain;
     }
-    if stream && matches!(path, SendPath::Registered | SendPath::ZeroCopy) {
-        let instead = if path == SendPath::Registered { CHAIN } else { "plain memory" };
-        register_send_region(uring, arena, plan, instead, facts, degraded);
+    let registers = !options.without.registered_buffers;
+    if stream && registers && matches!(path, SendPath::Registered | SendPath::ZeroCopy) {
+        register_send_region(uring, arena, plan, facts, degraded);
     }
-    if path == SendPath::Registered && !facts.registered_buffers {
+    // Zero-copy sends from plain memory lock it as well, each its own, and would meet the same limit in
+    // mid-stream.
+    let needs_memory = path == SendPath::Registered || path == SendPath::ZeroCopy && registers;
+    if needs_memory && !facts.registered_buffers {
         path = SendPath::Chain;
     }
     let mut sending = Sending {
@@ -407,13 +410,9 @@ fn register_send_region(
     uring: &Handle,
     arena: &Arena,
     plan: &Plan,
-    instead: &'static str,
     facts: &mut UringFacts,
     degraded: &mut Vec<Degraded>,
 ) {
-    if plan.options().without.registered_buffers {
-        return;
-    }
     let send = plan.layout().send;
     let region = libc::iovec { iov_base: arena.pointer(send).cast(), iov_len: send.length as usize };
     // SAFETY: the region lies in the arena, which `close` unmaps only when nothing is in flight any more, and
@@ -421,9 +420,9 @@ fn register_send_region(
     match unsafe { uring.submitter.register_buffers(&[region]) } {
         Ok(()) => facts.registered_buffers = true,
         Err(error) => degraded.push(Degraded {
-            feature: SendPath::Registered.feature(),
+            feature: plan.layout().send_path.feature(),
             reason: memory_reason(&error),
-            instead,
+            instead: CHAIN,
         }),
     }
 }

@@ -147,6 +147,24 @@ fn without_locked_memory_there_is_still_a_result() {
     }
 }
 
+/// A user of its own, whom nothing else uses up the limit of; enough for the rings alone.
+#[test]
+fn zero_copy_without_locked_memory_sends_in_chains() {
+    const TEST: &str = "zero_copy_without_locked_memory_sends_in_chains";
+    let Some(words) = unprivileged(TEST, "61093", "--memlock=1048576") else { return };
+    if !engines().iter().any(|engine| engine.option == "uring") {
+        return;
+    }
+    let options = ["--time", "1", "--json", "--engine", "uring", "--send", "zero-copy"];
+    let done = Run::by(&words, options).done();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let record = done.json();
+    assert_is_a_result(&record);
+    let warnings = record["warnings"].as_array().expect("a list");
+    let told = warnings.iter().find(|warning| warning["feature"] == "zero-copy send").expect("it is told");
+    assert_says(told, "text", "ulimit -l");
+}
+
 /// The words that start the program as nobody, who may lock no memory.
 fn unprivileged_without_locked_memory(test: &str) -> Option<Vec<PathBuf>> {
     unprivileged(test, "65534", "--memlock=0")
