@@ -318,6 +318,12 @@ pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | WouldBlock)
 }
 
+/// Of what a paced connection sends in a second, the part that may wait in the kernel: 20 ms.
+const UNSENT_SHARE: u64 = 50;
+/// Bounds of it in bytes: a few segments, and what no connection needs more of to be kept busy.
+const UNSENT_MIN: u64 = 4 << 10;
+const UNSENT_MAX: u64 = 4 << 20;
+
 fn new_socket(
     local: SocketAddr,
     options: &PlanOptions,
@@ -336,6 +342,12 @@ fn new_socket(
                 let bytes = (rate / 8 / u64::from(options.flows)).max(1);
                 let result = sys::set_long_option(socket.as_raw_fd(), option::MAX_PACING_RATE, bytes);
                 note("SO_MAX_PACING_RATE", result, degraded);
+                // What lies in the send buffer when the time is over still goes out, at this rate: a buffer
+                // of megabytes would take many times as long as the run.
+                let unsent = (bytes / UNSENT_SHARE).clamp(UNSENT_MIN, UNSENT_MAX);
+                let unsent = i32::try_from(unsent).unwrap_or(i32::MAX);
+                let result = sys::set_option(socket.as_raw_fd(), option::UNSENT_LOW_WATER, unsent);
+                note("TCP_NOTSENT_LOWAT", result, degraded);
             }
         }
         (Protocol::Udp, Role::Send) => {

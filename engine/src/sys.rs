@@ -343,6 +343,7 @@ pub(crate) mod option {
     pub(crate) const RECEIVE_LOW_WATER: (i32, i32) = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
     pub(crate) const QUICK_ACK: (i32, i32) = (libc::IPPROTO_TCP, libc::TCP_QUICKACK);
     pub(crate) const MAX_PACING_RATE: (i32, i32) = (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE);
+    pub(crate) const UNSENT_LOW_WATER: (i32, i32) = (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT);
     pub(crate) const UDP_SEGMENT: (i32, i32) = (libc::SOL_UDP, 103);
     pub(crate) const UDP_GRO: (i32, i32) = (libc::SOL_UDP, 104);
     pub(crate) const PRIORITY: (i32, i32) = (libc::SOL_SOCKET, libc::SO_PRIORITY);
