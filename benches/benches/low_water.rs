@@ -1,4 +1,5 @@
-//! What the low-water mark of a TCP receiver saves, and what it must not cost.
+//! What the low-water mark of a TCP receiver saves, and what it must not cost; of many flows, which have no
+//! mark, the same of the shortest sleep.
 //!
 //! A paced sender writes segment after segment over loopback, and a receiver takes them with and without the
 //! mark, in turns. What counts is the ratio within a pair of turns: of the receiving worker's CPU time per
@@ -30,14 +31,24 @@ struct Case {
     /// 0: as much as there is.
     megabits: u64,
     receive_buffer: Option<u32>,
+    /// Segments go to each of them in turn.
+    flows: u32,
+}
+
+impl Case {
+    /// With and without what wakes the receiver seldom.
+    fn ways(&self) -> [Without; 2] {
+        let many = self.flows > 1;
+        [Without::default(), Without { low_water: !many, minimum_wait: many, ..Without::default() }]
+    }
 }
 
 const fn rate(name: &'static str, megabits: u64) -> Case {
-    Case { name, megabits, receive_buffer: None }
+    Case { name, megabits, receive_buffer: None, flows: 1 }
 }
 
 /// 2304 is the least that Linux grants (SOCK_MIN_RCVBUF).
-const CASES: [Case; 7] = [
+const CASES: [Case; 9] = [
     rate("1 Mbit/s", 1),
     rate("10 Mbit/s", 10),
     rate("100 Mbit/s", 100),
@@ -45,14 +56,17 @@ const CASES: [Case; 7] = [
     rate("all there is", 0),
     Case { receive_buffer: Some(2304), ..rate("10 Mbit/s, SO_RCVBUF 2304", 10) },
     Case { receive_buffer: Some(65_536), ..rate("100 Mbit/s, SO_RCVBUF 65536", 100) },
+    Case { flows: 64, ..rate("100 Mbit/s over 64 flows", 100) },
+    Case { flows: 64, ..rate("1000 Mbit/s over 64 flows", 1000) },
 ];
 
 /// One turn of a receiver whose sender is `send`, which returns the bytes it sent.
-fn turn(case: &Case, without: Without, send: impl FnOnce(TcpStream) -> u64 + Send) -> Outcome {
+fn turn(case: &Case, without: Without, send: impl FnOnce(Vec<TcpStream>) -> u64 + Send) -> Outcome {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let endpoint = Endpoint::Listen { local, peers: Vec::new() };
     let options = PlanOptions {
         without,
+        flows: case.flows,
         length: Length::Endless,
         interval: Some(INTERVAL),
         socket: SocketOptions { receive_buffer: case.receive_buffer, ..SocketOptions::default() },
@@ -62,9 +76,12 @@ fn turn(case: &Case, without: Without, send: impl FnOnce(TcpStream) -> u64 + Sen
     let port = receiver.local();
     std::thread::scope(|scope| {
         let sending = scope.spawn(move || {
-            let stream = TcpStream::connect(port).expect("it listens");
-            stream.set_nodelay(true).expect("TCP knows it");
-            send(stream)
+            let connected = |_| {
+                let stream = TcpStream::connect(port).expect("it listens");
+                stream.set_nodelay(true).expect("TCP knows it");
+                stream
+            };
+            send((0..case.flows).map(connected).collect())
         });
         let outcome = receiver.run(None).expect("it receives");
         assert_eq!(outcome.tally.bytes_received, sending.join().expect("the sender ends"));
@@ -73,11 +90,12 @@ fn turn(case: &Case, without: Without, send: impl FnOnce(TcpStream) -> u64 + Sen
 }
 
 /// Writes at a rate, for so long.
-fn paced(mut stream: TcpStream, megabits: u64, time: Duration) -> u64 {
+fn paced(mut streams: Vec<TcpStream>, megabits: u64, time: Duration) -> u64 {
     let segment = vec![7; if megabits == 0 { 1 << 20 } else { SEGMENT_BYTES }];
-    let (start, mut sent) = (Instant::now(), 0_u64);
+    let (start, mut sent, mut turn) = (Instant::now(), 0_u64, 0);
     while start.elapsed() < time {
-        stream.write_all(&segment).expect("the receiver is there");
+        turn = (turn + 1) % streams.len();
+        streams[turn].write_all(&segment).expect("the receiver is there");
         sent += segment.len() as u64;
         let due = Duration::from_micros((sent * 8).checked_div(megabits).unwrap_or(0));
         let early = due.saturating_sub(start.elapsed());
@@ -118,8 +136,8 @@ fn median(figures: &mut [f64]) -> f64 {
 
 /// Microseconds from the start of a short transfer until the receiver has seen its end.
 fn short(without: Without) -> f64 {
-    let outcome = turn(&CASES[4], without, |mut stream| {
-        stream.write_all(&[7; SHORT_BYTES]).expect("the receiver is there");
+    let outcome = turn(&CASES[4], without, |mut streams| {
+        streams[0].write_all(&[7; SHORT_BYTES]).expect("the receiver is there");
         SHORT_BYTES as u64
     });
     outcome.connected_for().as_secs_f64() * 1e6
@@ -129,7 +147,6 @@ fn main() {
     let measuring = std::env::args().any(|argument| argument == "--bench");
     let (rounds, time) =
         if measuring { (10, Duration::from_secs(2)) } else { (1, Duration::from_millis(100)) };
-    let ways = [Without::default(), Without { low_water: true, ..Without::default() }];
     let mut out = std::io::stdout().lock();
     let mut say = |line: String| writeln!(out, "{line}").expect("standard output is open");
     say("| rate | ns/KB, with / without | wake-ups, with / without | wake-ups/s, with and without \
@@ -138,8 +155,8 @@ fn main() {
     for case in &CASES {
         let mut turns = [Vec::new(), Vec::new()];
         for round in 0..rounds {
-            for (without, figured) in in_turn(round, &ways, &mut turns) {
-                figured.push(figures(&turn(case, without, |stream| paced(stream, case.megabits, time))));
+            for (without, figured) in in_turn(round, &case.ways(), &mut turns) {
+                figured.push(figures(&turn(case, without, |streams| paced(streams, case.megabits, time))));
             }
         }
         let column = |way: usize, figure: usize| -> Vec<f64> {
@@ -162,7 +179,7 @@ fn main() {
     let turns = 10 * rounds;
     let mut times = [Vec::new(), Vec::new()];
     for round in 0..turns {
-        for (without, times) in in_turn(round, &ways, &mut times) {
+        for (without, times) in in_turn(round, &CASES[4].ways(), &mut times) {
             times.push(short(without));
         }
     }

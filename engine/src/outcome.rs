@@ -362,8 +362,8 @@ pub struct Outcome {
     pub latency: Option<Latency>,
     /// The low-water marks of a TCP receiver; `None` where none was to be set.
     pub low_water: Option<LowWaterUse>,
-    /// The longest that a receiver's sleeps were made to last so that a wake-up finds more than one datagram;
-    /// zero where none was.
+    /// The longest that a receiver's sleeps were made to last so that a wake-up finds more than one datagram,
+    /// or something of several streams; zero where none was.
     pub longest_gather: Duration,
     /// What a receiver of datagrams did not get; `None` where the socket does not tell, and elsewhere.
     pub drops: Option<Drops>,

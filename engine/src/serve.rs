@@ -31,7 +31,7 @@ use crate::run::Window;
 use crate::sampler::Sampler;
 use crate::socket::{self, Connection};
 use crate::sys::{self, Errno, Patience};
-use crate::wakes::{Gather, MARKED_FLOWS_MAX, Marks, Wakes};
+use crate::wakes::{Gather, GatherStreams, MARKED_FLOWS_MAX, Marks, Wakes};
 use crate::worker::{DONE_MAX, Timing, Track, Worker, drive};
 
 /// What one worker found.
@@ -146,10 +146,12 @@ impl<'a> Serving<'a> {
         let set_mark = |flow, mark: u32| self.set_mark(flow, mark);
         let mut marks = self.low_water().map(|policies| Marks::new(policies, &set_mark));
         let mut gather = self.gather().filter(|_| backend.gathers());
-        let wakes: Option<&mut dyn Wakes> = match (&mut marks, &mut gather) {
-            (Some(marks), _) => Some(marks),
-            (None, Some(gather)) => Some(gather),
-            (None, None) => None,
+        let mut streams = self.gather_streams().filter(|_| backend.gathers());
+        let wakes: Option<&mut dyn Wakes> = match (&mut marks, &mut gather, &mut streams) {
+            (Some(marks), ..) => Some(marks),
+            (None, Some(gather), _) => Some(gather),
+            (None, None, Some(streams)) => Some(streams),
+            (None, None, None) => None,
         };
         let before = sys::thread_cpu();
         let result = self.transfer(backend, wakes, &mut done, &mut share);
@@ -157,7 +159,8 @@ impl<'a> Serving<'a> {
         share.cpu = sys::thread_cpu().since(before);
         share.low_water =
             marks.map(|marks| LowWaterUse { enlarged_bytes: self.enlarged.get(), ..marks.used() });
-        share.longest_gather = gather.map_or(Duration::ZERO, |gather| gather.longest());
+        let longest = gather.map(|gather| gather.longest());
+        share.longest_gather = longest.or(streams.map(|streams| streams.longest())).unwrap_or_default();
         self.read_sockets(&mut share);
         self.read_drops(&mut share);
         share.degraded.append(&mut self.refused.borrow_mut());
@@ -193,16 +196,28 @@ impl<'a> Serving<'a> {
         wanted.then(|| self.connections.iter().map(policy).collect())
     }
 
-    /// UDP receivers sleep until there is more than one datagram.
-    fn gather(&self) -> Option<Gather> {
+    /// Receivers by this protocol may make their sleeps longer.
+    fn may_gather(&self, protocol: Protocol) -> bool {
         let options = self.plan.options();
-        let wanted = (options.role, options.protocol) == (Role::Receive, Protocol::Udp)
+        (options.role, options.protocol) == (Role::Receive, protocol)
             && options.engine != EngineChoice::Classic
             && !options.busy_poll
-            && !options.without.minimum_wait;
+            && !options.without.minimum_wait
+    }
+
+    /// UDP receivers sleep until there is more than one datagram.
+    fn gather(&self) -> Option<Gather> {
         // What one turn fetches, and what the buffers take without being handed back.
         let most = DONE_MAX.min(usize::from(self.plan.layout().buffers));
-        wanted.then(|| Gather::new(socket::buffers(self.socket(0)).receive, most as u64, Instant::now()))
+        let buffer = || socket::buffers(self.socket(0)).receive;
+        self.may_gather(Protocol::Udp).then(|| Gather::new(buffer(), most as u64, Instant::now()))
+    }
+
+    /// Receivers of more streams than have marks sleep until there is something of several.
+    fn gather_streams(&self) -> Option<GatherStreams> {
+        let (flows, buffer) = (self.connections.len(), || socket::buffers(self.socket(0)).receive);
+        let wanted = self.may_gather(Protocol::Tcp) && self.plan.layout().flows > MARKED_FLOWS_MAX;
+        wanted.then(|| GatherStreams::new(flows, buffer(), Instant::now()))
     }
 
     /// The measured part.

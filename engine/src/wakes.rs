@@ -1,5 +1,5 @@
-//! How seldom a receiver is woken: the choices of [`crate::low_water`] and of [`Gather`], for all flows of a
-//! worker.
+//! How seldom a receiver is woken: the choices of [`crate::low_water`], of [`Gather`] and of
+//! [`GatherStreams`], for all flows of a worker.
 //!
 //! Sees what came and when; sets low-water marks through what it is given, and says how long sleeps shall
 //! last.
@@ -27,8 +27,8 @@ pub(crate) trait Wakes {
     fn resume(&mut self);
 }
 
-/// Most flows of a worker that have low-water marks. With more of them a wake-up finds several with data
-/// anyway, and to keep a mark for each would cost more than it saves.
+/// Most flows of a worker that have low-water marks. With more of them to keep a mark for each would cost
+/// more than it saves; then sleeps are made longer instead: [`GatherStreams`].
 pub(crate) const MARKED_FLOWS_MAX: u32 = 16;
 
 /// Low-water marks for the flows of a worker.
@@ -96,12 +96,41 @@ pub(crate) struct Gather {
     buffer: u64,
     /// Datagrams that one wake-up can take away.
     most: u64,
-    since: Instant,
     datagrams: u64,
     bytes: u64,
+    sleeps: Sleeps,
+}
+
+/// The shortest length of sleeps, as it is chosen anew after each interval.
+#[derive(Debug)]
+struct Sleeps {
+    since: Instant,
     at_least: Duration,
     /// The longest that was in force.
     longest: Duration,
+}
+
+impl Sleeps {
+    fn new(since: Instant) -> Self {
+        Self { since, at_least: Duration::ZERO, longest: Duration::ZERO }
+    }
+
+    /// How long the interval took, if it is over.
+    fn over(&self, now: Instant) -> Option<Duration> {
+        let passed = now.saturating_duration_since(self.since);
+        (passed >= INTERVAL).then_some(passed)
+    }
+
+    /// Begins the next interval. The length from now on, if it is another one worth the name.
+    fn choose(&mut self, wanted: Duration, now: Instant) -> Option<Duration> {
+        self.since = now;
+        if wanted.abs_diff(self.at_least) <= self.at_least / 4 {
+            return None;
+        }
+        self.at_least = wanted;
+        self.longest = self.longest.max(wanted);
+        Some(wanted)
+    }
 }
 
 /// Time over which the rate is observed.
@@ -118,20 +147,12 @@ impl Gather {
     /// For a socket whose SO_RCVBUF is `buffer` bytes, and a loop that takes away so many datagrams a
     /// wake-up.
     pub(crate) fn new(buffer: u32, most: u64, now: Instant) -> Self {
-        Self {
-            buffer: u64::from(buffer),
-            most,
-            since: now,
-            datagrams: 0,
-            bytes: 0,
-            at_least: Duration::ZERO,
-            longest: Duration::ZERO,
-        }
+        Self { buffer: u64::from(buffer), most, datagrams: 0, bytes: 0, sleeps: Sleeps::new(now) }
     }
 
     /// The longest that sleeps were made to last.
     pub(crate) fn longest(&self) -> Duration {
-        self.longest
+        self.sleeps.longest
     }
 
     /// What fits the rate of the last interval.
@@ -165,18 +186,84 @@ impl Wakes for Gather {
                 self.bytes += u64::from(bytes);
             }
         }
-        let passed = now.saturating_duration_since(self.since);
-        if passed < INTERVAL {
-            return None;
-        }
+        let passed = self.sleeps.over(now)?;
         let wanted = self.choose(passed);
-        (self.since, self.datagrams, self.bytes) = (now, 0, 0);
-        if wanted.abs_diff(self.at_least) <= self.at_least / 4 {
-            return None;
+        (self.datagrams, self.bytes) = (0, 0);
+        self.sleeps.choose(wanted, now)
+    }
+
+    fn let_go(&mut self) -> bool {
+        false
+    }
+
+    fn resume(&mut self) {}
+}
+
+/// How long the sleeps of a receiver of many streams last at least, so that a wake-up finds several that have
+/// something, and more of each.
+///
+/// While it sleeps nothing is taken out, so the busiest stream's buffer must have room for what comes
+/// meanwhile, or its sender would stop.
+#[derive(Debug)]
+pub(crate) struct GatherStreams {
+    /// Bytes that a stream's buffer holds.
+    buffer: u64,
+    /// Bytes of this interval, by flow.
+    bytes: Vec<u64>,
+    sleeps: Sleeps,
+}
+
+/// Longest sleep for gathering streams: the end of a run and its samples are late by no more.
+const LONGEST_OF_STREAMS: Duration = Duration::from_millis(10);
+/// Most bytes of all streams to gather. Waking once for so much costs nothing that can be measured, and what
+/// is copied while it is still in the cache is cheaper: as much as the highest low-water mark.
+const GATHERED_MAX: u64 = 256 << 10;
+/// A shorter sleep than this saves less than the timer costs that ends it.
+const SHORTEST_OF_STREAMS: Duration = Duration::from_micros(100);
+
+impl GatherStreams {
+    /// For so many streams whose SO_RCVBUF is `buffer` bytes.
+    pub(crate) fn new(flows: usize, buffer: u32, now: Instant) -> Self {
+        Self { buffer: buffer.into(), bytes: vec![0; flows], sleeps: Sleeps::new(now) }
+    }
+
+    /// The longest that sleeps were made to last.
+    pub(crate) fn longest(&self) -> Duration {
+        self.sleeps.longest
+    }
+
+    /// What fits the rates of the last interval.
+    fn choose(&self, passed: Duration) -> Duration {
+        let time_of = |room: u64, came: u64| {
+            let nanoseconds = passed.as_nanos() * u128::from(room) / u128::from(came.max(1));
+            Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+        };
+        let busiest = self.bytes.iter().copied().max().unwrap_or(0);
+        if busiest == 0 {
+            return Duration::ZERO;
         }
-        self.at_least = wanted;
-        self.longest = self.longest.max(wanted);
-        Some(wanted)
+        let wanted = time_of(self.buffer / BUFFER_SHARE, busiest)
+            .min(time_of(GATHERED_MAX, self.bytes.iter().sum()))
+            .min(LONGEST_OF_STREAMS);
+        if wanted < SHORTEST_OF_STREAMS { Duration::ZERO } else { wanted }
+    }
+}
+
+impl Wakes for GatherStreams {
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn woken(&mut self, done: &[Done], now: Instant) -> Option<Duration> {
+        for done in done.iter().filter(|done| done.token.kind == Kind::Receive) {
+            if let Some(bytes) = self.bytes.get_mut(done.token.flow as usize) {
+                *bytes += u64::from(done.result.unwrap_or(0));
+            }
+        }
+        let passed = self.sleeps.over(now)?;
+        let wanted = self.choose(passed);
+        self.bytes.fill(0);
+        self.sleeps.choose(wanted, now)
     }
 
     fn let_go(&mut self) -> bool {
@@ -200,7 +287,10 @@ mod tests {
     fn each_flow_has_the_mark_of_its_own_rate() {
         let start = Instant::now();
         let set = std::cell::RefCell::new(Vec::new());
-        let note = |flow, mark| set.borrow_mut().push((flow, mark));
+        let note = |flow, mark| {
+            set.borrow_mut().push((flow, mark));
+            mark
+        };
         let mut marks = Marks::new(vec![LowWater::new(None, start), LowWater::new(None, start)], &note);
         for turn in 1..=25 {
             let done = [received(0, 1000), received(1, 1000), received(1, 1000), received(7, 1)];
@@ -242,8 +332,8 @@ mod tests {
         assert_eq!(chosen(16 << 20, 1472, 1_000_000), Duration::from_micros(128));
     }
 
-    /// Sleeps chosen for streams of which one brings so many times as much as each other one, at so many bytes
-    /// a millisecond together.
+    /// Sleeps chosen for streams of which one brings so many times as much as each other one, at so many
+    /// bytes a millisecond together.
     fn chosen_of_streams(buffer: u32, flows: u32, times: u32, bytes: u32) -> Duration {
         let start = Instant::now();
         let mut gather = GatherStreams::new(flows as usize, buffer, start);

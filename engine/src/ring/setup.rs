@@ -22,6 +22,7 @@ use crate::outcome::Operations;
 use crate::plan::{Plan, PlanOptions, Protocol, Role, SendPath, Without};
 use crate::refusal::{self, Refusal, System};
 use crate::sys::{Errno, error_name};
+use crate::wakes::MARKED_FLOWS_MAX;
 
 /// Submission queue entries of one flow: the largest batch, its cancel, a receive and the watch on the stop
 /// event. Many flows may have more, so that one turn of theirs is one submission.
@@ -48,7 +49,7 @@ pub(crate) fn open(plan: &Plan, degraded: &mut Vec<Degraded>) -> Result<Ring, Er
     let without = plan.options().without;
     let (uring, mut facts) =
         build_patiently(plan.layout(), plan.options(), degraded).map_err(|error| refusal(&error))?;
-    note_minimum_wait(plan.options(), &facts, degraded);
+    note_minimum_wait(plan, &facts, degraded);
     if let Err(missing) = probe(&uring, plan.options()) {
         let reason = format!("the kernel lacks {missing}");
         let setting = "the kernel's release";
@@ -268,14 +269,16 @@ pub(super) fn bare() -> Result<IoUring, Error> {
         .map_err(|error| refusal(&error))
 }
 
-/// A receiver of datagrams is what would use a shortest sleep.
-fn note_minimum_wait(options: &PlanOptions, facts: &UringFacts, degraded: &mut Vec<Degraded>) {
-    let receives = (options.role, options.protocol) == (Role::Receive, Protocol::Udp);
+/// A receiver of datagrams is what would use a shortest sleep, and one of many streams.
+fn note_minimum_wait(plan: &Plan, facts: &UringFacts, degraded: &mut Vec<Degraded>) {
+    let options = plan.options();
+    let gathers = options.protocol == Protocol::Udp || plan.layout().flows > MARKED_FLOWS_MAX;
+    let receives = options.role == Role::Receive && gathers;
     if receives && !facts.minimum_wait && !options.without.minimum_wait {
         degraded.push(Degraded {
             feature: "minimum wait",
             reason: "the kernel lacks MIN_TIMEOUT (Linux 6.12)".to_owned(),
-            instead: "a wake-up for each datagram that comes while it sleeps",
+            instead: "a wake-up for each datagram or segment that comes while it sleeps",
         });
     }
 }

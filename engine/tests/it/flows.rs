@@ -8,7 +8,9 @@ use ringperf_engine::outcome::End;
 use ringperf_engine::plan::{Length, Role};
 use ringperf_engine::{EngineChoice, Outcome, Plan, PlanOptions, prepare};
 
-use crate::support::{CLASSIC, EPOLL, URING, Way, connect, listen, run_pair, uring_or_skip, ways};
+use crate::support::{
+    CLASSIC, EPOLL, SOON, URING, Way, assert_some_run, connect, listen, run_pair, skip, uring_or_skip, ways,
+};
 
 /// A checked run of so many flows over so many workers at either end.
 fn spread(way: Way, flows: u32, workers: u32, change: impl Fn(&mut PlanOptions)) -> (Outcome, Outcome) {
@@ -101,32 +103,35 @@ fn a_flow_that_fails_is_told_and_the_others_go_on() {
 #[test]
 fn a_flow_whose_peer_does_not_close_times_out_alone() {
     for way in ways("a_flow_whose_peer_does_not_close_times_out_alone") {
+        let drain_timeout = Duration::from_millis(300);
         let options = PlanOptions {
             flows: 2,
             message_bytes: 1000,
             length: Length::Bytes(20_000),
-            drain_timeout: Duration::from_millis(300),
+            drain_timeout,
             ..way.options(Role::Send, connect())
         };
         let prepared = prepare(&Plan::new(options).unwrap()).unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();
         let outcome = std::thread::scope(|scope| {
-            scope.spawn(move || {
+            let peer = scope.spawn(move || {
                 let (mut reads, _) = listener.accept().unwrap();
                 let (silent, _) = listener.accept().unwrap();
                 let mut bytes = Vec::new();
                 reads.read_to_end(&mut bytes).unwrap();
                 assert_eq!(bytes.len(), 10_000);
                 drop(reads);
-                std::thread::sleep(Duration::from_millis(600));
-                drop(silent);
+                // Gives the connection back, which stays open until the run is over.
+                silent
             });
-            prepared.run(Some(target)).unwrap()
+            let outcome = prepared.run(Some(target)).unwrap();
+            drop(peer.join().unwrap());
+            outcome
         });
         assert_eq!(outcome.end, End::DrainTimeout, "{}", way.name);
         assert_eq!(outcome.tally.bytes_sent, 20_000, "{}", way.name);
-        assert!(outcome.elapsed < Duration::from_millis(600), "{}: {:?}", way.name, outcome.elapsed);
+        assert!((drain_timeout..SOON).contains(&outcome.elapsed), "{}: {:?}", way.name, outcome.elapsed);
     }
 }
 
@@ -202,17 +207,58 @@ fn progress_is_read_off_at_the_interval() {
 #[test]
 fn a_tcp_senders_rate_is_kept_over_all_flows() {
     for way in ways("a_tcp_senders_rate_is_kept_over_all_flows") {
-        let (sent, received) = spread(way, 2, 1, |options| {
-            options.message_bytes = 4 << 10;
-            options.rate = Some(80_000_000);
+        let run = || {
+            let (sent, received) = spread(way, 2, 1, |options| {
+                options.message_bytes = 4 << 10;
+                options.rate = Some(80_000_000);
+                if options.role == Role::Send {
+                    options.length = Length::Time(Duration::from_secs(1));
+                }
+            });
+            assert_whole(way.name, 2, &sent, &received);
+            let rate = sent.tally.bytes_sent as f64 * 8.0 / sent.elapsed.as_secs_f64();
+            assert!(rate < 88e6, "{}: {rate}", way.name);
+            // What others took of the machine for longer than is caught up with is missing. What the kernel
+            // has left to send at the end is little.
+            rate > 72e6 && sent.elapsed < Duration::from_millis(1300)
+        };
+        assert_some_run(run, way.name);
+    }
+}
+
+/// With more flows than have low-water marks, sleeps are made longer where the kernel can.
+#[test]
+fn many_flows_wake_their_receiver_seldom() {
+    const TEST: &str = "many_flows_wake_their_receiver_seldom";
+    if !uring_or_skip(TEST) {
+        return;
+    }
+    let wakeups = |minimum_wait: bool| {
+        let (sent, received) = spread(URING, 32, 1, |options| {
+            options.message_bytes = 1 << 10;
+            options.without.minimum_wait = minimum_wait;
             if options.role == Role::Send {
-                options.length = Length::Time(Duration::from_secs(1));
+                (options.engine, options.rate) = (EngineChoice::Epoll, Some(40_000_000));
+                options.length = Length::Time(Duration::from_millis(500));
             }
         });
-        assert_whole(way.name, 2, &sent, &received);
-        let rate = sent.tally.bytes_sent as f64 * 8.0 / sent.elapsed.as_secs_f64();
-        assert!(rate < 88e6 && rate > 40e6, "{}: {rate}", way.name);
+        assert_whole("many flows", 32, &sent, &received);
+        let gathers = received.facts.uring.as_ref().is_some_and(|uring| uring.minimum_wait);
+        assert_eq!(received.longest_gather > Duration::ZERO, gathers, "{:?}", received.longest_gather);
+        let named = received.facts.degraded.iter().any(|degraded| degraded.feature == "minimum wait");
+        assert_eq!(named, !gathers && !minimum_wait, "{:?}", received.facts.degraded);
+        (received.tally.operations.wakeups, gathers)
+    };
+    let (with, gathers) = wakeups(false);
+    if !gathers {
+        return skip(TEST, "min_wait", "the kernel has no min_wait_usec (Linux 6.12)");
     }
+    let run = || {
+        let ((with, _), (without, _)) = (wakeups(false), wakeups(true));
+        2 * with < without
+    };
+    assert!(with > 0);
+    assert_some_run(run, TEST);
 }
 
 #[test]
