@@ -303,6 +303,13 @@ fn datagrams() -> Row {
         needs: vec![NETPERF],
         contenders: vec![
             ours(OURS, ""),
+            // A shortest sleep is what only the ring has.
+            Contender::ringperf(
+                "ringperf, no minimum wait",
+                "udp-stream",
+                "--without minimum-wait",
+                &format!("--message {DATAGRAM_BYTES}"),
+            ),
             ours("ringperf, epoll", "--engine epoll"),
             ours("ringperf, classic", "--engine classic"),
             Contender::netperf("netperf", "UDP_STREAM", &options),
@@ -313,6 +320,7 @@ fn datagrams() -> Row {
             Metric::Loss,
             Metric::CpuReceiverDatagram,
             Metric::CpuBothDatagram,
+            Metric::Wakeups,
             Metric::Workers,
         ],
         targets: vec![
