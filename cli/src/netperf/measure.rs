@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringperf_engine::facts::SocketBuffers;
 use ringperf_engine::outcome::Sample;
-use ringperf_engine::plan::{Progress, Protocol, Role};
+use ringperf_engine::plan::{Progress, Role};
 use ringperf_engine::{End, Error, Outcome, Plan, PlanOptions, Prepared};
 use ringperf_proto::{ClientInput, ClientOutput, Length, RemoteOffer, RemoteResults, TestRequest};
 use signal_hook::consts::{SIGALRM, SIGINT};
@@ -311,18 +311,14 @@ fn results(course: &Course<'_>, exchange: &mut Exchange, begun: Instant) -> Resu
 
 /// The figures of a run, as netperf defines them.
 impl Run {
-    /// Bytes that are the result: what the receiver counted, and the sender where nobody else counts. Of
-    /// transactions, both directions as the netserver counted them.
+    /// Bytes that are the result: what the receiver counted. Without a netserver all that was sent is taken
+    /// to have arrived, datagrams too. Of transactions, both directions as the netserver counted them.
     pub(crate) fn result_bytes(&self) -> u64 {
         match (self.plan.role, &self.remote) {
             (Role::Request | Role::Send, Some(remote)) => {
                 remote.results.bytes_received.saturating_add(remote.results.bytes_sent)
             }
-            (Role::Send, None) => {
-                // Nobody counts datagrams that no netserver receives.
-                if self.plan.protocol == Protocol::Udp { 0 } else { self.local_bytes() }
-            }
-            (Role::Request, None) | (Role::Receive | Role::Respond, _) => self.local_bytes(),
+            (Role::Request | Role::Send, None) | (Role::Receive | Role::Respond, _) => self.local_bytes(),
         }
     }
 

@@ -214,6 +214,8 @@ fn tcp(course: &Course<'_>, last: &Run, means: &Iteration) -> TcpTable {
 fn udp(course: &Course<'_>, last: &Run, means: &Iteration, failed_sends: u64) -> UdpTable {
     let tally = last.outcome.as_ref().map(|outcome| outcome.tally).unwrap_or_default();
     let rate = |bytes: u64| course.unit.rate(bytes, last.elapsed);
+    // The second row is the netserver's own, and empty without one, whatever the result is taken to be.
+    let received = last.remote.as_ref().map_or(0, |_| last.result_bytes());
     UdpTable {
         send_buffer: course.buffers.send,
         receive_buffer: last.remote_buffers().receive,
@@ -223,7 +225,7 @@ fn udp(course: &Course<'_>, last: &Run, means: &Iteration, failed_sends: u64) ->
         failed_sends,
         received: last.remote.as_ref().map_or(0, |remote| remote.results.receives),
         send_rate: rate(tally.bytes_sent),
-        receive_rate: rate(last.result_bytes()),
+        receive_rate: rate(received),
         local_load: means.local,
         remote_load: means.remote,
     }

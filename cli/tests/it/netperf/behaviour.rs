@@ -320,6 +320,18 @@ fn datagrams_go_to_a_socket_without_netserver(pair: Pair) {
     assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{ended:?}");
     let row = figures(&ended.out, 1);
     assert!(row[3] > 0.0 && row[5] > 0.0, "{ended:?}");
+    // The netserver's row is empty, and yet the result is what was sent.
+    let row = figures(&ended.out, 0);
+    assert_eq!((row[0], &row[2..]), (0.0, &[0.0, 0.0][..]), "{ended:?}");
+    let selectors = ["-k", "THROUGHPUT,LOCAL_SEND_THROUGHPUT,REMOTE_RECV_THROUGHPUT"];
+    let ended = Netperf::new(pair.client, [&words[..], &selectors].concat()).ended();
+    let rate = |name: &str| {
+        let line = ended.out.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.and_then(|text| text.parse::<f64>().ok()).unwrap_or_else(|| panic!("no {name}: {ended:?}"))
+    };
+    assert!(rate("THROUGHPUT") > 0.0, "{ended:?}");
+    assert_eq!(rate("THROUGHPUT"), rate("LOCAL_SEND_THROUGHPUT"), "{ended:?}");
+    assert_eq!(rate("REMOTE_RECV_THROUGHPUT"), 0.0, "{ended:?}");
     let mut datagram = [0; 2000];
     assert_eq!(socket.recv(&mut datagram).expect("the first is there"), 1000);
 }
