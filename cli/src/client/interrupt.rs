@@ -1,4 +1,4 @@
-//! Signals that end a test: the first keeps what was measured, one that comes later ends the process.
+//! Signals that end a test: the first keeps what was measured, one that comes later may end the process.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,20 @@ use crate::error::{Class, Failure, signal_exit_code};
 /// process group.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
+/// What a signal does that comes later than the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Later {
+    /// Ends the process, result or not.
+    Ends,
+    /// Nothing: the result is waited for.
+    IsIgnored,
+}
+
 /// Hears the signals; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Interrupt {
     heard: Arc<Mutex<Heard>>,
+    later: Later,
 }
 
 #[derive(Default)]
@@ -33,11 +43,11 @@ impl Interrupt {
     ///
     /// # Errors
     /// ENV when the handlers cannot be installed.
-    pub(crate) fn install(signals: &[i32]) -> Result<Self, Failure> {
+    pub(crate) fn install(signals: &[i32], later: Later) -> Result<Self, Failure> {
         let failed =
             |error: &io::Error| Failure::io(Class::Environment, "install the signal handlers", error);
         let mut signals = Signals::new(signals).map_err(|error| failed(&error))?;
-        let interrupt = Self { heard: Arc::default() };
+        let interrupt = Self { heard: Arc::default(), later };
         let listener = interrupt.clone();
         std::thread::Builder::new()
             .name("signals".to_owned())
@@ -48,7 +58,7 @@ impl Interrupt {
 
     /// Hears nothing: for waits that are short, or that a signal is to be kept from.
     pub(crate) fn none() -> Self {
-        Self { heard: Arc::default() }
+        Self { heard: Arc::default(), later: Later::IsIgnored }
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -92,6 +102,7 @@ impl Interrupt {
     fn hear(&self, signal: i32) {
         let mut heard = self.heard();
         match heard.signal {
+            Some(_) if self.later == Later::IsIgnored => {}
             Some((_, first)) if first.elapsed() < SAME_SIGNAL => {}
             // Whoever signals twice does not want to wait for results. Our netserver's process ends with
             // ours.

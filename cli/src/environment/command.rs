@@ -20,7 +20,7 @@ use super::image::{self, Left};
 use super::journal::{Entry, Journal};
 use super::owner::{Life, Owner};
 use super::{DATA_PORT, Kind, Options, Reached};
-use crate::client::interrupt::Interrupt;
+use crate::client::interrupt::{Interrupt, Later};
 use crate::error::{Class, Failure, FailureJson};
 use crate::record::{RECORD_VERSION, Tool};
 use crate::render;
@@ -100,7 +100,7 @@ struct Up<'a> {
 
 fn up(kind: Kind, options: Options, json: bool, command: &[String]) -> Result<Told, Failure> {
     // From here on a signal ends the wait below, not the process with a container left behind.
-    let interrupt = Interrupt::install(&[SIGINT, SIGTERM])?;
+    let interrupt = Interrupt::install(&[SIGINT, SIGTERM], Later::Ends)?;
     let mut environment = super::make(kind, kind.word(), options);
     let reached = environment.up()?;
     let measure = measure(&reached);

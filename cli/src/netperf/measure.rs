@@ -25,7 +25,7 @@ use super::traffic::TestName;
 use super::units::Unit;
 use crate::bridge::METHOD_PROC_STAT;
 use crate::client::exchange::Exchange;
-use crate::client::interrupt::Interrupt;
+use crate::client::interrupt::{Interrupt, Later};
 use crate::netperf_cpu::{online, utilisation};
 use crate::record::MachineCost;
 
@@ -190,7 +190,8 @@ impl<'a> Iterations<'a> {
         if let Some(interrupt) = &self.interrupt {
             return Ok(interrupt.clone());
         }
-        let installed = Interrupt::install(&[SIGINT, SIGALRM])
+        // Who sends these wants the result, and SIGTERM is for who does not.
+        let installed = Interrupt::install(&[SIGINT, SIGALRM], Later::IsIgnored)
             .map_err(|failure| Ending::new(FAILED).complaint(format!("netperf: {failure}")))?;
         Ok(self.interrupt.insert(installed).clone())
     }

@@ -26,7 +26,7 @@ use ringperf_proto::{RemoteResults, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::client::deadline::Deadlines;
-use crate::client::interrupt::{Interrupt, signal_name};
+use crate::client::interrupt::{Interrupt, Later, signal_name};
 use crate::cores;
 use crate::error::{Class, Failure, errno_text};
 use crate::passphrase::{Passphrase, Unfit};
@@ -63,7 +63,7 @@ impl Bench {
             family: args.family()?,
             key: key(args)?,
             deadlines: Deadlines::new(args.deadline_ms.map(Duration::from_millis)),
-            interrupt: Interrupt::install(&[SIGINT, SIGTERM])?,
+            interrupt: Interrupt::install(&[SIGINT, SIGTERM], Later::Ends)?,
         })
     }
 

@@ -2,9 +2,9 @@
 //! standard error, exit status.
 //!
 //! [`golden`] holds whole outputs against recorded ones, [`study`] runs the loops that the project began
-//! with, [`behaviour`] and [`transactions`] have what neither can show. Every expectation is also held
-//! against stock netperf with stock netserver where those are installed, so that a failure of ours is no
-//! mistake of the test.
+//! with, [`behaviour`], [`signals`] and [`transactions`] have what neither can show. Every expectation is
+//! also held against stock netperf with stock netserver where those are installed, so that a failure of ours
+//! is no mistake of the test.
 
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
@@ -36,6 +36,7 @@ mod behaviour;
 mod golden;
 mod mask;
 mod patched;
+mod signals;
 mod study;
 mod transactions;
 

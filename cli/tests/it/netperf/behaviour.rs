@@ -1,5 +1,5 @@
-//! What no recorded output shows: counts and costs that must fit together, signals, netservers that die,
-//! sinks without a netserver, our programs with stock ones.
+//! What no recorded output shows: counts and costs that must fit together, netservers that die, sinks without
+//! a netserver, our programs with stock ones.
 //!
 //! A behaviour is a function of whose client and whose server. Each is tested for ours, and for stock netperf
 //! with stock netserver, which shows that it is expected rightly.
@@ -29,8 +29,6 @@ behaviours! {
     a_socket_buffer_of_0_is_the_kernels_least
     service_demand_follows_from_utilisation_and_rate
     confidence_runs_as_often_as_needed
-    an_interrupt_ends_with_the_result
-    a_signal_before_the_traffic_ends_without_a_result
     a_sink_without_netserver_gets_what_is_counted
     a_source_without_netserver_is_received_from
     datagrams_go_to_a_socket_without_netserver
@@ -64,7 +62,7 @@ fn measured(pair: Pair, words: &[&str]) -> String {
 }
 
 /// Rate and counts of a result are positive, at both ends where both are told.
-fn assert_positive(test: &str, out: &str) {
+pub(super) fn assert_positive(test: &str, out: &str) {
     let positive = if test == "UDP_STREAM" {
         let (sent, received) = (figures(out, 1), figures(out, 0));
         assert_eq!((sent.len(), received.len()), (6, 4), "{out}");
@@ -228,48 +226,6 @@ fn confidence_runs_as_often_as_needed(pair: Pair) {
         ended.out.lines().find_map(|line| line.strip_prefix("!!! Confidence intervals: Throughput      : "));
     let width: f64 = width.and_then(|text| text.strip_suffix('%')?.parse().ok()).expect("a width");
     assert!(width > 0.001, "{ended:?}");
-}
-
-fn a_signal_before_the_traffic_ends_without_a_result(pair: Pair) {
-    let server = Server::start(pair.server, LOOPBACK, &[]);
-    let port = server.port().to_string();
-    // Not SIGINT, which whoever runs the tests may have us ignore.
-    let words = ["-H", "127.0.0.1", "-p", &port, "-l", "1", "-s", "60"];
-    let measuring = Netperf::new(pair.client, words).start();
-    std::thread::sleep(Duration::from_millis(800));
-    measuring.signal("ALRM");
-    let ended = measuring.ended();
-    assert_eq!((ended.status, ended.out.as_str(), ended.err.as_str()), (128 + 14, "", ""), "{ended:?}");
-}
-
-fn an_interrupt_ends_with_the_result(pair: Pair) {
-    let server = Server::start(pair.server, LOOPBACK, &[]);
-    let port = server.port().to_string();
-    // Where the netserver sends, netperf has its result at once but waits for the netserver's own timer.
-    let runs = [("TCP_MAERTS", "INT", "4"), ("UDP_STREAM", "INT", "60"), ("TCP_STREAM", "ALRM", "60")];
-    for (test, name, length) in runs {
-        let interrupt = || {
-            let words = ["-H", "127.0.0.1", "-p", &port, "-l", length, "-t", test];
-            let measuring = Netperf::new(pair.client, words).start();
-            std::thread::sleep(Duration::from_secs(1));
-            measuring.signal(name);
-            measuring.ended()
-        };
-        // The stock client's own timer goes on, and ends its wait for the results where they come no earlier.
-        let cut_short = |ended: &Ended| pair.client == Maker::Stock && ended.out.contains(". errno 4 ");
-        let mut ended = interrupt();
-        for _ in 0..3 {
-            if cut_short(&ended) {
-                ended = interrupt();
-            }
-        }
-        assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{ended:?}");
-        assert!(ended.took < Duration::from_secs(15), "{ended:?}");
-        assert_positive(test, &ended.out);
-        let elapsed = figures(&ended.out, usize::from(test == "UDP_STREAM"));
-        let elapsed = elapsed[if test == "UDP_STREAM" { 2 } else { 3 }];
-        assert!(elapsed > 0.1 && elapsed < 3.5, "{ended:?}");
-    }
 }
 
 fn a_sink_without_netserver_gets_what_is_counted(pair: Pair) {
