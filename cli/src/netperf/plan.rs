@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ringperf_engine::facts::SocketBuffers;
 use ringperf_engine::plan::{
-    Bursts, Connections, DATAGRAM_BYTES_MAX, Endpoint, Every, Length, Protocol, Role, SocketOptions,
-    Transaction, WorkUnit,
+    Bursts, Connections, DATAGRAM_BYTES_MAX, Endpoint, Every, Length, MESSAGE_BYTES_MAX, Protocol, Role,
+    SocketOptions, Transaction, WorkUnit,
 };
 use ringperf_engine::{EngineChoice, PlanOptions};
 use ringperf_proto::{ClassicTest, IpVersion, Length as WireLength, OmniTest, Test, TestRequest};
@@ -113,7 +113,7 @@ impl Course<'_> {
             Role::Receive | Role::Respond => options
                 .response_bytes
                 .or(options.receive_bytes.local)
-                .unwrap_or(or_unknown(self.buffers.receive)),
+                .unwrap_or(message_of(self.buffers.receive)),
             Role::Request => options.request_bytes.unwrap_or(1),
             Role::Send if self.name == TestName::TcpSendfile => self.shown_send_bytes(),
             Role::Send => {
@@ -134,12 +134,12 @@ impl Course<'_> {
     /// The same of our receives, with `-M` and the response size.
     pub(crate) fn shown_receive_bytes(&self) -> u32 {
         let streams = self.traffic.role() == Role::Receive && self.options.response_bytes.is_none();
-        let unset = if streams { or_unknown(self.buffers.receive) } else { 0 };
+        let unset = if streams { message_of(self.buffers.receive) } else { 0 };
         self.options.receive_bytes.local.unwrap_or(unset)
     }
 
     fn send_default(&self) -> u32 {
-        let buffer = or_unknown(self.buffers.send);
+        let buffer = message_of(self.buffers.send);
         match self.traffic.protocol {
             Protocol::Tcp => buffer,
             Protocol::Udp => buffer.min(DATAGRAM_BYTES_MAX),
@@ -386,8 +386,9 @@ fn ip_version(address: SocketAddr) -> IpVersion {
     if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 }
 }
 
-fn or_unknown(buffer: u32) -> u32 {
-    if buffer == 0 { MESSAGE_BYTES_UNKNOWN } else { buffer }
+/// Bytes of a message that nobody gave a size: those of the socket buffer, as far as a message can have them.
+fn message_of(buffer: u32) -> u32 {
+    if buffer == 0 { MESSAGE_BYTES_UNKNOWN } else { buffer.min(MESSAGE_BYTES_MAX) }
 }
 
 #[cfg(test)]

@@ -77,6 +77,24 @@ fn a_datagram_is_as_large_as_it_can_be_and_no_larger_unasked() {
     assert_eq!(sizes("-- -m 65508"), (65_508, false));
 }
 
+#[test]
+fn a_message_of_a_huge_socket_buffer_is_as_large_as_it_may_be() {
+    let buffers = SocketBuffers { send: 64 << 20, receive: 64 << 20 };
+    for line in ["", "-t TCP_SENDFILE", "-t TCP_MAERTS", "-t OMNI -- -d recv"] {
+        let plan = |course: &Course<'_>| {
+            let shown = course.shown_send_bytes().max(course.shown_receive_bytes());
+            (course.message_bytes(), shown, course.plan(course.local.address()))
+        };
+        let (bytes, shown, plan) = with_buffers(buffers, line, plan);
+        assert_eq!((bytes, shown), (16 << 20, 16 << 20), "{line}");
+        assert!(ringperf_engine::Plan::new(plan).is_ok(), "{line}");
+    }
+    // What was asked for is not made smaller; the engine refuses it.
+    let sizes = |line| with_buffers(buffers, line, |course| course.message_bytes());
+    assert_eq!(sizes("-- -m 17M"), 17 << 20);
+    assert_eq!(sizes("-t TCP_MAERTS -- -M ,17M"), 17 << 20);
+}
+
 /// Widths as a stock netperf 2.7.0 sent them for these command lines.
 #[test]
 fn widths_are_those_that_netperf_tells() {
