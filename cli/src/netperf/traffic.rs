@@ -141,6 +141,11 @@ impl Traffic {
         self.sends && self.receives
     }
 
+    /// This end sends messages or requests, and when, it may choose.
+    pub(crate) fn has_pace(self) -> bool {
+        self.sends && !self.each
+    }
+
     /// The direction, as selectors name it.
     pub(crate) fn direction(self) -> Direction {
         match (self.each, self.sends, self.receives) {

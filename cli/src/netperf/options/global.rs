@@ -9,7 +9,9 @@ use ringperf_proto::Length;
 
 use super::getopt::{Argument, Entry, Value};
 use super::size::{both, first, first_of_names, interval_us, leading_float, size, type_of_service};
-use super::{Directions, Family, Host, Interim, Pair, Scan, Stream, cut, positive, set, usage};
+use super::{
+    Directions, Family, Host, Interim, Options, Pair, Said, Scan, Stream, cut, positive, set, usage,
+};
 use crate::netperf::traffic::TestName;
 
 /// Iterations netperf allows at most, and wants at least where several are asked for.
@@ -174,7 +176,6 @@ pub(super) const TABLE: &[Entry<Scan>] = &[
 
 /// What can be said only after all of them have been read.
 pub(super) fn finish(scan: &mut Scan) {
-    settle_pacing(scan);
     if scan.options.no_control {
         // Nobody is there to set them.
         let unset = Directions { send: -1, receive: -1 };
@@ -216,7 +217,7 @@ fn length(length: i32) -> Length {
 }
 
 /// What netperf's Debian build says to either half of what makes local pacing. Here it paces where both are
-/// given.
+/// given to who has a pace.
 const NO_BURSTS: &str = "Packet burst size is not compiled in. \n";
 const NO_INTERVALS: &str = "Packet rate control is not compiled in.\n";
 
@@ -241,12 +242,13 @@ fn interval(scan: &mut Scan, value: &Value<'_>) {
     set(&mut scan.options.interval_us.remote, remote.map(|half| interval_us(half).cast_unsigned()));
 }
 
-/// Local pacing takes both of its halves; one alone leaves netperf's sentence and no pacing.
-fn settle_pacing(scan: &mut Scan) {
-    if scan.options.burst.local > 0 && scan.options.interval_us.local > 0 {
-        scan.said.texts.retain(|(_, text)| text != NO_BURSTS && text != NO_INTERVALS);
+/// Local pacing takes both of its halves, and a test in which this end has a pace. Else netperf's sentences
+/// stay in `said`, and there is none.
+pub(super) fn settle_pacing(options: &mut Options, said: &mut Said) {
+    if options.burst.local > 0 && options.interval_us.local > 0 && options.traffic.has_pace() {
+        said.texts.retain(|(_, text)| text != NO_BURSTS && text != NO_INTERVALS);
     } else {
-        (scan.options.burst.local, scan.options.interval_us.local) = (0, 0);
+        (options.burst.local, options.interval_us.local) = (0, 0);
     }
 }
 

@@ -340,7 +340,7 @@ pub(crate) fn parse(argv0: &OsStr, words: Vec<OsString>) -> Parsed {
         scan.said.end(1, Stream::Err, format!("{program}: {complaint}\n{}", usage::global()));
     });
     global::finish(&mut scan);
-    let (mut options, global) = (scan.options, scan.said);
+    let (mut options, mut global) = (scan.options, scan.said);
 
     let mut said = Said::default();
     if let (None, Ok(test)) = (global.exit, &options.test) {
@@ -365,6 +365,8 @@ pub(crate) fn parse(argv0: &OsStr, words: Vec<OsString>) -> Parsed {
             options.length = Length::Transactions(count);
         }
     }
+    // Whether there is a pace to set, OMNI's own options decide.
+    global::settle_pacing(&mut options, &mut global);
     command.extend(words);
     options.command = command;
     Parsed { options, global, test: said }

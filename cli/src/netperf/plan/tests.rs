@@ -95,6 +95,31 @@ fn a_message_of_a_huge_socket_buffer_is_as_large_as_it_may_be() {
     assert_eq!(sizes("-t TCP_MAERTS -- -M ,17M"), 17 << 20);
 }
 
+#[test]
+fn only_an_end_that_chooses_when_it_sends_has_bursts() {
+    for (line, paces) in [
+        ("-t TCP_STREAM", true),
+        ("-t UDP_STREAM", true),
+        ("-t TCP_SENDFILE", true),
+        ("-t TCP_RR", true),
+        ("-t UDP_RR", true),
+        ("-t TCP_MAERTS", false),
+        ("-t TCP_CRR", false),
+        ("-t TCP_CC", false),
+        ("-t OMNI -- -d send", true),
+        ("-t OMNI -- -d rr", true),
+        ("-t OMNI -- -d recv", false),
+        ("-t OMNI -- -d recv -T udp", false),
+        ("-t OMNI -- -c", false),
+        ("-t OMNI -- -c -d rr", false),
+    ] {
+        let plan = with(&format!("-b 3 -w 100 {line}"), |course| course.plan(course.local.address()));
+        assert_eq!(plan.bursts.is_some(), paces, "{line}");
+        let plan = ringperf_engine::Plan::new(plan);
+        assert!(plan.is_ok(), "{line}: {:?}", plan.err());
+    }
+}
+
 /// Widths as a stock netperf 2.7.0 sent them for these command lines.
 #[test]
 fn widths_are_those_that_netperf_tells() {

@@ -22,6 +22,7 @@ behaviours! {
     interim_results_add_up_to_the_result
     part_of_an_address_may_be_left_to_chance
     another_protocol_than_the_name_says_is_used
+    pacing_is_without_effect_where_this_end_has_no_pace
 }
 
 /// The values of these selectors, in their order.
@@ -211,6 +212,26 @@ fn a_connection_that_fails_is_tried_again_where_that_is_asked_for() {
         let ended = run(&["-U"]);
         assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{engine}: {ended:?}");
         assert!(figures(&ended.out, 1)[5] > 0.0, "{engine}: {ended:?}");
+    }
+}
+
+fn pacing_is_without_effect_where_this_end_has_no_pace(pair: Pair) {
+    let server = Server::start(pair.server, LOOPBACK, &[]);
+    let port = server.port().to_string();
+    let sentences = "Packet burst size is not compiled in. \nPacket rate control is not compiled in.\n";
+    let cases: [&[&str]; 5] = [
+        &["-t", "TCP_MAERTS", "-l", "1"],
+        &["-t", "TCP_CRR", "-l", "-50"],
+        &["-t", "TCP_CC", "-l", "-50"],
+        &["-t", "OMNI", "-l", "1", "--", "-d", "recv"],
+        &["-t", "OMNI", "-l", "-50", "--", "-c"],
+    ];
+    for words in cases {
+        let words = [&["-H", "127.0.0.1", "-p", &port, "-b", "3", "-w", "100"], words].concat();
+        let ended = Netperf::new(pair.client, &words).ended();
+        assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{words:?}: {ended:?}");
+        assert!(ended.out.starts_with(sentences), "{words:?}: {ended:?}");
+        assert!(!ended.out.contains(" : interval"), "{words:?}: {ended:?}");
     }
 }
 
