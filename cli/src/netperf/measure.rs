@@ -120,7 +120,7 @@ impl<'a> Iterations<'a> {
         };
         let (plan, prepared) = self.prepare(local, progress).map_err(|error| failed(&error))?;
         let offer = self.request(&prepared, data_peer)?;
-        std::thread::sleep(course.options.pause);
+        std::thread::sleep(course.pause());
         let interrupt = self.interrupt()?;
         interrupt.begin(prepared.stop());
         if let Some(offer) = &offer {

@@ -151,6 +151,11 @@ impl Course<'_> {
         self.traffic.sends
     }
 
+    /// How long the traffic waits once it is agreed on. The tests that kept their own code do not.
+    pub(crate) fn pause(&self) -> Duration {
+        if self.name.option_set() == OptionSet::Omni { self.options.pause } else { Duration::ZERO }
+    }
+
     /// Whether datagrams come here unasked.
     pub(crate) fn awaits_datagrams(&self) -> bool {
         self.traffic.protocol == Protocol::Udp && self.traffic.role() == Role::Receive

@@ -120,6 +120,17 @@ fn only_an_end_that_chooses_when_it_sends_has_bursts() {
     }
 }
 
+#[test]
+fn a_pause_is_of_the_tests_that_run_on_omni() {
+    let pause = |test: &str| with(&format!("-s 3 -t {test}"), |course| course.pause());
+    for test in ["TCP_STREAM", "TCP_MAERTS", "TCP_RR", "TCP_CRR", "UDP_STREAM", "UDP_RR", "OMNI"] {
+        assert_eq!(pause(test), Duration::from_secs(3), "{test}");
+    }
+    for test in ["TCP_SENDFILE", "TCP_CC", "TCP_MSS"] {
+        assert_eq!(pause(test), Duration::ZERO, "{test}");
+    }
+}
+
 /// Widths as a stock netperf 2.7.0 sent them for these command lines.
 #[test]
 fn widths_are_those_that_netperf_tells() {

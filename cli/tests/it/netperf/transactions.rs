@@ -23,6 +23,7 @@ behaviours! {
     part_of_an_address_may_be_left_to_chance
     another_protocol_than_the_name_says_is_used
     pacing_is_without_effect_where_this_end_has_no_pace
+    a_pause_is_of_the_tests_that_run_on_omni
 }
 
 /// The values of these selectors, in their order.
@@ -178,6 +179,20 @@ fn another_protocol_than_the_name_says_is_used(pair: Pair) {
     let values = selected(pair, &["-l", "1", "-t", "TCP_RR"], &["-T", "udp"], "THROUGHPUT,TRANSPORT_MSS");
     assert!(values[0] > 0.0, "{values:?}");
     assert_eq!(values[1], -1.0);
+}
+
+fn a_pause_is_of_the_tests_that_run_on_omni(pair: Pair) {
+    let server = Server::start(pair.server, LOOPBACK, &[]);
+    let port = server.port().to_string();
+    let took = |test, length| {
+        let words = ["-H", "127.0.0.1", "-p", &port, "-s", "5", "-t", test, "-l", length];
+        let ended = Netperf::new(pair.client, words).ended();
+        assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{ended:?}");
+        ended.took
+    };
+    assert!(took("TCP_MSS", "1") < Duration::from_secs(4));
+    assert!(took("TCP_SENDFILE", "1") < Duration::from_secs(4));
+    assert!(took("TCP_RR", "-10") >= Duration::from_secs(5));
 }
 
 /// Answers one byte with one on each connection, and closes it first.
