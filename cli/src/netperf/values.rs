@@ -125,7 +125,10 @@ fn local(course: &Course<'_>, last: &Run, load: Option<MachineLoad>, names: bool
         receive_bytes: Some(course.shown_receive_bytes()),
         cpu: local_cpu(last, load),
         cpu_bind: options.cpu.local,
-        retransmits: transport.map_or(-1, |transport| transport.retransmits.into()),
+        // Of connections that have come and gone there is none left to ask.
+        retransmits: transport
+            .filter(|_| !course.traffic.each)
+            .map_or(-1, |transport| transport.retransmits.into()),
         send_rate: payload_rate(course, bytes_sent, last),
         receive_rate: payload_rate(course, tally.bytes_received, last),
         sends: tally.messages_sent,

@@ -23,6 +23,7 @@ behaviours! {
     part_of_an_address_may_be_left_to_chance
     another_protocol_than_the_name_says_is_used
     pacing_is_without_effect_where_this_end_has_no_pace
+    segments_of_connections_that_are_gone_are_not_known
     a_pause_is_of_the_tests_that_run_on_omni
 }
 
@@ -179,6 +180,14 @@ fn another_protocol_than_the_name_says_is_used(pair: Pair) {
     let values = selected(pair, &["-l", "1", "-t", "TCP_RR"], &["-T", "udp"], "THROUGHPUT,TRANSPORT_MSS");
     assert!(values[0] > 0.0, "{values:?}");
     assert_eq!(values[1], -1.0);
+}
+
+fn segments_of_connections_that_are_gone_are_not_known(pair: Pair) {
+    let names = "LOCAL_TRANSPORT_RETRANS,REMOTE_TRANSPORT_RETRANS";
+    // By count: where the time ends a test of stock netperf, a connection may be open yet.
+    assert_eq!(selected(pair, &["-l", "-50", "-t", "TCP_CRR"], &[], names), [-1.0, -1.0]);
+    assert_eq!(selected(pair, &["-l", "-50", "-t", "OMNI"], &["-c"], names), [-1.0, -1.0]);
+    assert!(selected(pair, &["-l", "-50", "-t", "TCP_RR"], &[], names).iter().all(|count| *count >= 0.0));
 }
 
 fn a_pause_is_of_the_tests_that_run_on_omni(pair: Pair) {
