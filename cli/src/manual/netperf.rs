@@ -50,6 +50,11 @@ pub(super) fn page() -> Roff {
         "auto, uring, epoll or classic: how data is moved. classic makes one blocking call a message, as \
          netperf does.",
     );
+    entry(
+        &mut page,
+        vec![bold("DUMP_TCP_INFO")],
+        "With any value, figures of a TCP data connection go to standard error after each iteration.",
+    );
     section(&mut page, "EXIT STATUS");
     for (status, meaning) in [
         ("0", "The test was made and reported, after a signal too; or -V."),

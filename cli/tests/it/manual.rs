@@ -42,6 +42,22 @@ fn feed(program: &str, words: &[&str], input: &str) -> Option<Output> {
 }
 
 #[test]
+fn netperfs_page_names_every_variable_of_the_environment() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/netperf.md");
+    let document = std::fs::read_to_string(file).expect("it is there");
+    let (_, section) = document.split_once("\n## Environment\n").expect("a section");
+    let rows = section.lines().take_while(|line| !line.starts_with('#'));
+    let names: Vec<&str> =
+        rows.filter_map(|row| row.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name).collect();
+    assert!(names.len() >= 3, "{names:?}");
+    let page = page("netperf");
+    let (_, told) = page.split_once("ENVIRONMENT").expect("a section");
+    for name in names {
+        assert!(told.contains(name), "{name}: {told}");
+    }
+}
+
+#[test]
 fn a_formatter_finds_nothing_wrong_with_the_pages() {
     let names = names();
     assert!(names.len() > 10, "{names:?}");
