@@ -36,6 +36,7 @@ behaviours! {
     every_address_of_the_server_can_be_measured
     a_port_that_is_taken_is_left_to_the_kernel
     a_netserver_killed_mid_run_is_told
+    a_netserver_of_one_session_at_a_time_serves_one_after_another
 }
 
 /// The banner shows what was asked for.
@@ -338,6 +339,29 @@ fn a_netserver_killed_mid_run_is_told(pair: Pair) {
         let busy = pair.client == Maker::Stock && !ended.err.is_empty() && rows(&ended.out) == 0;
         assert!(told && alone || busy, "{ended:?}");
     }
+}
+
+fn a_netserver_of_one_session_at_a_time_serves_one_after_another(pair: Pair) {
+    let server = Server::start(pair.server, LOOPBACK, &["-f"]);
+    let port = server.port().to_string();
+    let netperf =
+        |test, length| Netperf::new(pair.client, ["-H", "127.0.0.1", "-p", &port, "-t", test, "-l", length]);
+    for test in TESTS {
+        let ended = netperf(test, "1").ended();
+        assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{ended:?}");
+        assert_positive(test, &ended.out);
+    }
+    let first = netperf("TCP_STREAM", "3").start();
+    std::thread::sleep(Duration::from_millis(500));
+    // It waits for the first one's end, and only then measures for as long as it was asked to.
+    let second = netperf("TCP_MAERTS", "1").ended();
+    let first = first.ended();
+    for (test, ended) in [("TCP_STREAM", &first), ("TCP_MAERTS", &second)] {
+        assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{ended:?}");
+        assert_positive(test, &ended.out);
+    }
+    assert!(second.took > Duration::from_millis(3200), "{second:?}");
+    assert!(figures(&second.out, 0)[3] < 2.0, "{second:?}");
 }
 
 /// Every test over IPv4, over IPv6, with CPU figures, and through one data port: all at a time, as each is
