@@ -41,6 +41,9 @@ pub(crate) const GRACE: Duration = Duration::from_secs(4);
 /// pause (`-s`) before it connects, so this is generous.
 const UNTIMED_CONNECT: Duration = Duration::from_secs(300);
 
+/// The rate's worth of a longest burst of datagrams: as much as answers that nothing paces may be ahead.
+const BURST_MAX: Duration = Duration::from_millis(100);
+
 /// netperf's number for CPU figures that come from `/proc/stat`.
 pub(crate) const METHOD_PROC_STAT: u32 = 8;
 
@@ -202,10 +205,12 @@ fn pace(spec: &proto::TestSpec, rate_max: Option<u64>, message_bytes: u32) -> (O
     let Some(most) = rate_max.filter(|_| keeps_a_rate(spec.test)) else { return (wished, asked) };
     let rate = Some(wished.map_or(most, |rate| rate.min(most)));
     match spec.pacing {
-        // Datagrams keep to one of the two, and bursts to a rate where they are small enough.
+        // Datagrams keep to one of the two, and bursts to a rate where they are small enough: one goes as
+        // fast as the network takes it, however long nothing goes after it.
         Some(pacing) if spec.test.over_udp() => {
             let bits = u128::from(pacing.sends) * u128::from(message_bytes) * 8 * 1_000_000;
-            let fits = bits <= u128::from(most) * u128::from(pacing.every_us);
+            let time_us = u128::from(pacing.every_us).min(BURST_MAX.as_micros());
+            let fits = bits <= u128::from(most) * time_us;
             if fits { (None, asked) } else { (rate, None) }
         }
         _ => (rate, asked),

@@ -180,6 +180,10 @@ fn what_is_sent_keeps_to_the_operators_rate() {
     assert_eq!(paced(proto::Test::TcpMaerts, 0, (1, 1)), (Some(most), true));
     assert_eq!(paced(proto::Test::UdpMaerts, 0, (1, 16_000)), (None, true));
     assert_eq!(paced(proto::Test::UdpMaerts, 0, (1, 15_999)), (Some(most), false));
+    // What goes at once is a tenth of a second's worth at most, 6 of them, however seldom that is.
+    assert_eq!(paced(proto::Test::UdpMaerts, 0, (6, 10_000_000)), (None, true));
+    assert_eq!(paced(proto::Test::UdpMaerts, 0, (7, 10_000_000)), (Some(most), false));
+    assert_eq!(paced(proto::Test::UdpMaerts, 0, (u32::MAX, u32::MAX)), (Some(most), false));
     for test in [proto::Test::TcpStream, proto::Test::UdpStream, proto::Test::TcpCrr, proto::Test::UdpRr] {
         assert_eq!(paced(test, 0, (0, 0)), (None, false), "{test:?}: nothing there keeps to one");
     }
