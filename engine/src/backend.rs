@@ -25,8 +25,8 @@ pub(crate) enum Op {
     /// and completes as [`Errno::ACCESS`], of any flow.
     Accept,
     /// Send this part of the arena, if there is any of it, then end and close the flow's own connection. It
-    /// completes as [`Token::CLOSE`] with the bytes sent or an errno, and in either case the flow has no
-    /// connection from then on.
+    /// completes as [`Token::CLOSE`] with the bytes sent, fewer where the connection broke on the way, or an
+    /// errno where none went. In either case the flow has no connection from then on.
     Close { last: Span },
     /// Make a connection to the run's target, from this local port or with 0 from any, send this part of the
     /// arena, if there is any of it, and then do what [`Self::Take`] does. If all goes well it completes as

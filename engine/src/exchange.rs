@@ -295,11 +295,11 @@ impl<B: Backend, F: Exchange> Watch<'_, B, F> {
         {
             sampler.take(now, std::iter::once(self.flow.tally()));
         }
-        let tally = || std::iter::once(self.flow.tally());
+        let told = || std::iter::once(self.flow.told());
         if let Some(teller) = &mut self.teller
-            && teller.beats(now, tally())
+            && teller.beats(now, told())
         {
-            teller.tell(now, tally());
+            teller.tell(now, told());
         }
         if let Some((at, end)) = self.stop
             && now >= at

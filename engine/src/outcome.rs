@@ -287,7 +287,8 @@ pub struct Sample {
     /// From the start of the run's time.
     pub at: Duration,
     /// Payload bytes that the kernel had taken from us by then; a message that is still being taken is not
-    /// among them.
+    /// among them. But where progress is told, a response over a connection of its own counts whole as soon
+    /// as it is begun, and once it is cut off, as far as it went.
     pub bytes_sent: u64,
     /// Payload bytes received by then.
     pub bytes_received: u64,

@@ -179,7 +179,12 @@ impl Classic {
             }
             Ok(_) => drop(self.sends.pop_front()),
             Err(error) if is_no_answer(&error) => return Called::Nothing,
-            Err(error) => self.end(token, Err(Errno::of(&error))),
+            Err(error) => {
+                let last = self.connections.as_ref().map_or(0, |connections| connections.last);
+                // A request is not counted in part.
+                let sent = if token.kind == Kind::Close { last.saturating_sub(span.length) } else { 0 };
+                self.end(token, if sent > 0 { Ok(sent) } else { Err(Errno::of(&error)) });
+            }
         }
         Called::Through
     }

@@ -22,6 +22,8 @@ pub(crate) struct AnswerEach {
     /// By flow.
     calls: Vec<Call>,
     accepted: u64,
+    /// Bytes of responses that are being sent.
+    under_way: u64,
     tally: Tally,
     end: Option<End>,
 }
@@ -47,6 +49,7 @@ impl AnswerEach {
             limit,
             calls: vec![Call::default(); flows as usize],
             accepted: 0,
+            under_way: 0,
             tally: Tally::default(),
             end: None,
         }
@@ -57,6 +60,7 @@ impl AnswerEach {
         let call = &mut self.calls[flow as usize];
         if call.left == 0 {
             call.answered = true;
+            self.under_way += u64::from(self.response_bytes);
             return Deed::Close { last: self.response_bytes };
         }
         call.asked = call.left.min(self.room);
@@ -75,9 +79,14 @@ impl AnswerEach {
     }
 
     fn closed(&mut self, flow: u32, result: Result<u32, Errno>) -> Deed {
-        if self.calls[flow as usize].answered && result == Ok(self.response_bytes) {
+        if !std::mem::take(&mut self.calls[flow as usize].answered) {
+            return Deed::Wait;
+        }
+        self.under_way = self.under_way.saturating_sub(u64::from(self.response_bytes));
+        // Of a response that was cut off, what has gone.
+        self.tally.bytes_sent += u64::from(result.unwrap_or(0));
+        if result == Ok(self.response_bytes) {
             self.tally.transactions += 1;
-            self.tally.bytes_sent += u64::from(self.response_bytes);
             self.tally.messages_sent += u64::from(self.response_bytes > 0);
             if Some(self.tally.transactions) == self.limit {
                 self.end = Some(End::Count);
@@ -128,6 +137,12 @@ impl Exchange for AnswerEach {
 
     fn tally(&self) -> Tally {
         self.tally
+    }
+
+    /// How much of a response has gone is known at its end, which a peer can put off, and many peers together
+    /// for long. So until then all of it counts.
+    fn told(&self) -> Tally {
+        Tally { bytes_sent: self.tally.bytes_sent + self.under_way, ..self.tally }
     }
 
     fn arrivals(&self) -> u64 {
@@ -195,6 +210,22 @@ mod tests {
         assert_eq!(answers.step(&received(1, 1)), Deed::Close { last: 7 });
         answers.step(&done(Token::CLOSE.of(1), Err(Errno::BROKEN_PIPE), false));
         assert_eq!((answers.over(), answers.tally().transactions), (None, 0));
+    }
+
+    #[test]
+    fn of_a_response_that_is_cut_off_what_has_gone_counts_and_before_that_all_of_it() {
+        let mut answers = AnswerEach::new((1, 700), 10, 4, None);
+        let sent = |answers: &AnswerEach| (answers.tally().bytes_sent, answers.told().bytes_sent);
+        for flow in [0, 1] {
+            answers.step(&came(flow));
+            answers.step(&received(flow, 1));
+        }
+        assert_eq!(sent(&answers), (0, 1400));
+        answers.step(&closed(0, 300));
+        assert_eq!(sent(&answers), (300, 1000));
+        answers.step(&done(Token::CLOSE.of(1), Err(Errno::BROKEN_PIPE), false));
+        assert_eq!(sent(&answers), (300, 300));
+        assert_eq!((answers.tally().transactions, answers.tally().messages_sent), (0, 0));
     }
 
     #[test]

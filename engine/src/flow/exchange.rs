@@ -30,6 +30,10 @@ pub(crate) trait Exchange {
     fn over(&self) -> Option<End>;
     /// Counters so far, those of the backend left at zero.
     fn tally(&self) -> Tally;
+    /// The same as they are told while it goes on.
+    fn told(&self) -> Tally {
+        self.tally()
+    }
     /// Connections so far, of those that show that the peer is still there.
     fn arrivals(&self) -> u64;
 }

@@ -55,9 +55,9 @@ const TURNS_MAX: u32 = 16;
 #[derive(Default)]
 struct Call {
     socket: Option<Socket>,
-    /// Bytes of the last message, and why it has not gone.
+    /// Bytes of the last message, and if it has not gone whole, how much of it has, or why none.
     last: u32,
-    failed: Option<Errno>,
+    cut: Option<Result<u32, Errno>>,
 }
 
 /// How connections are asked for.
@@ -212,7 +212,7 @@ impl<K: Kernel> Ring<K> {
             connections.told.push_back(done(token, Ok(0)));
             return self.let_go(flow);
         }
-        (call.last, call.failed) = (last.length, None);
+        (call.last, call.cut) = (last.length, None);
         self.make_room(2);
         if self.refused.is_some() {
             // Nothing will be queued, the close neither. The next wait ends the run.
@@ -263,14 +263,14 @@ impl<K: Kernel> Ring<K> {
                 return Some(done(token, Err(errno)));
             }
             Kind::Close if is_silent(token) => {
-                let errno = told.result.err().unwrap_or(Errno::BROKEN_PIPE);
-                self.connections.as_mut()?.calls[token.flow as usize].failed = Some(errno);
+                let cut = if told.result == Ok(0) { Err(Errno::BROKEN_PIPE) } else { told.result };
+                self.connections.as_mut()?.calls[token.flow as usize].cut = Some(cut);
                 return None;
             }
             Kind::Close => {
                 self.count_over(token, 1);
                 let call = &mut self.connections.as_mut()?.calls[token.flow as usize];
-                let result = call.failed.take().map_or(Ok(call.last), Err);
+                let result = call.cut.take().unwrap_or(Ok(call.last));
                 self.let_go(token.flow);
                 return Some(done(Token::CLOSE.of(token.flow), result));
             }

@@ -310,6 +310,31 @@ fn what_is_no_request_is_skipped_and_holds_nobody_up() {
     }
 }
 
+/// How much of it went is known by every engine, or a client that cuts off each response takes what nobody
+/// counts.
+#[test]
+fn a_response_that_is_cut_off_counts_as_far_as_it_went() {
+    const RESPONSE: u32 = 16 << 20;
+    for way in ways("a_response_that_is_cut_off_counts_as_far_as_it_went") {
+        let responder = ready(options(&way, Role::Respond, each(1, RESPONSE, 1), Length::Transactions(1)));
+        let port = responder.local();
+        let running = std::thread::spawn(move || responder.run(None).unwrap());
+        let mut reset = TcpStream::connect(port).unwrap();
+        reset.write_all(&[1]).unwrap();
+        reset.read_exact(&mut vec![0; 4 << 20]).unwrap();
+        SockRef::from(&reset).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(reset);
+        let mut whole = TcpStream::connect(port).unwrap();
+        whole.write_all(&[1]).unwrap();
+        assert_eq!(std::io::copy(&mut whole, &mut std::io::sink()).unwrap(), RESPONSE.into());
+        let outcome = running.join().unwrap();
+        let tally = outcome.tally;
+        assert_eq!((outcome.end, tally.transactions, tally.messages_sent), (End::Count, 1, 1), "{}", way.name);
+        let cut = tally.bytes_sent - u64::from(RESPONSE);
+        assert!((4 << 20..16 << 20).contains(&cut), "{}: {cut}", way.name);
+    }
+}
+
 #[test]
 fn strangers_are_closed_and_counted_and_served_to_nobody() {
     for way in ways("strangers_are_closed_and_counted_and_served_to_nobody") {

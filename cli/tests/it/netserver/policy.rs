@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::streams::read_to_the_end;
 use super::{SOON, netserver};
 use crate::support::{
-    Control, Netserver, RINGPERF, await_that, connect_data, golden, received, request, run, skip, stock,
+    Control, Netserver, RINGPERF, await_that, connect_data, golden, received, request, reset, run, skip, stock,
     words,
 };
 
@@ -419,6 +419,41 @@ fn answers_that_nothing_holds_back_end_the_test_past_the_rate() {
     let time = begun.elapsed();
     println!("UDP_RR: {bytes} bytes in {time:?} under a cap of 10 Mbit/s");
     assert_ended_for_its_rate(&netserver, &mut control, begun);
+}
+
+/// A response that is cut off has nevertheless been sent.
+#[test]
+fn answers_that_the_client_cuts_off_end_the_test_past_the_rate() {
+    const RESPONSE: usize = 16 << 20;
+    for engine in super::ENGINES {
+        let netserver = Netserver::start(&["-L", "127.0.0.1", "--max-rate", "10M", "--engine", engine]);
+        let mut control = Control::open(netserver.address());
+        let asked = request("tcp_crr", |request| {
+            (request.test_length, request.request_size) = (10, 1);
+            request.response_size = i32::try_from(RESPONSE).expect("it fits");
+        });
+        let response = control.ask(asked.as_bytes());
+        let port = u16::try_from(response.data_port).expect("a port");
+        let (begun, mut bytes, mut buffer) = (Instant::now(), 0, vec![0; 1 << 16]);
+        while begun.elapsed() < Duration::from_secs(3) {
+            let Ok(mut data) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { break };
+            data.set_read_timeout(Some(SOON)).expect("a socket takes a timeout");
+            if data.write_all(b"?").is_err() {
+                break;
+            }
+            let mut got = 0;
+            while let Ok(length @ 1..) = data.read(&mut buffer) {
+                got += length;
+                if got >= RESPONSE - (1 << 20) {
+                    break;
+                }
+            }
+            bytes += got;
+            reset(data);
+        }
+        println!("TCP_CRR by {engine}: {bytes} bytes in {:?} under a cap of 10 Mbit/s", begun.elapsed());
+        assert_ended_for_its_rate(&netserver, &mut control, begun);
+    }
 }
 
 /// `ringperf run` against a netserver, as JSON.
