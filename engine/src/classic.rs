@@ -27,6 +27,8 @@ use crate::sys::{self, Errno, Patience, Timeout};
 use crate::token::Token;
 use connections::Connections;
 
+pub(crate) use connections::limit_calls;
+
 /// Blocking calls over one socket.
 pub(crate) struct Classic {
     arena: Arena,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::classic;
 use crate::error::Error;
 use crate::facts::{Degraded, SocketBuffers};
 use crate::filter;
@@ -531,6 +532,7 @@ fn listen(local: SocketAddr, options: &PlanOptions, degraded: &mut Vec<Degraded>
         delay_acknowledgements(&socket);
     }
     bind(&socket, local)
+        .and_then(|()| classic::limit_calls(&socket, options))
         .and_then(|()| match options.protocol {
             Protocol::Tcp => socket.listen(backlog(options).cast_signed()),
             Protocol::Udp => Ok(()),
@@ -597,21 +599,4 @@ pub(crate) fn transport(socket: &Socket) -> Option<Transport> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Sockets of UDP that share addresses would be given each other's ports: of 600, some six pairs.
-    #[test]
-    fn sockets_that_leave_the_port_to_the_kernel_have_each_their_own() {
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
-            let endpoint = Endpoint::Listen { local: (Ipv4Addr::LOCALHOST, 0).into(), peers: Vec::new() };
-            let options = PlanOptions { protocol, ..PlanOptions::new(Role::Receive, endpoint) };
-            let bound: Vec<Bound> =
-                (0..600).flat_map(|_| Bound::open(&options, &mut Vec::new()).unwrap()).collect();
-            let mut ports: Vec<u16> = bound.iter().map(|bound| bound.local.port()).collect();
-            ports.sort_unstable();
-            ports.dedup();
-            assert_eq!(ports.len(), 600, "{protocol:?}");
-        }
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ use crate::arena::Span;
 use crate::backend::Received;
 use crate::file::Piece;
 use crate::origin::{Origin, Target};
+use crate::plan::{EngineChoice, PlanOptions};
 use crate::socket::is_passing;
 use crate::sys::{self, Errno, Patience, Timeout};
 use crate::token::{Kind, Token};
@@ -37,8 +38,6 @@ impl Connections {
     pub(super) fn new(origin: Origin) -> io::Result<Self> {
         if let Origin::Listener(listener) = &origin {
             listener.socket.set_nonblocking(false)?;
-            // The connections inherit them.
-            limit(&listener.socket)?;
         }
         Ok(Self { origin, accepting: false, socket: None, connecting: false, wanted: 0, got: 0, last: 0 })
     }
@@ -215,6 +214,13 @@ fn open(target: &Target, port: u16) -> io::Result<Socket> {
     let socket = target.open(port)?;
     limit(&socket)?;
     Ok(socket)
+}
+
+/// Limits the time of every call on a listener of this plan, if it is one of ours, before it listens:
+/// connections inherit the limits, but for those that have come before there were any.
+pub(crate) fn limit_calls(listener: &Socket, options: &PlanOptions) -> io::Result<()> {
+    let ours = options.engine == EngineChoice::Classic && options.connects_each();
+    if ours { limit(listener) } else { Ok(()) }
 }
 
 /// Limits the time of every call on a socket. The clock and the stop event are looked at between them.

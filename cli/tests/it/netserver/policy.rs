@@ -13,8 +13,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::streams::read_to_the_end;
 use super::{SOON, netserver};
 use crate::support::{
-    Control, Netserver, RINGPERF, await_that, connect_data, golden, received, request, reset, run, skip, stock,
-    words,
+    Control, Netserver, RINGPERF, await_that, connect_data, golden, received, request, reset, run, skip,
+    stock, words,
 };
 
 /// How soon somebody who gets no session has to know.
