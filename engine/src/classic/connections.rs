@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
@@ -108,8 +108,11 @@ impl Classic {
         self.complete(token, result, false, Received::Nothing);
     }
 
-    /// Makes one call after the other until something has completed or one has waited in vain.
+    /// Makes one call after the other until something has completed, one has waited in vain or the time is
+    /// over: a peer may have each of them do a little, and none of them wait in vain.
     pub(super) fn converse(&mut self, timeout: Option<Duration>) {
+        let patience = timeout.unwrap_or(SLICE).min(SLICE);
+        let until = Instant::now() + patience;
         while self.ready.is_empty() {
             let Some(connections) = &self.connections else { return };
             let called = if connections.connecting {
@@ -121,10 +124,10 @@ impl Classic {
             } else if connections.accepting {
                 self.accept()
             } else {
-                std::thread::sleep(timeout.unwrap_or(SLICE).min(SLICE));
+                std::thread::sleep(patience);
                 Called::Nothing
             };
-            if let Called::Nothing = called {
+            if matches!(called, Called::Nothing) || Instant::now() >= until {
                 return;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringperf_engine::outcome::Outcome;
 use ringperf_engine::plan::{Connections, Endpoint, Length, Role, Transaction, Without};
@@ -310,6 +310,45 @@ fn what_is_no_request_is_skipped_and_holds_nobody_up() {
     }
 }
 
+/// Each byte is the end of a call, and none that of the request, or of the response.
+#[test]
+fn a_peer_that_goes_on_in_trickles_does_not_keep_a_stop_or_the_clock_waiting() {
+    const LARGE: u32 = 16 << 20;
+    for way in engines("a_peer_that_goes_on_in_trickles_does_not_keep_a_stop_or_the_clock_waiting") {
+        let brief = Length::Time(Duration::from_millis(200));
+        for (request, length) in [(LARGE, Length::Endless), (LARGE, brief), (1, Length::Endless), (1, brief)]
+        {
+            let responder = ready(PlanOptions {
+                receive_grace: Duration::from_millis(200),
+                ..options(&way, Role::Respond, each(request, LARGE, 1), length)
+            });
+            let (stop, port) = (responder.stop(), responder.local());
+            let running = std::thread::spawn(move || responder.run(None).unwrap());
+            let mut peer = TcpStream::connect(port).unwrap();
+            peer.write_all(&[1]).unwrap();
+            let begun = Instant::now();
+            while !running.is_finished() && begun.elapsed() < SOON {
+                if length == Length::Endless && begun.elapsed() > Duration::from_millis(300) {
+                    stop.stop();
+                }
+                let _ = if request > 1 { peer.write(&[1]) } else { peer.read(&mut [0; 50_000]) };
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            drop(peer);
+            let outcome = running.join().unwrap();
+            let end = if length == Length::Endless { End::Stopped } else { End::Timer };
+            let soon = at_most(Duration::from_secs(1));
+            assert!(
+                outcome.end == end && outcome.elapsed < soon,
+                "{}, a request of {request}: {:?} after {:?}",
+                way.name,
+                outcome.end,
+                outcome.elapsed
+            );
+        }
+    }
+}
+
 /// How much of it went is known by every engine, or a client that cuts off each response takes what nobody
 /// counts.
 #[test]
@@ -329,7 +368,12 @@ fn a_response_that_is_cut_off_counts_as_far_as_it_went() {
         assert_eq!(std::io::copy(&mut whole, &mut std::io::sink()).unwrap(), RESPONSE.into());
         let outcome = running.join().unwrap();
         let tally = outcome.tally;
-        assert_eq!((outcome.end, tally.transactions, tally.messages_sent), (End::Count, 1, 1), "{}", way.name);
+        assert_eq!(
+            (outcome.end, tally.transactions, tally.messages_sent),
+            (End::Count, 1, 1),
+            "{}",
+            way.name
+        );
         let cut = tally.bytes_sent - u64::from(RESPONSE);
         assert!((4 << 20..16 << 20).contains(&cut), "{}: {cut}", way.name);
     }
