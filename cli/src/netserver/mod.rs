@@ -233,6 +233,7 @@ fn settings(options: &NetserverOptions, passphrase: Option<Passphrase>) -> Setti
         cpus: netperf_cpu::online(),
         // Affinity and cgroups count; where neither is told, one worker is what there is anyway.
         workers_max: available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
+        is_embedded: options.exit_with_stdin,
     }
 }
 

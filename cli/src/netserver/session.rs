@@ -70,6 +70,8 @@ pub(super) struct Settings {
     pub cpus: u32,
     /// CPUs that this process may use: no test has more workers.
     pub workers_max: u32,
+    /// Whoever started this netserver is its client, and the memory and the threads are theirs.
+    pub is_embedded: bool,
 }
 
 impl Settings {
@@ -94,10 +96,14 @@ impl Settings {
     }
 
     /// The bytes of a test under a rate are told by its one worker. Its connections are so few that what each
-    /// may send before it is paced is no more than a tenth of a second's worth for all.
+    /// may send before it is paced is no more than a tenth of a second's worth for all. The classic engine
+    /// has a worker for each connection whatever is wished for, so there it is those that are few.
     fn limits(&self) -> Limits {
         let limits = Limits { workers_max: self.workers_max, ..Limits::default() };
         match (self.policy.rate_max, self.defaults.engine) {
+            (None, EngineChoice::Classic) if !self.is_embedded => {
+                Limits { flows_max: limits.flows_max.min(self.workers_max).max(1), ..limits }
+            }
             (None, _) => limits,
             (Some(_), EngineChoice::Classic) => Limits { workers_max: 1, flows_max: 1, ..limits },
             (Some(rate), _) => {

@@ -482,6 +482,21 @@ fn who_keeps_to_the_rate_is_served_and_who_wishes_for_more_is_told() {
     netserver.await_log("POLICY: more than 50 Mbit/s (--max-rate)");
 }
 
+/// Each connection of the classic engine costs a thread and the memory of a worker.
+#[test]
+fn blocking_calls_have_no_more_connections_than_there_are_cpus() {
+    let cpus = std::thread::available_parallelism().expect("it is told").get();
+    let (all, more) = (cpus.to_string(), (cpus + 1).to_string());
+    let classic = Netserver::start(&["-L", "127.0.0.1", "--engine", "classic"]);
+    let epoll = Netserver::start(&["-L", "127.0.0.1", "--engine", "epoll"]);
+    for test in ["tcp-stream", "tcp-maerts", "tcp-rr"] {
+        assert_eq!(measured(&classic, &[test, "--flows", &all]).0, Some(0), "{test}");
+        let (code, record) = measured(&classic, &[test, "--flows", &more]);
+        assert_eq!((code, record["error"]["errno"].as_str()), (Some(5), Some("E2BIG")), "{record}");
+        assert_eq!(measured(&epoll, &[test, "--flows", &more]).0, Some(0), "{test}");
+    }
+}
+
 #[test]
 fn a_refused_run_says_why() {
     let barred = Netserver::start(&["-L", "127.0.0.1", "--allow", "192.0.2.0/24,::1"]);
