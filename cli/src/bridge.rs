@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use ringperf_engine::facts::Degraded;
 use ringperf_engine::outcome::Operations;
 use ringperf_engine::plan::{
     Bursts, Connections, DATAGRAM_BYTES_MAX, Endpoint, Length, MESSAGE_BYTES_MAX, Protocol, Role, SendPath,
@@ -31,6 +32,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+use report::BUSY_POLL;
 pub(crate) use report::{backing, lacking};
 
 /// A netserver's timer runs this much longer than the test that it receives, so that the sender ends it
@@ -64,6 +66,8 @@ pub(crate) struct Defaults {
     pub without: Without,
     /// Payload bits a second that a test may send.
     pub rate_max: Option<u64>,
+    /// Nobody has workers poll.
+    pub no_busy_poll: bool,
     /// Data sockets are on this host's loopback addresses alone, as the control connection is.
     pub loopback: bool,
     /// How long to wait for the client's end of a stream that we sent.
@@ -125,7 +129,7 @@ pub(crate) fn plan(spec: &proto::TestSpec, control: Ends, defaults: &Defaults) -
     };
     options.flows = spec.wishes.flows;
     options.workers = spec.wishes.workers;
-    options.busy_poll = spec.wishes.busy_poll;
+    options.busy_poll = spec.wishes.busy_poll && !defaults.no_busy_poll;
     (options.rate, options.bursts) = pace(spec, defaults.rate_max, options.message_bytes);
     options.send_path = match spec.wishes.send_path {
         proto::SendPath::Auto => SendPath::Auto,
@@ -168,6 +172,16 @@ fn leave_out(ours: &mut Without, wished: proto::Without) {
     ours.minimum_wait |= minimum_wait;
     ours.low_water |= low_water;
     ours.shared_segments |= shared_segments;
+}
+
+/// What the peer wishes for and the operator leaves out, as the outcome tells of what was not to be had.
+pub(crate) fn left_out(spec: &proto::TestSpec, defaults: &Defaults) -> Option<Degraded> {
+    let poll = spec.wishes.busy_poll && defaults.no_busy_poll;
+    poll.then(|| Degraded {
+        feature: BUSY_POLL,
+        reason: "--no-busy-poll".to_owned(),
+        instead: "workers that sleep until something comes",
+    })
 }
 
 /// Our part in a test, which is named as the client sees it.

@@ -189,6 +189,8 @@ pub mod degraded {
     pub const MINIMUM_WAIT: u32 = 1 << 20;
     /// The socket's own count of datagrams that it dropped (SO_RXQ_OVFL).
     pub const DROP_COUNTER: u32 = 1 << 21;
+    /// Workers that poll, as was wished for.
+    pub const BUSY_POLL: u32 = 1 << 22;
     /// Something that has no bit of its own.
     pub const OTHER: u32 = 1 << 31;
 }

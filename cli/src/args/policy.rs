@@ -32,6 +32,8 @@ pub(crate) struct Policy {
     pub seconds_max: Option<u32>,
     /// `--max-rate`: payload bits a second of one session.
     pub rate_max: Option<u64>,
+    /// `--no-busy-poll`: no client has workers look for completions without sleeping.
+    pub no_busy_poll: bool,
 }
 
 impl Default for Policy {
@@ -42,6 +44,7 @@ impl Default for Policy {
             sessions_max: SESSIONS_DEFAULT,
             seconds_max: None,
             rate_max: None,
+            no_busy_poll: false,
         }
     }
 }
@@ -80,6 +83,10 @@ impl Policy {
                     number.ok_or_else(|| complain(format!("it may be 1 to {SESSIONS_MAX}, not '{text}'")))?;
                 Ok(())
             }),
+            "no-busy-poll" => {
+                self.no_busy_poll = true;
+                Ok(())
+            }
             _ => return None,
         })
     }
@@ -158,7 +165,16 @@ mod tests {
 
     #[test]
     fn limits_are_read_and_what_is_none_is_named() {
-        let words = ["--max-sessions", "7", "--max-duration", "1h", "--max-rate", "2.5G", "--loopback"];
+        let words = [
+            "--max-sessions",
+            "7",
+            "--max-duration",
+            "1h",
+            "--max-rate",
+            "2.5G",
+            "--loopback",
+            "--no-busy-poll",
+        ];
         let read = policy(&words).expect("they are limits");
         let expected = Policy {
             loopback: true,
@@ -166,6 +182,7 @@ mod tests {
             sessions_max: 7,
             seconds_max: Some(3600),
             rate_max: Some(2_500_000_000),
+            no_busy_poll: true,
         };
         assert_eq!(read, expected);
         for (words, complaint) in [

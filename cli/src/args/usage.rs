@@ -38,6 +38,7 @@ pub(crate) const NETSERVER_OPTIONS: &[(&str, &str)] = &[
          (no limit)",
     ),
     ("--max-sessions N", "sessions at once (256); the next client is told EBUSY"),
+    ("--no-busy-poll", "have workers sleep, whatever clients wish for: one that polls takes a core whole"),
     ("--passphrase-file FILE", "the same as -Z, from the first line of a file that its owner alone can read"),
     ("--pid-file FILE", "write the number of the process that serves to this file, and remove it at the end"),
     (

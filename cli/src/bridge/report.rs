@@ -104,7 +104,11 @@ const LACKING: &[(u32, &str)] = &[
     (degraded::COALESCING, "UDP coalescing (GRO)"),
     (degraded::MINIMUM_WAIT, "minimum wait"),
     (degraded::DROP_COUNTER, "socket drop counter"),
+    (degraded::BUSY_POLL, BUSY_POLL),
 ];
+
+/// The one of them that the netserver leaves out, and not the engine.
+pub(super) const BUSY_POLL: &str = "busy polling";
 
 /// The name for [`degraded::OTHER`], and for bits of a later list.
 const LACKING_OTHER: &str = "a feature without a name here";

@@ -44,6 +44,7 @@ fn defaults() -> Defaults {
         engine: EngineChoice::Auto,
         without: Without::default(),
         rate_max: None,
+        no_busy_poll: false,
         loopback: false,
         drain: Duration::from_secs(20),
     }
@@ -108,6 +109,19 @@ fn a_wish_is_done_or_refused() {
     assert_eq!(options(proto::Test::UdpStream, one).map(|options| options.gro), Ok(false));
     let coalescing = proto::Wishes { coalescing: true, ..one };
     assert_eq!(options(proto::Test::UdpStream, coalescing).map(|options| options.gro), Ok(true));
+}
+
+#[test]
+fn a_wish_to_poll_is_left_out_and_told_where_the_operator_wants_none() {
+    let asleep = Defaults { no_busy_poll: true, ..defaults() };
+    for (wished, defaults, polls, told) in
+        [(true, defaults(), true, false), (true, asleep.clone(), false, true), (false, asleep, false, false)]
+    {
+        let wishes = proto::Wishes { busy_poll: wished, ..proto::Wishes::default() };
+        let spec = spec(proto::Test::TcpRr, |_| ()).wishing(wishes).expect("it suits the test");
+        let plan = plan(&spec, CONTROL, &defaults).expect("in range");
+        assert_eq!((plan.options().busy_poll, left_out(&spec, &defaults).is_some()), (polls, told));
+    }
 }
 
 #[test]

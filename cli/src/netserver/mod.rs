@@ -221,6 +221,7 @@ fn settings(options: &NetserverOptions, passphrase: Option<Passphrase>) -> Setti
             engine: options.engine,
             without: options.without,
             rate_max: policy.rate_max,
+            no_busy_poll: policy.no_busy_poll,
             loopback: policy.loopback,
             drain: options.deadlines.drain,
         },
@@ -297,9 +298,10 @@ fn terms(options: &NetserverOptions) -> String {
     let rate = policy.rate_max.map_or("at any rate".to_owned(), |most| {
         format!("at {} at most in each session", policy::megabits(most))
     });
+    let polling = if policy.no_busy_poll { ", without polling" } else { "" };
     format!(
         "open to {who}, {key}; data is sent to the control peer only; no file named by a peer is opened; \
-         {sessions} sessions at most; tests {length}, {rate}"
+         {sessions} sessions at most; tests {length}, {rate}{polling}"
     )
 }
 

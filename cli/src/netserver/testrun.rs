@@ -118,13 +118,18 @@ fn work(spec: &TestSpec, control: Ends, defaults: &Defaults, told: oneshot::Send
     let (start, started) = mpsc::channel();
     let (outcome_told, outcome) = oneshot::channel();
     let offer = bridge::offer(spec, &plan, &prepared);
+    let left_out = bridge::left_out(spec, defaults);
     let ready = Ready { offer, stop: prepared.stop(), samples, start, outcome };
     #[expect(
         clippy::disallowed_methods,
         reason = "the session has the sender, and drops it by its deadlines"
     )]
     if told.send(Ok(ready)).is_ok() && started.recv().is_ok() {
-        let _ = outcome_told.send(prepared.run(target));
+        let outcome = prepared.run(target).map(|mut outcome| {
+            outcome.facts.degraded.extend(left_out);
+            outcome
+        });
+        let _ = outcome_told.send(outcome);
     }
 }
 

@@ -482,6 +482,21 @@ fn who_keeps_to_the_rate_is_served_and_who_wishes_for_more_is_told() {
     netserver.await_log("POLICY: more than 50 Mbit/s (--max-rate)");
 }
 
+#[test]
+fn nobody_has_workers_poll_where_the_operator_does_not_want_it() {
+    let words = ["-L", "127.0.0.1", "--no-busy-poll", "-d", "--engine"];
+    for engine in super::ENGINES {
+        let netserver = Netserver::start(&[&words[..], &[engine]].concat());
+        netserver.await_log("at any rate, without polling");
+        for (poll, told) in [(&["--busy-poll"][..], true), (&[], false)] {
+            let (code, record) = measured(&netserver, &[&["tcp-rr", "--engine", "epoll"], poll].concat());
+            assert_eq!(code, Some(0), "{engine}: {record}");
+            assert_eq!(record.to_string().contains("busy polling"), told, "{engine}: {record}");
+        }
+        netserver.await_log("without busy polling: --no-busy-poll");
+    }
+}
+
 /// Each connection of the classic engine costs a thread and the memory of a worker.
 #[test]
 fn blocking_calls_have_no_more_connections_than_there_are_cpus() {
