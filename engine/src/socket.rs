@@ -331,7 +331,7 @@ fn new_socket(
     degraded: &mut Vec<Degraded>,
 ) -> Result<Socket, Error> {
     let socket = open(options.protocol, local.is_ipv4())?;
-    if !chooses_port(options.protocol, local) {
+    if options.protocol == Protocol::Tcp || shares_port(local, &options.endpoint) {
         note("SO_REUSEADDR", socket.set_reuse_address(true), degraded);
     }
     let mut told = |feature, result| note(feature, result, degraded);
@@ -531,7 +531,8 @@ fn listen(local: SocketAddr, options: &PlanOptions, degraded: &mut Vec<Degraded>
     if options.shares_segments() {
         delay_acknowledgements(&socket);
     }
-    bind(&socket, local)
+    socket
+        .bind(&SockAddr::from(local))
         .and_then(|()| classic::limit_calls(&socket, options))
         .and_then(|()| match options.protocol {
             Protocol::Tcp => socket.listen(backlog(options).cast_signed()),
@@ -546,19 +547,23 @@ fn backlog(options: &PlanOptions) -> u32 {
     if options.connects_each() { BACKLOG_EACH } else { BACKLOG + options.flows }
 }
 
+/// Of a socket that connects.
 fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {
     socket.bind(&SockAddr::from(local))?;
-    if chooses_port(if socket.r#type()? == Type::DGRAM { Protocol::Udp } else { Protocol::Tcp }, local) {
+    if local.port() == 0 && socket.r#type()? == Type::DGRAM {
         // From here on the other end may have the same address and port.
         socket.set_reuse_address(true)?;
     }
     Ok(())
 }
 
-/// Whether the kernel chooses the port of a socket of UDP. To one that shares its address (SO_REUSEADDR) it
-/// would give a port that another such socket has, and with it that one's datagrams.
-fn chooses_port(protocol: Protocol, local: SocketAddr) -> bool {
-    protocol == Protocol::Udp && local.port() == 0
+/// Whether a socket of UDP shares its port (SO_REUSEADDR) from the start.
+///
+/// One that sends to where it is told may, with the other end of its test. One that waits for datagrams never
+/// does: the kernel gives them to the socket that was bound last, so whoever names its port would take them.
+/// And where the kernel is to choose the port, it would choose one that another such socket has.
+fn shares_port(local: SocketAddr, endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Connect { .. }) && local.port() != 0
 }
 
 fn wildcard(like: SocketAddr) -> SocketAddr {

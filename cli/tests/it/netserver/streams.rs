@@ -343,6 +343,59 @@ fn datagrams_of_a_stranger_are_not_counted() {
     }
 }
 
+/// A netserver whose sockets share a port has the kernel give all datagrams to the session that came last.
+#[test]
+fn a_second_session_does_not_get_the_datagrams_of_the_first_by_naming_its_port() {
+    for engine in ENGINES {
+        let netserver = serve(engine);
+        let port = free_datagram_port();
+        let asked = |port: u16| {
+            let asked = request("udp_stream_m3100", |request| {
+                (request.data_port, request.test_length) = (port.into(), 10);
+            });
+            let mut control = Control::open(netserver.address());
+            let response = control.ask(asked.as_bytes());
+            (control, response.data_port)
+        };
+        let sessions = [asked(port), asked(port)];
+        let [(_, first), (_, second)] = &sessions;
+        assert_eq!(*first, u32::from(port), "{engine}");
+        assert_ne!(*second, *first, "{engine}");
+        let sockets = [*first, *second].map(|port| datagrams_from(Ipv4Addr::LOCALHOST.into(), port));
+        for (bytes, socket) in [70, 90].into_iter().zip(&sockets) {
+            socket.send(&vec![b'x'; bytes]).expect("it is taken");
+            socket.send(&[]).expect("it is taken");
+        }
+        for (bytes, (mut control, _)) in [70, 90].into_iter().zip(sessions) {
+            assert_eq!(received(&control.results()), bytes, "{engine}");
+        }
+    }
+}
+
+/// Through a firewall, for which the port is named, another one is none.
+#[test]
+fn a_named_port_is_to_be_had_in_each_test_anew() {
+    for engine in ENGINES {
+        let netserver = serve(engine);
+        let port = free_datagram_port();
+        for number in 0..20 {
+            let asked = request("udp_stream_m3100", |request| request.data_port = port.into());
+            let mut control = Control::open(netserver.address());
+            let response = control.ask(asked.as_bytes());
+            assert_eq!(response.data_port, u32::from(port), "{engine}, test {number}");
+            let socket = datagrams_from(Ipv4Addr::LOCALHOST.into(), response.data_port);
+            socket.send(&[b'x'; 10]).expect("it is taken");
+            socket.send(&[]).expect("it is taken");
+            assert_eq!(received(&control.results()), 10, "{engine}, test {number}");
+        }
+    }
+}
+
+fn free_datagram_port() -> u16 {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("there are free ports");
+    socket.local_addr().expect("it is bound").port()
+}
+
 #[test]
 fn a_classic_stream_is_received() {
     let netserver = serve("auto");
