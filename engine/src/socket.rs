@@ -82,8 +82,8 @@ impl Bound {
                 // The second socket is refused the same options as the first, so these are not told twice.
                 Err(Error::Bind { source, .. }) => {
                     degraded.clear();
-                    // Who asked for this host alone gets no more than that.
-                    let (any, instead) = if local.ip().is_loopback() {
+                    // Who asked for this host alone gets no more than that, in IPv6's clothes either.
+                    let (any, instead) = if local.ip().to_canonical().is_loopback() {
                         (SocketAddr::new(local.ip(), 0), "a port of the kernel's choice")
                     } else {
                         (wildcard(local), "the wildcard address and a port of the kernel's choice")

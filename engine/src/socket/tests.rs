@@ -54,3 +54,18 @@ fn who_waits_for_datagrams_shares_its_port_with_nobody() {
         assert!(matches!(Bound::open(&sender, &mut Vec::new()), Err(Error::Bind { .. })));
     }
 }
+
+#[test]
+fn a_taken_port_of_loopback_falls_back_to_loopback_alone() {
+    for any in ["127.0.0.1:0", "127.0.0.2:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+        let local: SocketAddr = any.parse().unwrap();
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            // Where there is no IPv6 there is nothing to take.
+            let Ok(held) = Bound::open(&listening(protocol, local), &mut Vec::new()) else { continue };
+            let (instead, degraded) = opened(&listening(protocol, held[0].local));
+            assert_eq!(degraded[0].feature, "requested data address");
+            assert_eq!(instead.local.ip(), local.ip(), "{protocol:?}");
+            assert_ne!(instead.local.port(), held[0].local.port());
+        }
+    }
+}
