@@ -1,5 +1,7 @@
 //! netserver's log: lines on standard error, and a brake for those that strangers can cause in numbers.
 
+mod lines;
+
 use std::cell::Cell;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -7,10 +9,32 @@ use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
 
+use self::lines::Lines;
+
+/// The log. Where it goes out of scope, what was said last is written.
+pub(super) struct Log(Lines);
+
+impl Log {
+    /// Waits for what was said to be written, for half a second at most.
+    pub(super) fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 /// Starts logging. `-N` leaves errors only; each `-d` adds a level.
 ///
 /// Lines of the libraries below are left out until the last level: they tell of the runtime, not of tests.
-pub(super) fn start(quiet: bool, debug: u32) {
+///
+/// # Errors
+/// The kernel's, where there is no thread to write them.
+pub(super) fn start(quiet: bool, debug: u32) -> io::Result<Log> {
+    let written = Lines::start(io::stderr())?;
     let ours = match (quiet, debug) {
         (true, _) => LevelFilter::ERROR,
         (false, 0) => LevelFilter::INFO,
@@ -19,7 +43,7 @@ pub(super) fn start(quiet: bool, debug: u32) {
     };
     let lines = tracing_subscriber::fmt()
         .with_max_level(ours)
-        .with_writer(io::stderr)
+        .with_writer(written.clone())
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)
         // A reader that has gone away must not take the daemon with it: the library would print that a line
@@ -36,6 +60,7 @@ pub(super) fn start(quiet: bool, debug: u32) {
         let text = panic.to_string().replace('\n', " ");
         tracing::error!("BUG: {text} (thread {name}); please report it with this line");
     }));
+    Ok(Log(written))
 }
 
 /// Whether a stream is the one to systemd's journal, which has the time of each line by itself: systemd names
@@ -84,7 +109,7 @@ mod tests {
     fn a_panic_is_survived_where_nobody_reads_the_log() {
         const NAME: &str = "netserver::log::tests::a_panic_is_survived_where_nobody_reads_the_log";
         if std::env::var_os(CHILD).is_some() {
-            start(false, 0);
+            let _log = start(false, 0).expect("threads are left");
             let ended = std::thread::spawn(|| panic!("on purpose")).join();
             // Past the test harness, whose own words would meet the same pipe.
             std::process::exit(if ended.is_err() { 42 } else { 1 });

@@ -121,7 +121,8 @@ fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, Can
         background::leave_terminal()
             .map_err(CannotStart::at("leaving the terminal", "-D stays in the foreground"))?;
     }
-    log::start(options.quiet, options.debug);
+    let log = log::start(options.quiet, options.debug)
+        .map_err(CannotStart::at("starting the thread that writes the log", THREADS))?;
     allow_descriptors();
     let target = Target::new(options);
     let bound = match listen::bind(&target) {
@@ -146,6 +147,7 @@ fn start(words: &[OsString], options: &NetserverOptions) -> Result<ExitCode, Can
     announce(&bound, options, &plane);
     say(&target.start_line(bound.port));
     if options.background_child {
+        log.flush();
         background::close_streams()
             .map_err(CannotStart::at("giving up the standard streams", "it takes /dev/null"))?;
     }

@@ -1,11 +1,12 @@
 //! What strangers, broken clients and shortages do to a netserver: nothing, once they are gone.
 
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringperf_proto::{FRAME_BYTES, Frame};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::support::{
     Control, Netserver, RINGPERF, await_that, baseline, connect_data, free_port, golden, golden_request,
@@ -254,4 +255,42 @@ fn nobody_has_to_read_what_netserver_says() {
         let status = child.wait().expect("it is our child");
         assert_eq!(status.code(), Some(0), "{unread} has no reader: {status}");
     }
+}
+
+/// It has not gone away, which a write would tell: the pipe to it is full for good.
+#[test]
+fn a_reader_of_the_log_that_stops_reading_stops_nobody() {
+    let port = free_port();
+    let (reader, writer) = std::io::pipe().expect("descriptors are left");
+    fill(&writer);
+    let mut command = Command::new(RINGPERF);
+    command.args(["netserver", "-D", "-dd", "-L", "127.0.0.1", "-p", &port.to_string()]);
+    command.args(["--max-sessions", "1000"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
+    let mut child = command.spawn().expect("netserver starts");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    await_that("the control port", || TcpStream::connect(address).is_ok());
+    for _ in 0..400 {
+        let mut client = TcpStream::connect(address).expect("it listens");
+        client.write_all(b"no request").expect("it is taken");
+    }
+    serves_at(address);
+    let begun = Instant::now();
+    signal(child.id(), "TERM");
+    let mut status = None;
+    await_that("netserver's end", || {
+        status = child.try_wait().expect("it is our child");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    drop(reader);
+}
+
+/// Leaves room in a pipe for nothing.
+fn fill(mut pipe: &PipeWriter) {
+    let flags = fcntl_getfl(pipe).expect("it is open");
+    fcntl_setfl(pipe, flags | OFlags::NONBLOCK).expect("it is ours");
+    while pipe.write(&[b'.'; 4096]).is_ok() {}
+    fcntl_setfl(pipe, flags).expect("it is ours");
 }
