@@ -29,6 +29,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long sessions may take to close when netserver ends.
 const CLOSING: Duration = Duration::from_secs(4);
 
+/// Sessions a second whose end has a line in the log.
+const ENDS_TOLD: u32 = 10;
+
 /// Why somebody gets no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
@@ -60,6 +63,8 @@ pub(super) struct Hall {
     accept_failures: RateLimit,
     /// Each kind of refusal has a brake of its own, so that none hides the others.
     turned_away: [RateLimit; 3],
+    /// Of all sessions' ends.
+    ends: RateLimit,
     door: Door,
     stop: watch::Receiver<bool>,
 }
@@ -77,6 +82,7 @@ impl Hall {
             served: Cell::new(0),
             accept_failures: RateLimit::default(),
             turned_away: Default::default(),
+            ends: RateLimit::of(ENDS_TOLD),
             door: Door::new(),
             stop,
         }
@@ -205,7 +211,7 @@ impl Hall {
         self.served.set(number);
         tracing::debug!(%peer, number, "session opened");
         let over = session::serve(Rc::new(stream), ends, number, &self.settings, self.stop.clone()).await;
-        session::log_end(peer, &over);
+        session::log_end(peer, &over, &self.ends);
     }
 
     fn log_failure(&self, error: &io::Error) {

@@ -76,24 +76,44 @@ pub(super) fn reason(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), ringperf_engine::errno_name)
 }
 
-/// Lets one line in [`RateLimit::PERIOD`] pass and counts the rest.
-#[derive(Debug, Default)]
+/// Lets so many lines in [`RateLimit::PERIOD`] pass and counts the rest.
+#[derive(Debug)]
 pub(super) struct RateLimit {
-    last: Cell<Option<Instant>>,
+    most: u32,
+    /// When the first one of a period passed.
+    since: Cell<Option<Instant>>,
+    passed: Cell<u32>,
     suppressed: Cell<u64>,
+}
+
+/// One line.
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self::of(1)
+    }
 }
 
 impl RateLimit {
     const PERIOD: Duration = Duration::from_secs(1);
 
+    /// `most` is not 0.
+    pub(super) fn of(most: u32) -> Self {
+        Self { most, since: Cell::default(), passed: Cell::default(), suppressed: Cell::default() }
+    }
+
     /// `Some` with the number of lines held back since the last one that passed.
     pub(super) fn pass(&self) -> Option<u64> {
         let now = Instant::now();
-        if self.last.get().is_some_and(|last| now.duration_since(last) < Self::PERIOD) {
+        if self.since.get().is_none_or(|since| now.duration_since(since) >= Self::PERIOD) {
+            self.since.set(Some(now));
+            self.passed.set(0);
+        }
+        let passed = self.passed.get();
+        if passed >= self.most {
             self.suppressed.set(self.suppressed.get().saturating_add(1));
             return None;
         }
-        self.last.set(Some(now));
+        self.passed.set(passed.saturating_add(1));
         Some(self.suppressed.take())
     }
 }
@@ -137,11 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_one_line() {
-        let limit = RateLimit::default();
-        assert_eq!(limit.pass(), Some(0));
-        assert_eq!((limit.pass(), limit.pass()), (None, None));
-        limit.last.set(None);
-        assert_eq!(limit.pass(), Some(2));
+    fn a_burst_passes_so_many_lines() {
+        for most in [1, 10] {
+            let limit = if most == 1 { RateLimit::default() } else { RateLimit::of(most) };
+            for _ in 0..most {
+                assert_eq!(limit.pass(), Some(0));
+            }
+            assert_eq!((limit.pass(), limit.pass()), (None, None));
+            limit.since.set(None);
+            assert_eq!(limit.pass(), Some(2));
+            assert_eq!(limit.pass(), if most == 1 { None } else { Some(0) });
+        }
     }
 }

@@ -552,15 +552,22 @@ impl From<Never> for Over {
     }
 }
 
-/// The session's end, for the log.
-pub(super) fn log_end(peer: SocketAddr, over: &Over) {
+/// The session's end, for the log. A scan of the port makes as many as it likes: of all sessions, those
+/// beyond what `brake` lets pass are counted. When netserver ends each has its line.
+pub(super) fn log_end(peer: SocketAddr, over: &Over, brake: &RateLimit) {
     match over {
-        Over::Done => tracing::debug!(%peer, "session done"),
-        Over::Broken(text) => tracing::info!(%peer, "session broken off: {text}"),
-        Over::Refused(text) => tracing::warn!(%peer, "session refused: {text}"),
-        Over::Silent(text) => tracing::warn!(%peer, "session closed: {text}"),
-        Over::Failed => tracing::info!(%peer, "session closed after a failed test"),
-        Over::Stopping => tracing::info!(%peer, "session closed: netserver ends"),
+        Over::Done => return tracing::debug!(%peer, "session done"),
+        Over::Stopping => return tracing::info!(%peer, "session closed: netserver ends"),
+        Over::Broken(_) | Over::Refused(_) | Over::Silent(_) | Over::Failed => {}
+    }
+    let Some(held_back) = brake.pass() else { return };
+    let held_back = (held_back > 0).then_some(held_back);
+    match over {
+        Over::Broken(text) => tracing::info!(%peer, held_back, "session broken off: {text}"),
+        Over::Refused(text) => tracing::warn!(%peer, held_back, "session refused: {text}"),
+        Over::Silent(text) => tracing::warn!(%peer, held_back, "session closed: {text}"),
+        Over::Failed => tracing::info!(%peer, held_back, "session closed after a failed test"),
+        Over::Done | Over::Stopping => {}
     }
 }
 

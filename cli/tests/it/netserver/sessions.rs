@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use ringperf_proto::Frame;
 use ringperf_proto::omni::OmniRequest;
@@ -86,4 +87,31 @@ fn many_sessions_at_once_share_nothing_and_leave_nothing_behind() {
         }
     });
     back_at(&netserver, before);
+}
+
+/// Each connection of a scan of the port ends in a session that did not end in order.
+#[test]
+fn of_sessions_that_do_not_end_in_order_ten_a_second_are_told_and_the_rest_is_counted() {
+    const SCAN: u64 = 300;
+    let netserver = Netserver::start(&["-L", "127.0.0.1"]);
+    let begun = Instant::now();
+    let half_a_request = || {
+        let mut control = Control::open(netserver.address());
+        control.send(&[0; 100]);
+        control.finish();
+        control.await_close();
+    };
+    (0..SCAN).for_each(|_| half_a_request());
+    let periods = begun.elapsed().as_secs() + 2;
+    thread::sleep(Duration::from_secs(1));
+    half_a_request();
+    let told = || netserver.log().lines().filter(|line| line.contains("session broken off")).count() as u64;
+    let held_back = || {
+        let log = netserver.log();
+        let counts = log.split("held_back=").skip(1).filter_map(|rest| rest.split_whitespace().next());
+        counts.map(|count| count.parse::<u64>().expect("a number")).sum::<u64>()
+    };
+    await_that("the count of the others", || told() + held_back() == SCAN + 1);
+    assert!(told() <= 10 * periods + 1, "{} in {periods} s", told());
+    assert!(held_back() > 0, "the machine is too slow for a scan: {periods} s");
 }
