@@ -207,16 +207,25 @@ pub(crate) fn refusal(address: SocketAddr, error: &io::Error) -> String {
     format!("bind {address}: {}: {remedy}", reason(error))
 }
 
-/// Accepted sockets inherit the options set here, so a session starts without a system call of its own.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+/// Has the kernel end a control connection whose other host is dead, which no deadline of a session need find
+/// out.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn find_dead_hosts(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Accepted sockets inherit the options set here, so a session starts without a system call of its own.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    find_dead_hosts(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

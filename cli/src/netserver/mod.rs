@@ -39,6 +39,7 @@ use ringperf_engine::refusal::{self, Refusal, System};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use socket2::SockRef;
 use tokio::sync::watch;
 
 use self::accept::Hall;
@@ -372,6 +373,8 @@ fn serve_one(
     let cannot = || CannotStart::at("taking the connection over from inetd", DESCRIPTORS);
     let taken = background::close_streams().and_then(|()| {
         stream.set_nonblocking(true)?;
+        // inetd's listener is not ours, and has none of its options.
+        listen::find_dead_hosts(&SockRef::from(&stream))?;
         Ok(Ends::new(stream.local_addr()?, stream.peer_addr()?))
     });
     let ends = taken.map_err(cannot())?;

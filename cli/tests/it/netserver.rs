@@ -202,10 +202,19 @@ fn serves_a_connection_that_inetd_accepted() {
         .args(["netserver", "-d"])
         .stdin(Stdio::from(OwnedFd::from(accepted.try_clone().expect("a descriptor"))))
         .stdout(Stdio::from(OwnedFd::from(accepted.try_clone().expect("a descriptor"))))
-        .stderr(Stdio::from(OwnedFd::from(accepted)))
+        .stderr(Stdio::from(OwnedFd::from(accepted.try_clone().expect("a descriptor"))))
         .spawn()
         .expect("it runs");
     let response = control.ask(&golden("two_tests_one_connection")[0]);
+    // It is one socket with one set of options, whoever has it: a dead host is found out as elsewhere.
+    let socket = socket2::SockRef::from(&accepted);
+    assert!(socket.keepalive().expect("it is open"));
+    let times =
+        (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval(), socket.tcp_keepalive_retries());
+    let times = (times.0.expect("it is open"), times.1.expect("it is open"), times.2.expect("it is open"));
+    assert_eq!(times, (Duration::from_secs(10), Duration::from_secs(5), 4));
+    assert_eq!(socket.tcp_user_timeout().expect("it is open"), Some(Duration::from_secs(30)));
+    drop(accepted);
     stream_data(&response, 10_000);
     assert_eq!(received(&control.results()), 10_000);
     control.finish();
