@@ -3,6 +3,7 @@
 //! Judges and keeps watch; it stops nothing itself. Who may come at all is decided before there is a session,
 //! in [`super::accept`].
 
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -34,12 +35,15 @@ const AHEAD: Duration = Duration::from_secs(1);
 /// And so far by what it makes us send.
 const SENDS_AHEAD: Duration = Duration::from_millis(100);
 
-/// Whether a test may start.
+/// The first port that a program needs no right for, as systems have it unless told otherwise.
+const FIRST_UNPRIVILEGED: u16 = 1024;
+
+/// Whether a client at `peer` may start a test.
 ///
 /// # Errors
-/// EINVAL for one that is too long; EACCES for a wish for a rate that is too high, and for data beside
-/// loopback where there is to be none.
-pub(super) fn judge(policy: &Policy, spec: &TestSpec) -> Result<(), Refused> {
+/// EINVAL for one that is too long; EACCES for a wish for a rate that is too high, for data beside loopback
+/// where there is to be none, and for datagrams to a service.
+pub(super) fn judge(policy: &Policy, spec: &TestSpec, peer: IpAddr) -> Result<(), Refused> {
     if let (Some(most), Length::Seconds(seconds)) = (policy.seconds_max, spec.length)
         && seconds > most
     {
@@ -49,6 +53,13 @@ pub(super) fn judge(policy: &Policy, spec: &TestSpec) -> Result<(), Refused> {
         && rate.get() > most
     {
         let reason = format!("POLICY: {} > {} (--max-rate)", megabits(rate.get()), megabits(most));
+        return refused(EACCES, reason);
+    }
+    // The address may be shared, as behind NAT: below it may be somebody else's name server.
+    let (_, port) = spec.client_data;
+    if spec.test == Test::UdpMaerts && port < FIRST_UNPRIVILEGED && !peer.to_canonical().is_loopback() {
+        let reason =
+            format!("POLICY: datagrams to port {port} of the client, which is a service's (below 1024)");
         return refused(EACCES, reason);
     }
     match spec.data_address {
@@ -214,7 +225,43 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use ringperf_proto::omni::{
+        FAMILY_V4, OmniRequest, PROTOCOL_TCP, PROTOCOL_UDP, SOCKET_DATAGRAM, SOCKET_STREAM, direction,
+    };
+    use ringperf_proto::{Frame, Limits, RequestCode};
+
     use super::*;
+
+    /// A test of a second from us to a client, or the other way, for which it declares this port.
+    fn declaring(port: u16, datagrams: bool, to_the_client: bool) -> TestSpec {
+        let mut request = OmniRequest::decode(&Frame::request(RequestCode::Omni, -1));
+        (request.socket_type, request.protocol) =
+            if datagrams { (SOCKET_DATAGRAM, PROTOCOL_UDP) } else { (SOCKET_STREAM, PROTOCOL_TCP) };
+        request.direction = if to_the_client { direction::TRANSMIT } else { direction::RECEIVE };
+        (request.ipfamily, request.test_length) = (FAMILY_V4, 1);
+        (request.send_size, request.receive_size) = (1000, 1000);
+        request.netperf_port = port.into();
+        TestSpec::parse(-1, &request, &Limits::default()).expect("it is what netperf sends")
+    }
+
+    #[test]
+    fn datagrams_go_to_no_port_of_a_service() {
+        let (policy, far) = (Policy::default(), IpAddr::from([192, 0, 2, 1]));
+        let judged = |spec: &TestSpec, peer| judge(&policy, spec, peer).map_err(|refused| refused.errno);
+        for (port, verdict) in [(53, Err(EACCES)), (1023, Err(EACCES)), (1024, Ok(())), (40_000, Ok(()))] {
+            let datagrams = declaring(port, true, true);
+            assert_eq!(judged(&datagrams, far), verdict, "{port}");
+            for own in [Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.to_ipv6_mapped().into()] {
+                assert_eq!(judged(&datagrams, own), Ok(()), "{port}");
+            }
+        }
+        // Elsewhere it is the port that our peer's socket has, and no target.
+        for (datagrams, to_the_client) in [(true, false), (false, true), (false, false)] {
+            assert_eq!(judged(&declaring(9, datagrams, to_the_client), far), Ok(()));
+        }
+    }
 
     /// After how many tenths of a second a client of this rate is found to break a cap of 8 Mbit/s.
     fn found(bytes_in_a_tenth: u64) -> Option<u64> {

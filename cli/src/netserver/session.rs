@@ -339,7 +339,7 @@ impl<T: Transport> Session<'_, T> {
         if spec.wishes != Wishes::default() {
             tracing::debug!(peer = %self.ends.peer, "the peer wishes for {:?}", spec.wishes);
         }
-        if let Err(refused) = policy::judge(&self.settings.policy, spec) {
+        if let Err(refused) = policy::judge(&self.settings.policy, spec, self.ends.peer.ip()) {
             if let Some(held_back) = self.brakes.policy.pass() {
                 tracing::warn!(peer = %self.ends.peer, held_back, "{}", refused.reason);
             }

@@ -181,12 +181,18 @@ impl Attacker {
         u16::try_from(OmniResponse::decode(answer).data_port).expect("a port")
     }
 
-    /// Datagrams without being asked: to the victim, to everybody, to a group, and to a privileged port of
-    /// the victim's.
+    /// Datagrams without being asked: to the victim, to everybody, to a group, and to services of the
+    /// client's own address, which behind NAT is others' too.
     fn name_others(&self) {
         for other in [VICTIM, BROADCAST, MULTICAST, Ipv4Addr::BROADCAST, SERVER] {
             let (_, answer) = self.ask("omni_udp_recv", |request| request.netperf_ip = words(other.into()));
             assert_eq!(answer.errno(), errno::EACCES, "{other}");
+        }
+        for port in [1, 53, 1023] {
+            let (_, answer) = self.ask("omni_udp_recv", |request| {
+                (request.netperf_ip, request.netperf_port) = (words(CLIENT.into()), port);
+            });
+            assert_eq!(answer.errno(), errno::EACCES, "port {port} of the client itself");
         }
     }
 
