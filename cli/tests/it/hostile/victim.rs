@@ -221,6 +221,31 @@ impl Attacker {
         assert!(got > 0 && control.results().bytes_sent_lo > 0);
     }
 
+    /// Transactions for which the victim is named as the other end, and as the address to bind, over one
+    /// connection and over one each.
+    fn name_transaction_end(&self) {
+        for (name, each) in [("tcp_rr", false), ("tcp_crr", true)] {
+            let (mut control, answer) = self.ask(name, |request| {
+                (request.request_size, request.response_size) = (ASK as i32, ANSWER as i32);
+                request.test_length = -(TRANSACTIONS as i32);
+                request.netserver_ip = words(VICTIM.into());
+            });
+            let port = Self::data_port(&answer);
+            let connect = || TcpStream::connect((SERVER, port)).expect("it fell back");
+            let mut data = connect();
+            for number in 0..TRANSACTIONS {
+                if each && number > 0 {
+                    data = connect();
+                }
+                data.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket takes a timeout");
+                data.write_all(&[b'c'; ASK]).expect("it is taken");
+                data.read_exact(&mut [0; ANSWER]).expect("an answer comes");
+            }
+            assert_eq!(data.read(&mut [0; 1]).expect("an orderly close"), 0, "{name}");
+            assert_eq!(control.results().trans_received, TRANSACTIONS, "{name}");
+        }
+    }
+
     /// Answers to the victim's requests, before, between and behind the client's own. Where data has a
     /// network of its own nobody is known by address, and still only the client is answered.
     fn pretend_in_omni(&mut self) {
@@ -303,6 +328,7 @@ fn attack(netserver: &Netserver) -> u64 {
     attacker.name_others();
     attacker.name_oneself();
     attacker.name_stream_end();
+    attacker.name_transaction_end();
     attacker.pretend_in_omni();
     attacker.pretend_in_classic();
     attacker.pretend_in_streams();
