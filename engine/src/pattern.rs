@@ -43,8 +43,8 @@ impl Checker {
         Self { expected: expected.into(), datagram: None, at: 0, wrong: 0 }
     }
 
-    /// The same of datagrams of one size, of which `period` is a multiple. Some may be lost, so that each must
-    /// be one of the sender's and no more: what follows which is not looked at.
+    /// The same of datagrams of one size, of which `period` is a multiple. Some may be lost, so that each
+    /// must be one of the sender's and no more: what follows which is not looked at.
     pub(crate) fn of_datagrams(period: usize, message_bytes: usize) -> Self {
         Self { datagram: Some(message_bytes), ..Self::of_stream(period) }
     }
