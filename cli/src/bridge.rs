@@ -342,9 +342,9 @@ fn message_bytes(spec: &proto::TestSpec, protocol: Protocol, options: &SocketOpt
     Ok(bytes.clamp(1, MESSAGE_BYTES_MAX))
 }
 
-/// What the peer is told before it connects: the port and buffers in force.
+/// What the peer is told before it connects: the port and what is in force of the socket's options.
 pub(crate) fn offer(spec: &proto::TestSpec, plan: &Plan, prepared: &Prepared) -> proto::Offer {
-    let buffers = prepared.buffers();
+    let (buffers, class) = (prepared.buffers(), prepared.facts().packet_class);
     let message_bytes = plan.options().message_bytes;
     let (receive_bytes, send_bytes) = match plan.options().role {
         Role::Receive | Role::Send => (message_bytes, message_bytes),
@@ -357,8 +357,8 @@ pub(crate) fn offer(spec: &proto::TestSpec, plan: &Plan, prepared: &Prepared) ->
         receive_bytes,
         send_bytes,
         no_delay: spec.no_delay,
-        priority: spec.priority,
-        type_of_service: spec.type_of_service,
+        priority: class.priority,
+        type_of_service: class.type_of_service,
     }
 }
 

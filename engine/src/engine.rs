@@ -12,7 +12,7 @@ use crate::classic::Classic;
 use crate::cores::Seat;
 use crate::epoll::Epoll;
 use crate::error::Error;
-use crate::facts::{Degraded, Engine, Facts, SocketBuffers};
+use crate::facts::{Degraded, Engine, Facts, PacketClass, SocketBuffers};
 use crate::plan::{EngineChoice, Plan, PlanOptions, Role};
 use crate::ring::{self, Ring};
 use crate::sys;
@@ -100,6 +100,7 @@ impl AnyBackend {
             arena_backing: self.arena().backing(),
             buffers_asked: (options.socket.send_buffer, options.socket.receive_buffer),
             buffers_granted: SocketBuffers::default(),
+            packet_class: PacketClass::default(),
             busy_poll: options.busy_poll,
             segmentation: false,
             coalescing: false,

@@ -27,6 +27,16 @@ pub struct SocketBuffers {
     pub receive: u32,
 }
 
+/// How the kernel treats a socket's packets, as getsockopt reports it right after it was set. The kernel
+/// takes the ECN bits out of the type of service of TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PacketClass {
+    /// SO_PRIORITY; `None`: not asked for, or refused.
+    pub priority: Option<i32>,
+    /// IP_TOS or IPV6_TCLASS; `None`: not asked for, or refused.
+    pub type_of_service: Option<i32>,
+}
+
 /// Something wished for that the run went on without.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Degraded {
@@ -112,6 +122,8 @@ pub struct Facts {
     pub buffers_asked: (Option<u32>, Option<u32>),
     /// What the socket had once the options were set, before any data.
     pub buffers_granted: SocketBuffers,
+    /// Priority and type of service in force where they were asked for.
+    pub packet_class: PacketClass,
     /// The workers looked for completions without sleeping.
     pub busy_poll: bool,
     /// The sender's socket was to take sends apart into datagrams (UDP_SEGMENT).

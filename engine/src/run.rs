@@ -47,7 +47,7 @@ pub fn prepare(plan: &Plan) -> Result<Prepared, Error> {
     }
     let mut degraded = Vec::new();
     let bound = Bound::open(options, &mut degraded)?;
-    let (local, buffers) = (bound[0].local, bound[0].buffers());
+    let (local, buffers, packet_class) = (bound[0].local, bound[0].buffers(), bound[0].class);
     let crew: Result<Vec<Member>, Error> =
         (0..options.worker_count()).map(|number| Member::hire(plan, number)).collect();
     // All of them get ready at the same time; one that cannot sends the others home by hanging up.
@@ -59,7 +59,14 @@ pub fn prepare(plan: &Plan) -> Result<Prepared, Error> {
             None => {
                 let degraded = [degraded.as_slice(), &ready.degraded].concat();
                 let (segmentation, coalescing) = (bound[0].segments(), bound[0].coalesces());
-                facts = Some(Facts { buffers_granted: buffers, segmentation, coalescing, degraded, ..ready });
+                facts = Some(Facts {
+                    buffers_granted: buffers,
+                    packet_class,
+                    segmentation,
+                    coalescing,
+                    degraded,
+                    ..ready
+                });
             }
             Some(facts) => facts.join(ready),
         }

@@ -2,6 +2,8 @@
 //!
 //! Moves no payload. Every wait has a deadline and ends at once when the run is stopped.
 
+mod options;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -11,12 +13,14 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::classic;
 use crate::error::Error;
-use crate::facts::{Degraded, SocketBuffers};
+use crate::facts::{Degraded, PacketClass, SocketBuffers};
 use crate::filter;
 use crate::layout::datagrams_per_send;
 use crate::outcome::Transport;
 use crate::plan::{Endpoint, PlanOptions, Protocol, Role, SocketOptions};
 use crate::sys::{self, Errno, Readiness, Ready, errno_name, error_name, option};
+
+use options::{note, set_options, set_tcp_options};
 
 /// Connections that may wait to be taken beside those of the test: strangers that are turned away.
 const BACKLOG: u32 = 128;
@@ -29,6 +33,8 @@ const BACKLOG_EACH: u32 = 4096;
 pub(crate) struct Bound {
     socket: Socket,
     pub(crate) local: SocketAddr,
+    /// What became of the options that say how its packets are treated.
+    pub(crate) class: PacketClass,
     /// It sends to whoever it hears of.
     answers: bool,
 }
@@ -66,14 +72,14 @@ impl Bound {
                 for _ in 0..options.flows {
                     // All are refused the same options, which is told once.
                     degraded.clear();
-                    let socket = new_socket(local, options, degraded)?;
+                    let (socket, class) = new_socket(local, options, degraded)?;
                     if options.flows > 1 || options.connects_each() {
                         // To find a free port for each of many takes the kernel milliseconds; when it
                         // connects it has less to look at. Where it does not know that, it takes them.
                         let _ = sys::set_option(socket.as_raw_fd(), option::BIND_ADDRESS_NO_PORT, 1);
                     }
                     bind(&socket, local).map_err(|source| Error::Bind { address: local, source })?;
-                    all.push(Self::named(socket, local, options.role)?);
+                    all.push(Self::named(socket, class, local, options.role)?);
                 }
                 Ok(all)
             }
@@ -100,10 +106,10 @@ impl Bound {
         }
     }
 
-    fn named(socket: Socket, wanted: SocketAddr, role: Role) -> Result<Self, Error> {
+    fn named(socket: Socket, class: PacketClass, wanted: SocketAddr, role: Role) -> Result<Self, Error> {
         let address = socket.local_addr().and_then(to_std);
         let local = address.map_err(|source| Error::Bind { address: wanted, source })?;
-        Ok(Self { socket, local, answers: role == Role::Respond })
+        Ok(Self { socket, local, class, answers: role == Role::Respond })
     }
 
     /// Socket buffers in force.
@@ -329,13 +335,13 @@ fn new_socket(
     local: SocketAddr,
     options: &PlanOptions,
     degraded: &mut Vec<Degraded>,
-) -> Result<Socket, Error> {
+) -> Result<(Socket, PacketClass), Error> {
     let socket = open(options.protocol, local.is_ipv4())?;
     if options.protocol == Protocol::Tcp || shares_port(local, &options.endpoint) {
         note("SO_REUSEADDR", socket.set_reuse_address(true), degraded);
     }
     let mut told = |feature, result| note(feature, result, degraded);
-    set_options(&socket, local.is_ipv4(), &options.socket, &mut told);
+    let class = set_options(&socket, local.is_ipv4(), &options.socket, &mut told);
     match (options.protocol, options.role) {
         (Protocol::Tcp, role) => {
             set_tcp_options(&socket, role, &options.socket, &mut told);
@@ -370,7 +376,7 @@ fn new_socket(
         }
         (Protocol::Udp, Role::Receive | Role::Request | Role::Respond) => {}
     }
-    Ok(socket)
+    Ok((socket, class))
 }
 
 /// A socket of TCP like the one that was opened before the run, for one connection more. What was refused
@@ -476,58 +482,8 @@ fn delay_acknowledgements(socket: &Socket) {
     let _ = sys::set_option(socket.as_raw_fd(), option::QUICK_ACK, 0);
 }
 
-/// Who is told how each option went.
-type Told<'a> = dyn FnMut(&'static str, io::Result<()>) + 'a;
-
-/// Sets every option that was asked for; one that the kernel refuses stays as it was.
-fn set_options(socket: &Socket, v4: bool, options: &SocketOptions, tried: &mut Told<'_>) {
-    let fd = socket.as_raw_fd();
-    if let Some(bytes) = options.send_buffer {
-        tried("SO_SNDBUF", socket.set_send_buffer_size(bytes as usize));
-    }
-    if let Some(bytes) = options.receive_buffer {
-        tried("SO_RCVBUF", socket.set_recv_buffer_size(bytes as usize));
-    }
-    if options.keepalive {
-        tried("SO_KEEPALIVE", socket.set_keepalive(true));
-    }
-    if options.dont_route {
-        tried("SO_DONTROUTE", sys::set_option(fd, option::DONT_ROUTE, 1));
-    }
-    if let Some(priority) = options.priority {
-        tried("SO_PRIORITY", sys::set_option(fd, option::PRIORITY, priority));
-    }
-    if let Some(tos) = options.type_of_service {
-        let name = if v4 { option::IP_TYPE_OF_SERVICE } else { option::IPV6_TRAFFIC_CLASS };
-        tried("type of service", sys::set_option(fd, name, tos));
-    }
-}
-
-/// The options that only TCP has. An accepted connection inherits them from its listener.
-fn set_tcp_options(socket: &Socket, role: Role, options: &SocketOptions, tried: &mut Told<'_>) {
-    if options.no_delay {
-        tried("TCP_NODELAY", socket.set_tcp_nodelay(true));
-    }
-    if options.cork && role == Role::Send {
-        tried("TCP_CORK", socket.set_tcp_cork(true));
-    }
-    if let Some(bytes) = options.max_segment {
-        tried("TCP_MAXSEG", socket.set_tcp_mss(bytes));
-    }
-    if let Some(name) = &options.congestion_control {
-        tried("TCP_CONGESTION", socket.set_tcp_congestion(name.as_bytes()));
-    }
-}
-
-/// Records an option that was refused.
-fn note(feature: &'static str, result: io::Result<()>, degraded: &mut Vec<Degraded>) {
-    if let Err(error) = result {
-        degraded.push(Degraded { feature, reason: error_name(&error), instead: "the system's default" });
-    }
-}
-
 fn listen(local: SocketAddr, options: &PlanOptions, degraded: &mut Vec<Degraded>) -> Result<Bound, Error> {
-    let socket = new_socket(local, options, degraded)?;
+    let (socket, class) = new_socket(local, options, degraded)?;
     if options.shares_segments() {
         delay_acknowledgements(&socket);
     }
@@ -539,7 +495,7 @@ fn listen(local: SocketAddr, options: &PlanOptions, degraded: &mut Vec<Degraded>
             Protocol::Udp => Ok(()),
         })
         .map_err(|source| Error::Bind { address: local, source })?;
-    Bound::named(socket, local, options.role)
+    Bound::named(socket, class, local, options.role)
 }
 
 /// Connections that may wait to be taken.

@@ -108,13 +108,8 @@ fn local(course: &Course<'_>, last: &Run, load: Option<MachineLoad>, names: bool
     let asked = options.socket_buffer.local;
     let transport = outcome.and_then(|outcome| outcome.transport.as_ref());
     let widths = course.widths();
-    let refused = |feature: &str| {
-        outcome.is_some_and(|outcome| outcome.facts.degraded.iter().any(|lack| lack.feature == feature))
-    };
-    let in_force = |asked: Option<i32>, feature: &str| match asked {
-        Some(_) if refused(feature) => REFUSED,
-        asked => asked.unwrap_or(-1),
-    };
+    let class = outcome.map(|outcome| outcome.facts.packet_class).unwrap_or_default();
+    let type_of_service = options.type_of_service.local.map(i32::from);
     End {
         port: options.data_port.local.clone(),
         host: course.written.local.clone(),
@@ -146,8 +141,8 @@ fn local(course: &Course<'_>, last: &Run, load: Option<MachineLoad>, names: bool
         cork: options.cork,
         interval_us: options.interval_us.local,
         interval_burst: options.burst.local,
-        priority: in_force(options.priority.local, "SO_PRIORITY"),
-        type_of_service: in_force(options.type_of_service.local.map(i32::from), "type of service"),
+        priority: in_force(outcome, "SO_PRIORITY", options.priority.local, class.priority),
+        type_of_service: in_force(outcome, "type of service", type_of_service, class.type_of_service),
         congestion_control: match (names, transport) {
             // netperf asks at the end, when a connection of one transaction is gone.
             (true, Some(transport)) if !course.traffic.each => transport.congestion_control.clone(),
@@ -159,6 +154,16 @@ fn local(course: &Course<'_>, last: &Run, load: Option<MachineLoad>, names: bool
             .as_ref()
             .map(|file| file.to_string_lossy().into_owned())
             .unwrap_or_default(),
+    }
+}
+
+/// What an option of our socket is in netperf's numbers. What was asked for and not set, a type of service of
+/// 0, is shown as it was asked for.
+fn in_force(outcome: Option<&Outcome>, feature: &str, asked: Option<i32>, granted: Option<i32>) -> i32 {
+    let lacks = |outcome: &Outcome| outcome.facts.degraded.iter().any(|lack| lack.feature == feature);
+    match asked {
+        Some(_) if outcome.is_some_and(lacks) => REFUSED,
+        asked => granted.or(asked).unwrap_or(-1),
     }
 }
 

@@ -37,6 +37,7 @@ mod golden;
 mod mask;
 mod patched;
 mod signals;
+mod sockets;
 mod study;
 mod transactions;
 

@@ -209,6 +209,26 @@ fn a_sent_stream_goes_to_the_control_peer_alone_over_either_version_of_ip() {
     netserver.await_log("nobody came for the data");
 }
 
+/// A traffic class has eight bits: over IPv6 the kernel refuses more. Over either version it keeps the ECN
+/// bits of TCP to itself.
+#[test]
+fn the_type_of_service_told_is_the_one_in_force() {
+    let test = "the_type_of_service_told_is_the_one_in_force";
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return skip(test, "ipv6", "no IPv6 loopback");
+    }
+    let netserver = Netserver::start(&[]);
+    let (v4, v6) = (FAMILY_V4, FAMILY_V6);
+    for (ipfamily, asked, told) in [(v6, 0x1fc, -2), (v6, 0xfe, 0xfc), (v4, 0xfe, 0xfc), (v4, -1, -1)] {
+        let asked = request("tcp_stream_default", |request| {
+            (request.ipfamily, request.socket_tos) = (ipfamily, asked);
+            request.netserver_ip = words(Ipv4Addr::UNSPECIFIED.into());
+        });
+        let response = Control::open(netserver.address()).ask(asked.as_bytes());
+        assert_eq!(response.socket_tos, told);
+    }
+}
+
 #[test]
 fn sizes_left_open_are_the_socket_buffers() {
     let netserver = serve("auto");
