@@ -83,6 +83,10 @@ const MARK_PAUSE: Duration = Duration::from_millis(10);
 /// How many there are at most. Receivers on a busy machine were seen not to run for a fifth of a second, with
 /// their queue full all the while.
 const LATE_MARKS: u32 = 6;
+/// How long a sender that does not end gets to fill the buffers between us. It takes it some round trips.
+const HOLD: Duration = Duration::from_secs(1);
+/// How late a stop may be noticed meanwhile.
+const HOLD_STEP: Duration = Duration::from_millis(20);
 /// Of a paced sender's rate, how much one batch may be: as long as a sleep is late at worst.
 const BATCH_TIME: Duration = Duration::from_millis(1);
 
@@ -489,10 +493,11 @@ impl<'a> Serving<'a> {
         Ok(())
     }
 
-    /// Reads on until the peers have closed, or until it is stopped once more.
+    /// Reads on until the peers have closed, or until it is stopped once more. The time for it begins with
+    /// the planned end, or with the stop that came before: a peer may not know of that for hours.
     fn linger<B: Backend>(&self, ends: &[End], backend: &mut B, done: &mut Vec<Done>) -> io::Result<()> {
-        let heard = u64::from(ends.contains(&End::Stopped));
-        if sys::take_signals(self.stop) > heard {
+        let stopped = ends.contains(&End::Stopped);
+        if sys::take_signals(self.stop) > u64::from(stopped) {
             return Ok(());
         }
         backend.watch(self.stop)?;
@@ -506,11 +511,33 @@ impl<'a> Serving<'a> {
         };
         let mut tracks: Vec<Track<Linger>> = (0..).zip(ends).map(track).collect();
         let options = self.plan.options();
-        let planned = if let Length::Time(length) = options.length { length } else { Duration::ZERO };
+        let planned = match options.length {
+            Length::Time(length) if !stopped => length,
+            _ => Duration::ZERO,
+        };
         let until = Instant::now().max(self.window.start + planned) + options.receive_linger;
         let timing = Timing { stop: Some((until, End::DrainTimeout)), drain: Duration::ZERO };
         // However it ends, the outcome stands.
-        self.drive(&mut tracks, timing, backend, &mut Watchers::default(), done)
+        self.drive(&mut tracks, timing, backend, &mut Watchers::default(), done)?;
+        let goes_on = |track: &Track<Linger>| track.end == Some(End::DrainTimeout);
+        if tracks.iter().any(goes_on) {
+            self.hold_still();
+        }
+        for (connection, _) in self.connections.iter().zip(&tracks).filter(|(_, track)| goes_on(track)) {
+            // Its close alone resets a connection only where something lies unread.
+            let _ = connection.socket.set_linger(Some(Duration::ZERO));
+        }
+        Ok(())
+    }
+
+    /// Reads nothing for a moment, so that a peer that goes on sending comes to stand in the middle of a
+    /// send. The reset that follows ends that send short of its bytes, which netperf's netserver takes for
+    /// the end of its test; between two sends it takes it for a failure, and gives no results.
+    fn hold_still(&self) {
+        let until = Instant::now() + HOLD.min(self.plan.options().receive_linger);
+        while Instant::now() < until && sys::take_signals(self.stop) == 0 {
+            std::thread::sleep(HOLD_STEP);
+        }
     }
 }
 

@@ -61,7 +61,7 @@ impl Deadlines {
     }
 
     /// When results have to be there, for a test of this length that was started at `started` and that our
-    /// end has just finished; `None` is a test without a time limit.
+    /// end has just finished; `None` is a test without a time limit, or one that was stopped.
     pub(crate) fn results_by(&self, started: Instant, length: Option<Duration>) -> Instant {
         let timer = started + length.unwrap_or_default() + NETSERVER_GRACE;
         // A netserver's timer matters only where it has not seen our end of the stream.

@@ -157,7 +157,8 @@ impl<'a> Iterations<'a> {
         }
         let remote = match (offer, &mut self.exchange) {
             (Some(offer), Some(exchange)) => {
-                Some(Remote { results: results(course, exchange, begun)?, offer })
+                let stopped = interrupt.signal().is_some();
+                Some(Remote { results: results(course, exchange, begun, stopped)?, offer })
             }
             _ => None,
         };
@@ -296,11 +297,17 @@ fn randomised(address: SocketAddr, kept: Option<u32>) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The netserver's results, once our end of the test is over.
-fn results(course: &Course<'_>, exchange: &mut Exchange, begun: Instant) -> Result<RemoteResults, Ending> {
+/// The netserver's results, once our end of the test is over. Those of a test that was stopped may come
+/// before its time, or never.
+fn results(
+    course: &Course<'_>,
+    exchange: &mut Exchange,
+    begun: Instant,
+    stopped: bool,
+) -> Result<RemoteResults, Ending> {
     let length = match course.options.length {
-        Length::Seconds(seconds) => Some(Duration::from_secs(seconds.into())),
-        Length::Bytes(_) | Length::Endless | Length::Transactions(_) => None,
+        Length::Seconds(seconds) if !stopped => Some(Duration::from_secs(seconds.into())),
+        Length::Bytes(_) | Length::Endless | Length::Seconds(_) | Length::Transactions(_) => None,
     };
     let by = course.deadlines.results_by(begun, length);
     match exchange.ask(ClientInput::Ran, by.saturating_duration_since(Instant::now())) {

@@ -38,6 +38,7 @@ mod mask;
 mod patched;
 mod signals;
 mod sockets;
+mod stopped;
 mod study;
 mod transactions;
 
