@@ -342,9 +342,11 @@ pub struct Outcome {
     /// How it ended.
     pub end: End,
     /// From the start of [`crate::Prepared::run`] to the end of the stream, wait for the connection
-    /// included; with more than one flow, from the time that all of them were there to the end of the last.
+    /// included; with more than one flow, from the time that all of them were there to the end of the last,
+    /// and where messages come out of a file, from the connection on.
     pub elapsed: Duration,
-    /// From the start of [`crate::Prepared::run`] until the connections were there; `None`: they never were.
+    /// From the start of [`crate::Prepared::run`] until the connections were there; `None`: they never
+    /// were. Zero where messages come out of a file.
     pub connected_after: Option<Duration>,
     /// Counters.
     pub tally: Tally,

@@ -138,9 +138,13 @@ impl Prepared {
                 return Ok(outcome);
             }
         };
-        outcome.connected_after = Some(window.start.elapsed());
-        // To make one connection takes no time that shows, and netperf counts it; to make many does.
-        let window = if plan.options().flows > 1 { Window::open(buffer_errors) } else { window };
+        let connected_after = window.start.elapsed();
+        // To make one connection takes no time that shows, and netperf counts it; to make many does. Where
+        // messages come out of a file, netperf's clock and alarm start with the connection.
+        let from_file = plan.options().file.is_some();
+        let begins_here = from_file || plan.options().flows > 1;
+        outcome.connected_after = Some(if from_file { Duration::ZERO } else { connected_after });
+        let window = if begins_here { Window::open(buffer_errors) } else { window };
         let mut hands: Vec<Vec<Connection>> = crew.iter().map(|_| Vec::new()).collect();
         let workers = hands.len();
         for (number, connection) in connections.into_iter().enumerate() {

@@ -5,12 +5,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringperf_engine::facts::Engine;
 use ringperf_engine::outcome::End;
 use ringperf_engine::plan::{EngineChoice, Length, Role};
 use ringperf_engine::{Outcome, Plan, PlanOptions, prepare};
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{CLASSIC, EPOLL, Way, assert_some_run, at_most, connect, loopback, run_pair};
 
@@ -137,6 +138,37 @@ fn a_peer_that_does_not_read_does_not_hold_the_end_up() {
         drop(listener);
         assert_eq!(outcome.end, End::DrainTimeout, "{}", way.name);
         assert!(outcome.elapsed < at_most(100 * PAUSE), "{}: {:?}", way.name, outcome.elapsed);
+    }
+}
+
+/// A listener with a full queue lets the first attempt to connect go unheard, and the kernel makes the next a
+/// second later.
+#[test]
+fn the_time_begins_with_the_connection() {
+    for way in [CLASSIC, EPOLL] {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let listener = TcpListener::from(listener);
+        let remote = listener.local_addr().unwrap();
+        let first = TcpStream::connect(remote).unwrap();
+        let (file, _) = file(1 << 20);
+        let prepared =
+            prepare(&Plan::new(sender(way, &file, 1 << 16, Length::Time(PAUSE))).unwrap()).unwrap();
+        let begun = Instant::now();
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(PAUSE);
+                drop((listener.accept().unwrap(), first));
+                all(listener.accept().unwrap().0);
+            });
+            prepared.run(Some(remote)).unwrap()
+        });
+        let outside = begun.elapsed().saturating_sub(outcome.elapsed);
+        assert!(outside > 4 * PAUSE, "{}: {outside:?} were not counted", way.name);
+        assert!(outcome.elapsed >= PAUSE, "{}: {:?}", way.name, outcome.elapsed);
+        assert_eq!(outcome.connected_for(), outcome.elapsed, "{}", way.name);
+        assert!(outcome.tally.messages_sent > 0, "{}", way.name);
     }
 }
 
