@@ -5,11 +5,16 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
+use ringperf_proto::classic::{RrResponse, RrResults};
+use ringperf_proto::code::RequestCode;
 use ringperf_proto::layout::Text;
-use ringperf_proto::omni::{OmniRequest, OmniResponse, OmniResults260, PROTOCOL_UDP, direction};
+use ringperf_proto::omni::{OmniRequest, OmniResponse, OmniResults260, PROTOCOL_UDP, direction, flag};
 use ringperf_proto::{FRAME_BYTES, Frame};
+
+use socket2::SockRef;
 
 use crate::support::{RINGPERF, run};
 
@@ -19,12 +24,16 @@ const LENGTH: Duration = Duration::from_secs(1);
 /// What a test may take on top: the client reads on for 4 s for a netserver that goes on sending.
 const ON_TOP: Duration = Duration::from_secs(9);
 
+/// How long netperf waits for results, once the time is over by which a netserver with timers has them.
+const GIVES_UP: Duration = Duration::from_secs(120);
+
 /// How a scripted netserver ends a test by itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ends {
     /// Never: it waits for the client for ever.
     Never,
-    /// After so long in which nothing moved, or however long it lasted if that is what it takes.
+    /// After so long in which nothing moved, or however long it lasted if that is what it takes. Connections
+    /// that come and go end it by their absence alone.
     After(Duration),
 }
 
@@ -52,9 +61,17 @@ fn netserver(ends: Ends) -> u16 {
 fn serve(mut control: TcpStream, ends: Ends) -> io::Result<()> {
     let mut bytes = [0; FRAME_BYTES];
     control.read_exact(&mut bytes)?;
-    let request = OmniRequest::decode(&Frame::from_bytes(bytes));
+    let frame = Frame::from_bytes(bytes);
+    if frame.request_type() == RequestCode::TcpCc {
+        return serve_connects(&mut control, ends);
+    }
+    let request = OmniRequest::decode(&frame);
     let begun = Instant::now();
-    let moved = if request.protocol == PROTOCOL_UDP {
+    let moved = if request.flags & flag::CONNECT_TEST != 0 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        control.write_all(response(&request, listener.local_addr()?.port()).as_bytes())?;
+        connections(&listener, ends, |data| answer_one(data, &request))?
+    } else if request.protocol == PROTOCOL_UDP {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         control.write_all(response(&request, socket.local_addr()?.port()).as_bytes())?;
         datagrams(&socket, &request)?
@@ -79,9 +96,63 @@ fn serve(mut control: TcpStream, ends: Ends) -> io::Result<()> {
         ..OmniResults260::default()
     }
     .encode(&mut results);
+    deliver(&mut control, &results)
+}
+
+/// Results, after which the client takes leave.
+fn deliver(control: &mut TcpStream, results: &Frame) -> io::Result<()> {
     control.write_all(results.as_bytes())?;
     control.read_to_end(&mut Vec::new())?;
     Ok(())
+}
+
+/// TCP_CC, which has messages of its own: each connection is closed as soon as it is there.
+fn serve_connects(control: &mut TcpStream, ends: Ends) -> io::Result<()> {
+    let begun = Instant::now();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let mut response = Frame::response(301, 0);
+    let data_port_number = listener.local_addr()?.port().into();
+    RrResponse { data_port_number, ..RrResponse::default() }.encode(&mut response);
+    control.write_all(response.as_bytes())?;
+    let moved = connections(&listener, ends, |_| Some((0, 0)))?;
+    let mut results = Frame::response(302, 0);
+    let elapsed_time = begun.elapsed().as_secs_f32();
+    let trans_received = moved.receives;
+    RrResults { trans_received, elapsed_time, ..RrResults::default() }.encode(&mut results);
+    deliver(control, &results)
+}
+
+/// Serves one connection after the other, of which nobody sees the last: until the limit on a wait is over.
+fn connections(
+    listener: &TcpListener,
+    ends: Ends,
+    each: impl Fn(&mut TcpStream) -> Option<(usize, usize)>,
+) -> io::Result<Moved> {
+    let limit = match ends {
+        Ends::Never => None,
+        Ends::After(time) => Some(time),
+    };
+    // The kernel has accept keep to it as well.
+    SockRef::from(listener).set_read_timeout(limit)?;
+    let mut moved = Moved::default();
+    while let Ok((mut data, _)) = listener.accept() {
+        // One that ends without its request is none.
+        if let Some((received, sent)) = each(&mut data) {
+            moved.received += received as u64;
+            moved.receives += 1;
+            moved.sent += sent as u64;
+            moved.sends += 1;
+        }
+    }
+    Ok(moved)
+}
+
+/// A request and its response; their bytes.
+fn answer_one(data: &mut TcpStream, request: &OmniRequest) -> Option<(usize, usize)> {
+    let mut asked = vec![0; request.request_size.max(1) as usize];
+    let answer = vec![0; request.response_size.max(1) as usize];
+    data.read_exact(&mut asked).and_then(|()| data.write_all(&answer)).ok()?;
+    Some((asked.len(), answer.len()))
 }
 
 fn response(request: &OmniRequest, port: u16) -> Frame {
@@ -157,14 +228,19 @@ fn datagrams(socket: &UdpSocket, request: &OmniRequest) -> io::Result<Moved> {
     }
 }
 
-/// The last figure of a test against such a netserver, and how long it took.
-fn measured(ends: Ends, test: &str) -> (f64, Duration) {
+/// Our netperf in a test against such a netserver, and how long it took.
+fn tested(ends: Ends, test: &str, limit: Duration) -> (Output, Duration) {
     let port = netserver(ends).to_string();
     let length = LENGTH.as_secs().to_string();
     let words = ["netperf", "-H", "127.0.0.1", "-p", &port, "-t", test, "-l", &length, "-P", "0", "-v", "0"];
     let begun = Instant::now();
-    let out = run(Path::new(RINGPERF), &words, Duration::from_secs(60));
-    let took = begun.elapsed();
+    let out = run(Path::new(RINGPERF), &words, limit);
+    (out, begun.elapsed())
+}
+
+/// The last figure of such a test, and how long it took.
+fn measured(ends: Ends, test: &str) -> (f64, Duration) {
+    let (out, took) = tested(ends, test, Duration::from_secs(60));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let err = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.success(), "{ends:?} {test}: {text}{err}");
@@ -172,6 +248,7 @@ fn measured(ends: Ends, test: &str) -> (f64, Duration) {
     (figure.unwrap_or_else(|| panic!("{ends:?} {test}: no figure: {text}{err}")), took)
 }
 
+/// But for those with a connection each: their last one is seen by nobody.
 #[test]
 fn every_test_ends_without_the_netservers_timers() {
     for test in ["TCP_STREAM", "TCP_MAERTS", "TCP_RR", "UDP_STREAM", "UDP_RR"] {
@@ -184,9 +261,32 @@ fn every_test_ends_without_the_netservers_timers() {
 #[test]
 fn a_test_that_the_netserver_ends_before_its_time_ends_there() {
     let early = LENGTH / 3;
-    for test in ["TCP_STREAM", "TCP_MAERTS", "TCP_RR"] {
-        let (figure, took) = measured(Ends::After(early), test);
+    // Those with a connection each end so long after their last one.
+    let tests = [("TCP_STREAM", early), ("TCP_MAERTS", early), ("TCP_RR", early)];
+    for (test, after) in tests.into_iter().chain([("TCP_CRR", LENGTH), ("TCP_CC", LENGTH)]) {
+        let (figure, took) = measured(Ends::After(after), test);
         assert!(figure > 0.0, "{test}: {figure}");
         assert!(took < LENGTH + ON_TOP, "{test}: {took:?}");
     }
+}
+
+/// Nothing that a client can do ends these at a netserver without timers. It gives up as netperf does, which
+/// takes so long that it is done with the whole study only.
+#[test]
+fn a_connection_each_without_the_netservers_timers_is_given_up() {
+    if std::env::var("RINGPERF_STUDY").is_ok_and(|value| value == "full") {
+        std::thread::scope(|scope| {
+            for test in ["TCP_CRR", "TCP_CC"] {
+                scope.spawn(move || is_given_up(test));
+            }
+        });
+    }
+}
+
+fn is_given_up(test: &str) {
+    let (out, took) = tested(Ends::Never, test, GIVES_UP + ON_TOP + ON_TOP);
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(1), "{test}: {out:?}");
+    assert!(text.contains("no response received"), "{test}: {out:?}");
+    assert!((GIVES_UP..GIVES_UP + ON_TOP).contains(&took), "{test}: {took:?}");
 }
