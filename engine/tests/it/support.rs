@@ -176,11 +176,13 @@ pub(crate) fn at_most(time: Duration) -> Duration {
 /// Has something go well at least once: a machine that is busy with something else spoils what has to be in
 /// time, but not twenty runs of it. An emulated one may spoil them all; whatever else a run asserts holds
 /// there too.
+#[track_caller]
 pub(crate) fn assert_some_run(run: impl FnMut() -> bool, name: &str) {
     let tries = if emulated() { 3 } else { 20 };
     let well = std::iter::repeat_with(run).take(tries).any(|well| well);
     if !well && emulated() {
-        return skip(name, "times", "an emulated machine does not keep such times");
+        let place = std::panic::Location::caller();
+        return skip(&format!("{name} at {place}"), "times", "an emulated machine does not keep such times");
     }
     assert!(well, "{name}: none of {tries} runs in time");
 }
