@@ -553,14 +553,16 @@ impl From<Never> for Over {
 }
 
 /// The session's end, for the log. A scan of the port makes as many as it likes: of all sessions, those
-/// beyond what `brake` lets pass are counted. When netserver ends each has its line.
+/// beyond what `brake` lets pass are counted. When netserver ends each has its line, and for who wants every
+/// session's end, with `-d`.
 pub(super) fn log_end(peer: SocketAddr, over: &Over, brake: &RateLimit) {
     match over {
         Over::Done => return tracing::debug!(%peer, "session done"),
         Over::Stopping => return tracing::info!(%peer, "session closed: netserver ends"),
         Over::Broken(_) | Over::Refused(_) | Over::Silent(_) | Over::Failed => {}
     }
-    let Some(held_back) = brake.pass() else { return };
+    let passes = if tracing::enabled!(tracing::Level::DEBUG) { Some(0) } else { brake.pass() };
+    let Some(held_back) = passes else { return };
     let held_back = (held_back > 0).then_some(held_back);
     match over {
         Over::Broken(text) => tracing::info!(%peer, held_back, "session broken off: {text}"),
