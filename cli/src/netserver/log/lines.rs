@@ -1,8 +1,10 @@
 //! Lines on their way to standard error, which a thread of their own writes: a reader that has stopped
 //! reading stops that thread and nothing else.
 //!
-//! Whoever has a line to say waits for nobody. No more lines wait than [`WAITING_MAX`]; what comes on top is
-//! left out and counted, and the count is told where the lines would have been.
+//! A line is written before whoever said it goes on, so that the log is never behind what a client sees,
+//! unless the reader is slow: then nobody waits until it has caught up. No more lines wait than
+//! [`WAITING_MAX`]; what comes on top is left out and counted, and the count is told where the lines would
+//! have been.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -13,6 +15,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that may wait for their reader: some 200 KB of them.
 const WAITING_MAX: usize = 1024;
+
+/// How long a line is waited for, once, until the reader is taken for a slow one.
+const PROMPT: Duration = Duration::from_millis(50);
 
 /// How long the end may wait for a reader to take what was said.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -35,6 +40,14 @@ struct Queue {
     left_out: u64,
     /// Lines have been taken and are not written yet.
     writing: bool,
+    /// A line was not written in time, and those that waited then are not all written yet.
+    slow: bool,
+}
+
+impl Queue {
+    fn is_unwritten(&self) -> bool {
+        self.writing || !self.waiting.is_empty()
+    }
 }
 
 impl Lines {
@@ -52,8 +65,7 @@ impl Lines {
 
     /// Waits until all lines are written, for [`LAST_WORDS`] at most.
     pub(super) fn flush(&self) {
-        let unwritten = |queue: &mut Queue| queue.writing || !queue.waiting.is_empty();
-        let _ = self.0.changed.wait_timeout_while(self.0.lock(), LAST_WORDS, unwritten);
+        let _ = self.0.changed.wait_timeout_while(self.0.lock(), LAST_WORDS, |queue| queue.is_unwritten());
     }
 }
 
@@ -70,12 +82,18 @@ impl Shared {
         } else {
             queue.left_out = queue.left_out.saturating_add(1);
         }
+        if queue.slow {
+            return;
+        }
+        let waited = self.changed.wait_timeout_while(queue, PROMPT, |queue| queue.is_unwritten());
+        let (mut queue, late) = waited.unwrap_or_else(PoisonError::into_inner);
+        queue.slow = late.timed_out();
     }
 
     /// All that waits, and how many lines are left out behind it.
     fn take(&self) -> (VecDeque<Vec<u8>>, u64) {
         let mut queue = self.lock();
-        queue.writing = false;
+        (queue.writing, queue.slow) = (false, !queue.waiting.is_empty() && queue.slow);
         self.changed.notify_all();
         while queue.waiting.is_empty() {
             #[expect(
