@@ -264,13 +264,13 @@ fn tests_that_are_too_long_are_refused_before_they_start() {
 #[test]
 fn a_test_without_a_time_has_the_longest_there_is() {
     let netserver = Netserver::start(&["-L", "127.0.0.1", "--max-duration", "1"]);
-    // Without an end it is sent until then, and has a result: soon on any machine, however busy.
+    // Without an end it is sent until then, and has a result.
     let mut control = Control::open(netserver.address());
     let begun = Instant::now();
     let response = control.ask(maerts(|request| request.test_length = 0).as_bytes());
     let got = read_to_the_end(&mut connect_data(&response));
     let results = control.results();
-    assert!(got > 0 && (0.9..5.0).contains(&results.elapsed_time), "{results:?}");
+    assert!(got > 0 && (0.9..1.5).contains(&results.elapsed_time), "{results:?}");
     // By bytes, of a sender that stops in the middle.
     let by_bytes = request("tcp_stream_default", |request| request.test_length = -1_000_000);
     let response = control.ask(by_bytes.as_bytes());
@@ -280,7 +280,7 @@ fn a_test_without_a_time_has_the_longest_there_is() {
     // By transactions, of a client that never connects, which otherwise has five minutes.
     control.ask(request("tcp_rr", |request| request.test_length = -1000).as_bytes());
     assert_eq!(control.results().trans_received, 0);
-    assert!((2.9..15.0).contains(&begun.elapsed().as_secs_f32()), "{:?}", begun.elapsed());
+    assert!((2.9..4.5).contains(&begun.elapsed().as_secs_f32()), "{:?}", begun.elapsed());
     netserver.await_log("POLICY: test ended after 1 s (--max-duration)");
     assert_eq!(netserver.log().matches("POLICY: test ended").count(), 3);
 }
