@@ -85,8 +85,6 @@ const MARK_PAUSE: Duration = Duration::from_millis(10);
 const LATE_MARKS: u32 = 6;
 /// How long a sender that does not end gets to fill the buffers between us. It takes it some round trips.
 const HOLD: Duration = Duration::from_secs(1);
-/// How late a stop may be noticed meanwhile.
-const HOLD_STEP: Duration = Duration::from_millis(20);
 /// Of a paced sender's rate, how much one batch may be: as long as a sleep is late at worst.
 const BATCH_TIME: Duration = Duration::from_millis(1);
 
@@ -534,10 +532,8 @@ impl<'a> Serving<'a> {
     /// send. The reset that follows ends that send short of its bytes, which netperf's netserver takes for
     /// the end of its test; between two sends it takes it for a failure, and gives no results.
     fn hold_still(&self) {
-        let until = Instant::now() + HOLD.min(self.plan.options().receive_linger);
-        while Instant::now() < until && sys::take_signals(self.stop) == 0 {
-            std::thread::sleep(HOLD_STEP);
-        }
+        // A stop cuts it short, and where it cannot be waited for there is no hold.
+        let _ = sys::becomes_readable(&self.stop, HOLD.min(self.plan.options().receive_linger));
     }
 }
 
